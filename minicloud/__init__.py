@@ -1,0 +1,1 @@
+"""minicloud: real servers behind the OpenStack API on one to twenty lab hosts."""

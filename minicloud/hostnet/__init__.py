@@ -1,0 +1,1 @@
+"""What a host does to its kernel for its guests' networking: desired state in, differences applied."""

@@ -1,0 +1,1 @@
+"""The hypervisor: domain specifications in, facts out."""

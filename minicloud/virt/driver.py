@@ -1,0 +1,144 @@
+"""What minicloud asks of a hypervisor: an end state, never an order.
+
+Facts in, facts out. A driver knows no REST, no server states and no database. Images are files
+already and NICs are TAPs already when it is called, so one pure function can build the domain's
+definition. Every method may be repeated: recovery after a crash is calling it again.
+
+Implementations: ``virt/libvirt/driver.py`` and ``virt/fake.py``; both pass
+``tests/contract/test_virt_driver.py``. Errors are ``domain.errors.HostProblem`` with a reason a
+person can act on.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from minicloud.domain.states import Power
+
+
+class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What the host has, before anything is claimed."""
+
+    hypervisor_type: str
+    """QEMU (software emulation) or KVM; ``fake`` for the fake."""
+    hypervisor_version: int
+    """As libvirt counts: major * 1000000 + minor * 1000 + release."""
+    vcpus: int
+    memory_mb: int
+    cpu_arch: str
+    cpu_model: str
+    virt_type: str
+    """``kvm`` or ``qemu``."""
+    virt_type_reason: str
+    """Why, in words: what the probe guest did."""
+
+
+class FileDisk(msgspec.Struct, frozen=True, kw_only=True, tag="file"):
+    """A disk in a file on this host."""
+
+    path: str
+    format: str
+    """qcow2 or raw."""
+    target: str
+    """Device name in the guest's order: vda, vdb."""
+    boot_index: int | None = None
+    serial: str = ""
+    readonly: bool = False
+    cdrom: bool = False
+    """A config drive: a virtio-scsi CD-ROM, which every cloud kernel can read."""
+
+
+class NbdDisk(msgspec.Struct, frozen=True, kw_only=True, tag="nbd"):
+    """A volume served over NBD: through ``socket`` on this host, else ``host`` and ``port``."""
+
+    export: str
+    target: str
+    socket: str = ""
+    host: str = ""
+    port: int = 0
+    boot_index: int | None = None
+    serial: str = ""
+    readonly: bool = False
+
+
+Disk = FileDisk | NbdDisk
+
+
+class Nic(msgspec.Struct, frozen=True, kw_only=True):
+    """A TAP that hostnet has made."""
+
+    tap: str
+    mac: str
+    mtu: int
+    port_id: str
+
+
+class DomainSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole server, as the hypervisor has to run it."""
+
+    server_id: str
+    """Also the domain's UUID."""
+    name: str
+    """The domain's name (``domain.ids.domain_name``)."""
+    title: str
+    """The user's name for the server."""
+    vcpus: int
+    memory_mb: int
+    disks: Sequence[Disk]
+    nics: Sequence[Nic]
+    console_log: str
+    """Path of the file that gets what the guest writes to its serial console."""
+    project_id: str = ""
+    flavor_name: str = ""
+
+
+class DomainInfo(msgspec.Struct, frozen=True, kw_only=True):
+    server_id: str
+    power: Power
+
+
+class Driver(ABC):
+    """Level-triggered control of this host's domains."""
+
+    @abstractmethod
+    def host_info(self) -> HostInfo:
+        """Capacity and kind of the host."""
+
+    @abstractmethod
+    def list_domains(self) -> Sequence[DomainInfo]:
+        """Every domain that minicloud defined here; strangers are not listed."""
+
+    @abstractmethod
+    def get(self, server_id: str) -> DomainInfo | None:
+        """The domain, or None where there is none of ours."""
+
+    @abstractmethod
+    def ensure_running(self, spec: DomainSpec) -> None:
+        """The domain is defined as ``spec`` says and runs. A running one is left alone."""
+
+    @abstractmethod
+    def ensure_stopped(self, server_id: str, *, grace_s: float) -> None:
+        """The guest is off: asked to shut down for up to ``grace_s`` seconds, then cut off.
+
+        Stays defined. ``grace_s`` of 0 cuts off at once. No domain is fine.
+        """
+
+    @abstractmethod
+    def ensure_absent(self, server_id: str) -> None:
+        """No trace of the domain. A missing one is fine."""
+
+    @abstractmethod
+    def reboot(self, server_id: str, *, grace_s: float) -> bool:
+        """Ask the guest to reboot by itself; True when it did within ``grace_s`` seconds."""
+
+    @abstractmethod
+    def console_tail(self, console_log: Path, *, max_bytes: int) -> bytes:
+        """The end of the serial console log, b"" where there is none yet."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the connection; domains go on."""
