@@ -1,0 +1,1 @@
+"""REST clients of OpenStack-compatible services, on requests."""

@@ -1,0 +1,1 @@
+"""One short main() a daemon. Only this package knows who is connected to whom."""

@@ -35,6 +35,8 @@ class PortWiring(msgspec.Struct, frozen=True, kw_only=True):
     mac: str
     network_id: str
     device_id: str
+    """The server that owns the port, or the like of ``dhcp-...``."""
+    project_id: str = ""
     fixed_ips: Sequence[tuple[str, str]] = ()
     """(subnet id, address) pairs."""
     hostname: str = ""

@@ -1,0 +1,1 @@
+"""Glue that knows no noun of minicloud: web, RPC, database, log, clock, policy."""

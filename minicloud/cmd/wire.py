@@ -1,0 +1,63 @@
+"""The object graph that several daemons share, built from configuration."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from minicloud import conf
+from minicloud.client.identity import Credentials, ServiceSession, TokenValidator
+from minicloud.conf.metrics import PORTS as METRICS_PORTS
+from minicloud.conf.web import PORTS as WEB_PORTS
+from minicloud.kit import log, metrics
+from minicloud.kit.db import Database
+from minicloud.kit.web import Service, WebServer, build_app
+
+LOG = logging.getLogger(__name__)
+
+
+def configure(daemon: str, argv: Sequence[str] | None = None) -> Any:
+    """Read the configuration, set up the log and the metrics of ``daemon``."""
+    options = conf.load(daemon, sys.argv[1:] if argv is None else argv)
+    log.setup(daemon, host=options.host, level=options.log_level, style=options.log_style)
+    port = options.metrics.port
+    metrics.serve(options.metrics.listen, METRICS_PORTS[daemon] if port is None else port)
+    return options
+
+
+def database(options: Any, service: str) -> Database:
+    """The database of ``service``; compute's is shared by api, scheduler and conductor."""
+    url = options.database.url
+    if not url:
+        url = f"sqlite:///{Path(options.state_dir) / service / (service + '.sqlite')}"
+    return Database(url, pool_size=options.database.pool_size)
+
+
+def service_session(options: Any) -> ServiceSession:
+    return ServiceSession(
+        Credentials(
+            url=options.auth.url,
+            username=options.auth.username,
+            password=options.auth.password,
+            project_name=options.auth.project_name,
+            domain_name=options.auth.domain_name,
+            region=options.region,
+            interface=options.auth.interface,
+        )
+    )
+
+
+def token_validator(options: Any, session: ServiceSession) -> TokenValidator:
+    return TokenValidator(session, options.auth.url, cache_s=options.auth.token_cache_s)
+
+
+def web_server(options: Any, daemon: str, service: Service) -> WebServer:
+    return WebServer(
+        build_app(service),
+        host=options.web.listen,
+        port=options.web.port or WEB_PORTS[daemon],
+        threads=options.web.threads,
+    )

@@ -1,0 +1,27 @@
+"""[compute]: a host that runs guests."""
+
+from oslo_config import cfg
+
+GROUP = "compute"
+OPTS = [
+    cfg.StrOpt(
+        "driver", default="libvirt", choices=["libvirt", "fake"], help="fake runs no guests."
+    ),
+    cfg.StrOpt(
+        "instances_dir",
+        default="/var/lib/minicloud/compute/instances",
+        help="Directory of the servers' disks.",
+    ),
+    cfg.StrOpt(
+        "image_cache_dir",
+        default="/var/lib/minicloud/compute/images",
+        help="Directory of base images, fetched once a host.",
+    ),
+    cfg.FloatOpt("report_s", default=5.0, min=0.2, help="Seconds between two host reports."),
+    cfg.FloatOpt("reconcile_s", default=10.0, min=0.2, help="Seconds between two passes."),
+    cfg.IntOpt("operations", default=8, min=1, help="Operations at work at the same time."),
+    cfg.IntOpt("shutdown_s", default=60, min=0, help="Seconds a guest has to shut itself down."),
+    cfg.BoolOpt(
+        "config_drive", default=True, help="Give every server a config drive, asked for or not."
+    ),
+]

@@ -1,0 +1,16 @@
+"""[identity]: tokens and passwords."""
+
+from oslo_config import cfg
+
+GROUP = "identity"
+OPTS = [
+    cfg.IntOpt("token_lifetime_s", default=3600, min=60, help="Seconds a token is valid."),
+    cfg.StrOpt(
+        "key_dir",
+        default="/var/lib/minicloud/identity/keys",
+        help="Directory of the Fernet keys, readable by the service alone.",
+    ),
+    cfg.IntOpt("hash_memory_kib", default=19456, min=1024, help="Argon2id memory per hash, KiB."),
+    cfg.IntOpt("hash_time_cost", default=2, min=1, help="Argon2id passes."),
+    cfg.StrOpt("public_url", help="What version documents call this service, if not as asked."),
+]

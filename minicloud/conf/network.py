@@ -1,0 +1,15 @@
+"""[network]: defaults of new networks."""
+
+from oslo_config import cfg
+
+GROUP = "network"
+OPTS = [
+    cfg.IntOpt("mtu", default=1450, min=1280, help="MTU of new tenant networks, bytes."),
+    cfg.StrOpt("mac_prefix", default="fa:16:3e", help="First three octets of port MACs."),
+    cfg.StrOpt("dns_domain", default="minicloud.local", help="Domain of the guests' host names."),
+    cfg.ListOpt(
+        "dns_servers",
+        default=[],
+        help="Name servers told to guests of subnets that name none.",
+    ),
+]

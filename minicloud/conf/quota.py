@@ -1,0 +1,18 @@
+"""[quota]: what a project may have. -1: without limit."""
+
+from oslo_config import cfg
+
+GROUP = "quota"
+OPTS = [
+    cfg.IntOpt("instances", default=50, min=-1, help="Servers."),
+    cfg.IntOpt("cores", default=100, min=-1, help="Virtual CPUs."),
+    cfg.IntOpt("ram", default=256 * 1024, min=-1, help="Memory, MiB."),
+    cfg.IntOpt("key_pairs", default=100, min=-1, help="Key pairs of a user."),
+    cfg.IntOpt("metadata_items", default=128, min=-1, help="Metadata keys of a server."),
+    cfg.IntOpt("networks", default=100, min=-1, help="Networks."),
+    cfg.IntOpt("subnets", default=100, min=-1, help="Subnets."),
+    cfg.IntOpt("ports", default=500, min=-1, help="Ports."),
+    cfg.IntOpt("volumes", default=50, min=-1, help="Volumes."),
+    cfg.IntOpt("gigabytes", default=1000, min=-1, help="Sum of all volumes, GiB."),
+    cfg.IntOpt("images", default=100, min=-1, help="Images."),
+]

@@ -1,0 +1,111 @@
+"""The one door to the host's kernel: reads it and changes it through ``ip`` and ``nft``.
+
+Decides nothing. Every process that is started is counted, because their number is what a
+change to the network costs.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from minicloud.domain.errors import HostProblem
+from minicloud.hostnet import namespaces
+from minicloud.hostnet.view import HostView, Space, parse_space
+
+_LIMIT = 60
+"""Seconds that one command may take on a badly loaded host."""
+
+_IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+_READ = "address show\nroute show table main\n"
+
+
+class Kernel:
+    """The kernel of the network namespace that the calling thread is in."""
+
+    def __init__(self) -> None:
+        self.started = 0
+        """Processes started so far."""
+
+    def read(self, wanted: Iterable[str]) -> HostView:
+        """The host's own namespace, and those of ``wanted`` that exist."""
+        present = namespaces.listed()
+        return HostView(
+            root=self._space(None),
+            spaces={
+                name: self._space(name) if namespaces.inode(name) is not None else None
+                for name in wanted
+                if name in present
+            },
+        )
+
+    def ip_batch(self, lines: Sequence[str], namespace: str | None = None) -> None:
+        """Run ``lines`` by one ``ip -batch``, in ``namespace`` if given. None is fine, too.
+
+        Raises HostProblem with the line that failed; the lines before it have been done.
+        """
+        if not lines:
+            return
+        where = ["-n", namespace] if namespace else []
+        try:
+            self.run(["ip", *where, "-batch", "-"], "\n".join(lines) + "\n")
+        except HostProblem as problem:
+            reason = f"{problem} (of: {'; '.join(lines)})"
+            raise HostProblem(reason=reason) from problem
+
+    def nft(self, text: str, namespace: str | None = None) -> None:
+        """Apply ``text`` as one transaction: all of it, or nothing and HostProblem."""
+        self.run(["nft", "-f", "-"], text, namespace)
+
+    def set_ip_forward(self, on: bool, namespace: str | None = None) -> None:
+        value = "1" if on else "0"
+        namespaces.run_in(namespace, lambda: _IP_FORWARD.write_text(value))
+
+    def has_link(self, name: str) -> bool:
+        try:
+            socket.if_nametoindex(name)
+        except OSError:
+            return False
+        return True
+
+    def run(self, argv: Sequence[str], text: str = "", namespace: str | None = None) -> str:
+        """Run a command to its end, inside ``namespace`` if given, and return what it printed.
+
+        Raises HostProblem if it fails, cannot be started or takes too long.
+        """
+        self.started += 1
+        return namespaces.run_in(namespace, lambda: _run(argv, text))
+
+    def _space(self, namespace: str | None) -> Space:
+        where = ["-n", namespace] if namespace else []
+        return parse_space(
+            self.run(["ip", *where, "-j", "-d", "-batch", "-"], _READ),
+            self.run(["nft", "-j", "list", "ruleset"], "", namespace),
+            ip_forward=namespaces.run_in(namespace, _IP_FORWARD.read_text).strip() == "1",
+        )
+
+
+def _run(argv: Sequence[str], text: str) -> str:
+    name = Path(argv[0]).name
+    try:
+        done = subprocess.run(
+            argv,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=_LIMIT,
+            check=False,
+            start_new_session=True,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except FileNotFoundError as problem:
+        raise HostProblem(reason=f"{name} is not installed on this host") from problem
+    except subprocess.TimeoutExpired as problem:
+        raise HostProblem(reason=f"{name} took longer than {_LIMIT} s") from problem
+    if done.returncode != 0:
+        words = " / ".join(done.stderr.split("\n")[:3]).strip(" /") or f"status {done.returncode}"
+        raise HostProblem(reason=f"{name} failed: {words}")
+    return done.stdout

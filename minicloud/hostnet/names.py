@@ -1,0 +1,52 @@
+"""The names of what we make in the kernel, and how to know our own from a stranger's.
+
+All names come from ids alone, so that any pass can find what an earlier one made. Nothing here
+looks at the kernel.
+"""
+
+from __future__ import annotations
+
+import re
+
+TABLE = "minicloud"
+"""Name of every nftables table of ours, in the host and in the namespaces."""
+
+TENANT = "tenant"
+"""The namespace's end of the veth pair into the bridge."""
+
+UPLINK = "uplink"
+"""The namespace's end of the veth pair to the host."""
+
+BRIDGES = "brm*"
+HOST_LEGS = "mch*"
+BRIDGE_LEGS = "mcb*"
+"""Patterns as nftables takes them; ``ids.bridge_name`` makes the bridges' names."""
+
+_TAIL = r"[0-9a-f]{8}-[0-9a-f]{2}"
+_BRIDGE = re.compile(rf"brm{_TAIL}")
+_LEG = re.compile(rf"mc[bh]{_TAIL}")
+_NAMESPACE = re.compile(r"minicloud-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+
+
+def bridge_leg(network_id: str) -> str:
+    """The bridge's end of the veth pair between a network's bridge and its namespace."""
+    return f"mcb{network_id[:11]}"
+
+
+def host_leg(network_id: str) -> str:
+    """The host's end of the veth pair between the host and a network's namespace."""
+    return f"mch{network_id[:11]}"
+
+
+def is_bridge(name: str) -> bool:
+    return _BRIDGE.fullmatch(name) is not None
+
+
+def is_leg(name: str) -> bool:
+    return _LEG.fullmatch(name) is not None
+
+
+def network_of_namespace(name: str) -> str | None:
+    """The network id in one of our namespaces' names; None for a stranger's namespace."""
+    match = _NAMESPACE.fullmatch(name)
+    return match.group(1) if match else None

@@ -1,0 +1,92 @@
+"""One Database a service: short transactions, nothing else.
+
+A write transaction on SQLite takes its lock at BEGIN (BEGIN IMMEDIATE), so it never fails half
+way with "database is locked"; on PostgreSQL it runs at READ COMMITTED and relies on the
+compare-and-set of the statements themselves. Functions that query take a ``Transaction`` and
+return values; who opens the transaction owns it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import make_url
+
+from minicloud.domain.errors import Unavailable
+
+Transaction = sa.Connection
+"""An open transaction; ends with the block that opened it."""
+
+_BUSY_TIMEOUT_S = 15
+
+
+class Database:
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        parsed = make_url(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            if parsed.database and parsed.database != ":memory:":
+                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            self.engine = sa.create_engine(
+                parsed,
+                connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False},
+                pool_size=pool_size,
+                max_overflow=20,
+            )
+            event.listen(self.engine, "connect", _tune_sqlite)
+        else:
+            if parsed.drivername == "postgresql":
+                parsed = parsed.set(drivername="postgresql+psycopg")
+            self.engine = sa.create_engine(
+                parsed, pool_size=pool_size, max_overflow=20, pool_pre_ping=True
+            )
+        self._writer = self.engine.execution_options(minicloud_write=True)
+        if self.is_sqlite:
+            event.listen(self.engine, "begin", _begin_sqlite)
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """A transaction that only reads: one consistent view on SQLite."""
+        with self._open(self.engine) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """A transaction that commits at the end of the block, or rolls back when it raises."""
+        with self._open(self._writer) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _open(self, engine: sa.Engine) -> Iterator[Transaction]:
+        try:
+            with engine.begin() as connection:
+                yield connection
+        except sa.exc.OperationalError as problem:
+            raise Unavailable(
+                service="The database", reason=type(problem.orig).__name__
+            ) from problem
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _tune_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # BEGIN is ours, see _begin_sqlite
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    # NORMAL in WAL mode survives the death of any process; only a power cut can take the last
+    # transactions with it, never the file's consistency.
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_S * 1000}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    write = connection.get_execution_options().get("minicloud_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

@@ -1,0 +1,274 @@
+"""The route table as a Flask application.
+
+For each request, in this order: request id, microversion, token, policy, body, handler, reply.
+Errors of ``domain.errors`` become the service's dialect; anything else is a 500 that carries the
+request id and nothing more, and is logged with its traceback.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import flask
+import msgspec
+from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import MethodNotAllowed as HttpMethodNotAllowed
+from werkzeug.routing import BaseConverter
+
+from minicloud.domain.errors import (
+    Invalid,
+    MethodNotAllowed,
+    MinicloudError,
+    RouteNotFound,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from minicloud.domain.ids import new_request_id
+from minicloud.kit import context
+from minicloud.kit.context import Context
+from minicloud.kit.metrics import REQUESTS
+from minicloud.kit.policy import PUBLIC
+from minicloud.kit.web.decode import decode
+from minicloud.kit.web.route import Body, Call, Reply, Route, Service
+from minicloud.kit.web.versions import Version, down
+
+LOG = logging.getLogger(__name__)
+ACCESS = logging.getLogger("minicloud.access")
+_REQUEST_ID = re.compile(r"^req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+_encode = msgspec.json.Encoder().encode
+
+
+class _Segment(BaseConverter):
+    """One path segment of any text: names are tried as ids, so anything may come."""
+
+    regex = "[^/]+"
+    part_isolating = True
+
+
+class _Path(BaseConverter):
+    """``{name:path}``: the rest of the path, slashes and all."""
+
+    regex = ".*?"
+    part_isolating = False
+
+
+def build_app(service: Service) -> flask.Flask:
+    """A WSGI application that serves ``service``. ValueError for a row that cannot work."""
+    app = flask.Flask(service.name, static_folder=None)
+    app.url_map.converters["segment"] = _Segment
+    app.url_map.converters["rest"] = _Path
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    rows: dict[str, dict[str, list[Route]]] = {}
+    for route in service.routes:
+        if route.policy != PUBLIC and not service.policy.knows(route.policy):
+            raise ValueError(f"{route.method} {route.path}: no rule named {route.policy}")
+        rows.setdefault(_rule(route.path), {}).setdefault(route.method, []).append(route)
+    for number, (rule, methods) in enumerate(sorted(rows.items())):
+        names = set(methods) | ({"HEAD"} if "GET" in methods else set())
+        app.add_url_rule(
+            rule,
+            endpoint=str(number),
+            view_func=_Endpoint(service, methods),
+            methods=sorted(names),
+            provide_automatic_options=False,
+        )
+    app.register_error_handler(HTTPException, _Unrouted(service))
+    return app
+
+
+def _rule(path: str) -> str:
+    path = re.sub(r"\{(\w+):path\}", r"<rest:\1>", path)
+    return re.sub(r"\{(\w+)\}", r"<segment:\1>", path)
+
+
+class _Endpoint:
+    """All methods of one path."""
+
+    def __init__(self, service: Service, methods: Mapping[str, list[Route]]) -> None:
+        self._service = service
+        self._methods = methods
+        self.__name__ = "endpoint"
+
+    def __call__(self, **params: str) -> flask.Response:
+        request = flask.request
+        method = request.method
+        if method == "HEAD" and "HEAD" not in self._methods:
+            method = "GET"
+        return _answer(self._service, self._methods[method], params)
+
+
+class _Unrouted:
+    """Paths and methods that no row names, in the service's own dialect."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def __call__(self, problem: Any) -> flask.Response:
+        error: MinicloudError = RouteNotFound()
+        if isinstance(problem, HttpMethodNotAllowed):
+            error = MethodNotAllowed()
+        elif problem.code == 413:
+            error = TooLarge(reason="The request body is too large.")
+        elif problem.code == 400:
+            error = Invalid(reason="The request is malformed.")
+        response = _render_error(self._service, error)
+        if isinstance(problem, HttpMethodNotAllowed) and problem.valid_methods:
+            response.headers["Allow"] = ", ".join(sorted(problem.valid_methods))
+        return _finish(self._service, response, new_request_id(), None, {}, time.perf_counter())
+
+
+def _answer(service: Service, routes: list[Route], params: dict[str, str]) -> flask.Response:
+    started = time.perf_counter()
+    request = flask.request
+    request_id = new_request_id()
+    version: Version | None = None
+    timings: dict[str, float] = {}
+    try:
+        if service.versions is not None:
+            version = service.versions.negotiate(request.headers)
+        route = _at_version(routes, version)
+        ctx = Context(request_id=request_id)
+        if route.policy != PUBLIC:
+            ctx = service.authenticate(request.headers, timings, request_id)
+            inherited = request.headers.get("X-Openstack-Request-Id", "")
+            if ctx.is_service and _REQUEST_ID.match(inherited):
+                ctx = msgspec.structs.replace(ctx, request_id=inherited)
+                request_id = inherited
+        with context.working_for(ctx):
+            if route.policy != PUBLIC:
+                service.policy.check(ctx, route.policy)
+            body, stream = _read_body(service, route, version)
+            call = Call(
+                ctx=ctx,
+                params=params,
+                query=request.args,
+                headers=request.headers,
+                body=body,
+                stream=stream,
+                path=request.path,
+                base_url=request.host_url.rstrip("/"),
+                policy=service.policy,
+                timings=timings,
+            )
+            response = _render(route, route.handler(call), version)
+    except MinicloudError as error:
+        if error.http >= 500:
+            LOG.warning("Answering %s: %s", error.http, error.message)
+        response = _render_error(service, error)
+    except Exception:
+        LOG.exception("Unforeseen error, answered as 500 under request id %s", request_id)
+        response = _render_error(service, _Unforeseen(request_id=request_id))
+    return _finish(service, response, request_id, version, timings, started)
+
+
+class _Unforeseen(MinicloudError):
+    fmt = "An unexpected error occurred. Give the operator this request id: {request_id}"
+
+
+def _at_version(routes: list[Route], version: Version | None) -> Route:
+    for route in routes:
+        if version is None or (
+            (route.since is None or version >= route.since)
+            and (route.until is None or version <= route.until)
+        ):
+            return route
+    raise RouteNotFound()
+
+
+def _read_body(service: Service, route: Route, version: Version | None) -> tuple[Any, Any]:
+    request = flask.request
+    if route.raw:
+        return None, request.stream
+    length = request.content_length or 0
+    if length > service.max_body:
+        raise TooLarge(reason=f"The request body is larger than {service.max_body} bytes.")
+    if route.body is None:
+        return None, None
+    kind = request.mimetype
+    if kind and kind != "application/json" and kind not in route.media_types:
+        raise UnsupportedMediaType(reason=f"The content type {kind} is not supported.")
+    if (
+        kind not in route.media_types
+        and route.media_types
+        and "application/json" not in route.media_types
+    ):
+        raise UnsupportedMediaType(reason=f"Use one of: {', '.join(route.media_types)}.")
+    data = request.stream.read(service.max_body + 1)
+    if len(data) > service.max_body:
+        raise TooLarge(reason=f"The request body is larger than {service.max_body} bytes.")
+    if not data and not isinstance(route.body, Body):
+        raise Invalid(reason="A JSON request body is required.")
+    return decode(data, route.body, version), None
+
+
+def _render(route: Route, answer: Any, version: Version | None) -> flask.Response:
+    reply = answer if isinstance(answer, Reply) else Reply(body=answer)
+    status = reply.status or route.status
+    if reply.status is None:
+        for since, older in route.old_status:
+            if version is not None and version < since:
+                status = older
+    if reply.stream is not None:
+        return flask.Response(reply.stream, status, reply.headers, direct_passthrough=True)
+    if reply.body is None:
+        return flask.Response(b"", status, reply.headers)
+    body = reply.body
+    if route.down and isinstance(body, dict):
+        body = down(body, version, route.down)
+    if isinstance(body, bytes):
+        return flask.Response(body, status, reply.headers)
+    return flask.Response(
+        _encode(body), status, {"Content-Type": "application/json", **reply.headers}
+    )
+
+
+def _render_error(service: Service, error: MinicloudError) -> flask.Response:
+    status, body, headers = service.dialect(error, flask.request.headers.get("Accept", ""))
+    if status == 401:
+        headers = {**headers, **service.unauthenticated_headers}
+    if not isinstance(body, bytes):
+        body = _encode(body)
+        headers = {"Content-Type": "application/json", **headers}
+    return flask.Response(body, status, headers)
+
+
+def _finish(
+    service: Service,
+    response: flask.Response,
+    request_id: str,
+    version: Version | None,
+    timings: dict[str, float],
+    started: float,
+) -> flask.Response:
+    request = flask.request
+    elapsed = time.perf_counter() - started
+    headers = response.headers
+    for name in service.request_id_headers:
+        headers[name] = request_id
+    if service.versions is not None:
+        for name, value in service.versions.reply_headers(version).items():
+            headers.setdefault(name, value)
+    elif service.vary:
+        headers.setdefault("Vary", service.vary)
+    parts = [f"{name};dur={ms:.2f}" for name, ms in timings.items()]
+    headers["Server-Timing"] = ", ".join([*parts, f"total;dur={elapsed * 1000:.2f}"])
+    if response.status_code == 204:
+        headers.pop("Content-Type", None)
+    _drain(request)
+    REQUESTS.labels(service.name, request.method, str(response.status_code)).observe(elapsed)
+    ACCESS.info(
+        "%s %s %s %s %.1f ms", request_id, request.method, request.path, response.status_code,
+        elapsed * 1000,
+    )  # fmt: skip
+    return response
+
+
+def _drain(request: flask.Request) -> None:
+    """Read what little body is left unread, so that the connection can serve another request."""
+    if (request.content_length or 0) <= 64 * 1024:
+        request.stream.read(64 * 1024)

@@ -1,0 +1,57 @@
+"""From bytes to a validated body: JSON, wrapper, version, type. Every refusal is a 400."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from minicloud.domain.errors import Invalid
+from minicloud.kit.web.route import Body
+from minicloud.kit.web.versions import Version
+
+
+def decode(data: bytes, spec: Any, version: Version | None) -> Any:
+    """``data`` as ``spec`` (a type or a Body) describes it."""
+    try:
+        value = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Invalid(reason="The request body is not valid JSON.") from None
+    if not isinstance(spec, Body):
+        return convert(value, spec)
+    if not isinstance(value, dict):
+        raise Invalid(reason="The request body must be a JSON object.")
+    if spec.wrapper:
+        if spec.wrapper not in value:
+            raise Invalid(reason=f"'{spec.wrapper}' is a required property of the request body.")
+        value, extra = value[spec.wrapper], sorted(set(value) - {spec.wrapper})
+        if extra:
+            raise Invalid(
+                reason=f"Additional properties are not allowed ({', '.join(map(repr, extra))})"
+            )
+        if not isinstance(value, dict):
+            raise Invalid(reason=f"'{spec.wrapper}' must be an object.")
+    if version is not None:
+        for key in value:
+            first, last = spec.since.get(key), spec.until.get(key)
+            if (first and version < first) or (last and version > last):
+                raise Invalid(
+                    reason=f"Additional properties are not allowed ('{key}' was unexpected)"
+                )
+        for since, lift in spec.up:
+            if version < since:
+                value = lift(value)
+    return convert(value, spec.type)
+
+
+def convert(value: Any, kind: Any) -> Any:
+    """``value`` as ``kind``; Invalid says where it does not fit. ``at`` is ``$.a.b[0]``."""
+    try:
+        return msgspec.convert(value, kind, strict=True)
+    except (msgspec.ValidationError, RecursionError) as problem:
+        words = str(problem)
+        if words.startswith("Object contains unknown field"):
+            words = words.replace(
+                "Object contains unknown field", "Additional properties are not allowed:"
+            )
+        raise Invalid(reason=f"Invalid input: {words}") from None
