@@ -39,9 +39,8 @@ class Policy:
         conf = cfg.ConfigOpts()
         policy_opts._register(conf)
         conf([], project="minicloud", default_config_files=[], default_config_dirs=[])
-        self._enforcer = oslo_policy.Enforcer(
-            conf, policy_file=policy_file, use_conf=policy_file is not None
-        )
+        # A file that does not exist stands for no overrides.
+        self._enforcer = oslo_policy.Enforcer(conf, policy_file=policy_file or "none.yaml")
         self._enforcer.suppress_default_change_warnings = True
         self._enforcer.suppress_deprecation_warnings = True
         for name, check in {**BASE_RULES, **rules}.items():
