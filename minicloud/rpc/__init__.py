@@ -1,0 +1,1 @@
+"""The wire contracts between daemons: method names, arguments, answers. Nothing else."""

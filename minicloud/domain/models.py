@@ -1,0 +1,291 @@
+"""The nouns of compute as frozen values: what the database functions return, what crosses RPC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from minicloud.domain.states import Power, TaskState, VmState
+from minicloud.domain.steps import StepRecord
+
+
+class Flavor(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    """What clients call the flavor id (``1``, or a UUID)."""
+    name: str
+    vcpus: int
+    ram: int
+    """MiB"""
+    disk: int
+    """Root disk, GiB; 0: as large as the image."""
+    ephemeral: int = 0
+    """GiB"""
+    swap: int = 0
+    """MiB"""
+    rxtx_factor: float = 1.0
+    is_public: bool = True
+    disabled: bool = False
+    description: str | None = None
+    extra_specs: Mapping[str, str] = {}
+
+    @property
+    def total_disk_gb(self) -> int:
+        return self.disk + self.ephemeral + -(-self.swap // 1024)
+
+
+class Keypair(msgspec.Struct, frozen=True, kw_only=True):
+    user_id: str
+    name: str
+    type: str
+    public_key: str
+    fingerprint: str
+    created_at: float
+
+
+class RequestedNic(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One entry of a launch's ``networks``, resolved: a network, or a port that exists."""
+
+    network_id: str = ""
+    port_id: str = ""
+    fixed_ip: str = ""
+    tag: str = ""
+
+
+class BlockDevice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One disk besides the image's: an entry of block_device_mapping_v2, resolved."""
+
+    source_type: str
+    """blank or volume"""
+    destination_type: str
+    """local or volume"""
+    volume_id: str = ""
+    size_gb: int = 0
+    delete_on_termination: bool = False
+    guest_format: str = ""
+    tag: str = ""
+
+
+class NicInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A wired NIC, as the server shows it."""
+
+    port_id: str
+    network_id: str
+    network_name: str
+    mac: str
+    addresses: Sequence[str]
+    ours: bool
+    """Whether the launch made the port (and a delete removes it)."""
+    tag: str = ""
+
+
+class AttachedVolume(msgspec.Struct, frozen=True, kw_only=True):
+    volume_id: str
+    attachment_id: str
+    device: str
+    """``/dev/vdb``"""
+    delete_on_termination: bool
+    tag: str = ""
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    code: int
+    message: str
+    details: str
+    created_at: float
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    project_id: str
+    user_id: str
+    name: str
+    hostname: str
+    vm_state: VmState
+    task_state: TaskState | None
+    power_state: Power
+    operation_id: str | None
+    """The operation that owns the server now."""
+    host: str | None
+    availability_zone: str | None
+    flavor: Flavor
+    image_id: str
+    """Empty for a server that boots from a volume."""
+    image_properties: Mapping[str, str]
+    key_name: str | None
+    public_key: str | None
+    user_data: str | None
+    """base64"""
+    config_drive: bool
+    metadata: Mapping[str, str]
+    description: str | None
+    tags: Sequence[str]
+    requested_nics: Sequence[RequestedNic]
+    block_devices: Sequence[BlockDevice]
+    security_groups: Sequence[str]
+    nics: Sequence[NicInfo]
+    volumes: Sequence[AttachedVolume]
+    access_ip_v4: str
+    access_ip_v6: str
+    disk_config: str
+    """AUTO or MANUAL"""
+    reservation_id: str
+    launch_index: int
+    locked: bool
+    locked_reason: str | None
+    fault: Fault | None
+    created_at: float
+    updated_at: float
+    launched_at: float | None
+    terminated_at: float | None
+    deleted: bool
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """A hypervisor host: what it has, what is claimed, when it was last heard of."""
+
+    id: str
+    name: str
+    vcpus: int
+    memory_mb: int
+    disk_gb: int
+    vcpus_used: int
+    memory_mb_used: int
+    disk_gb_used: int
+    disk_free_gb: int
+    """GiB really free on the disk now."""
+    servers: int
+    """Claims on the host."""
+    hypervisor_type: str
+    hypervisor_version: int
+    virt_type: str
+    virt_type_reason: str
+    cpu_arch: str
+    cpu_model: str
+    epoch: int
+    last_seen: float
+    disabled: bool = False
+    forced_down: bool = False
+    availability_zone: str = "nova"
+
+
+class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    number: int
+    """The integer id shown below microversion 2.53."""
+    binary: str
+    host: str
+    disabled: bool
+    disabled_reason: str | None
+    forced_down: bool
+    last_seen: float
+    created_at: float
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One verb under way, or done: also what clients see as an instance action."""
+
+    id: str
+    request_id: str
+    verb: str
+    server_id: str
+    project_id: str
+    user_id: str
+    state: str
+    """queued, running, stuck, done, failed or cancelled."""
+    host: str | None
+    attempt: int
+    excluded: Sequence[str]
+    """Hosts that failed this launch already."""
+    params: Mapping[str, Any]
+    prior_state: VmState
+    message: str | None
+    created_at: float
+    updated_at: float
+    deadline_at: float
+
+    @property
+    def live(self) -> bool:
+        return self.state in ("queued", "running")
+
+
+class OperationEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a recipe, as the journal keeps it."""
+
+    operation_id: str
+    attempt: int
+    step: str
+    """``ports`` or, when undone, ``undo:ports``."""
+    started_at: float
+    finished_at: float | None
+    result: str | None
+    """Success, Error or None while it runs."""
+    message: str = ""
+    host: str = ""
+
+
+class HostReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a compute host says of itself every few seconds."""
+
+    host: str
+    epoch: int
+    vcpus: int
+    memory_mb: int
+    disk_gb: int
+    disk_free_gb: int
+    hypervisor_type: str
+    hypervisor_version: int
+    virt_type: str
+    virt_type_reason: str
+    cpu_arch: str
+    cpu_model: str
+    domains: Mapping[str, int]
+    """Server id -> power state, of every domain of ours."""
+
+
+class HostOrders(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a report: what the host should look at."""
+
+    operations: Sequence[str] = ()
+    """Live and stuck operations of this host, oldest first."""
+    reap: Sequence[str] = ()
+    """Servers that are gone from the records, or live elsewhere: remove what is left here."""
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a host needs to carry out an operation: the answer to step 14."""
+
+    operation: Operation
+    server: Server
+    received_at: float
+    read_s: float
+    """Seconds the conductor spent in the database."""
+    conductor_host: str
+    deleted_volumes: Sequence[str] = ()
+
+
+class Journal(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch of what happened on a host, oldest first."""
+
+    operation_id: str
+    server_id: str
+    request_id: str
+    events: Sequence[OperationEvent] = ()
+    steps: Sequence[StepRecord] = ()
+    task_state: TaskState | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How an operation ended on its host."""
+
+    operation_id: str
+    host: str
+    epoch: int
+    result: str
+    """done, failed, elsewhere (undone, another host may try) or stuck (could not be undone)."""
+    message: str = ""
+    power_state: Power = Power.NOSTATE
+    nics: Sequence[NicInfo] | None = None
+    volumes: Sequence[AttachedVolume] | None = None
+    journal: Journal | None = None

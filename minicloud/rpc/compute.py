@@ -1,0 +1,24 @@
+"""What a compute host does when asked."""
+
+from __future__ import annotations
+
+from minicloud.kit.context import Context
+from minicloud.kit.rpc import call, cast
+
+TOPIC = "minicloud-compute"
+
+
+class ComputeRPC:
+    @cast
+    def operation_run(self, ctx: Context, *, operation_id: str, server_id: str) -> None:
+        """There is an operation for this host: a hint, the row decides.
+
+        Carries the user's token while it is fresh. If another operation works on the server, it
+        is told to stop at its next step.
+        """
+        raise NotImplementedError
+
+    @call(timeout_s=20)
+    def console_output(self, ctx: Context, *, server_id: str, length: int) -> str:
+        """The last ``length`` lines (-1: all that is kept) of the serial console."""
+        raise NotImplementedError

@@ -1,0 +1,36 @@
+"""What the conductor does for hosts, which have no database: intents, not rows."""
+
+from __future__ import annotations
+
+from minicloud.domain.models import HostOrders, HostReport, Journal, Outcome, Work
+from minicloud.kit.context import Context
+from minicloud.kit.rpc import call, cast
+
+TOPIC = "minicloud-conductor"
+
+
+class ConductorRPC:
+    @call()
+    def host_register(self, ctx: Context, *, host: str) -> int:
+        """A compute daemon starts on ``host``: its epoch from now on; older epochs are void."""
+        raise NotImplementedError
+
+    @call()
+    def host_report(self, ctx: Context, *, report: HostReport) -> HostOrders:
+        """Capacity, heartbeat and the power of domains; answers what to look at."""
+        raise NotImplementedError
+
+    @call()
+    def operation_take(self, ctx: Context, *, operation_id: str, host: str, epoch: int) -> Work:
+        """The operation and its server. StaleOperation unless it is this host's and live."""
+        raise NotImplementedError
+
+    @cast
+    def operation_journal(self, ctx: Context, *, journal: Journal) -> None:
+        """Keep what happened so far: for people and for ``task_state``."""
+        raise NotImplementedError
+
+    @call()
+    def operation_finish(self, ctx: Context, *, outcome: Outcome) -> None:
+        """End the operation. StaleOperation when it was taken over; safe to repeat."""
+        raise NotImplementedError
