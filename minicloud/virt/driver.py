@@ -12,7 +12,7 @@ person can act on.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -138,6 +138,14 @@ class Driver(ABC):
     @abstractmethod
     def console_tail(self, console_log: Path, *, max_bytes: int) -> bytes:
         """The end of the serial console log, b"" where there is none yet."""
+
+    @abstractmethod
+    def on_lifecycle(self, callback: Callable[[str, Power], None]) -> None:
+        """Call ``callback(server_id, power)`` when a domain of ours changes its power.
+
+        From a foreign thread: it must only enqueue. Events can get lost, so ``list_domains`` is
+        the truth and they are hints.
+        """
 
     @abstractmethod
     def close(self) -> None:

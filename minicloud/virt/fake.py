@@ -1,0 +1,254 @@
+"""A hypervisor without guests: domains are JSON files, and it refuses what libvirt refuses.
+
+Survives SIGKILL as libvirt's domains survive the daemon, because nothing is kept in memory:
+another process with the same directory sees, and may change, the same domains. Does no disk and
+no TAP work. ``fail`` and ``crash_guest`` are for tests.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from minicloud.domain.errors import HostProblem
+from minicloud.domain.ids import domain_name
+from minicloud.domain.states import Power
+from minicloud.virt.driver import DomainInfo, DomainSpec, Driver, FileDisk, HostInfo
+
+
+class _Domain(msgspec.Struct, kw_only=True):
+    spec: DomainSpec
+    power: Power
+
+
+class _Fault(msgspec.Struct, kw_only=True):
+    skip: int
+    """Calls that still succeed."""
+    times: int
+    """Calls after those that fail."""
+    after: bool
+    """Whether a failing call has its effect all the same (the answer was lost)."""
+    reason: str
+
+
+class FakeDriver(Driver):
+    """Domains in ``directory``; hosts that are to be different need different directories."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        vcpus: int = 8,
+        memory_mb: int = 16384,
+        guests_obey_shutdown: bool = True,
+    ) -> None:
+        self._domains = directory / "domains"
+        self._domains.mkdir(parents=True, exist_ok=True)
+        self._faults = directory / "faults.json"
+        self._vcpus = vcpus
+        self._memory_mb = memory_mb
+        self._guests_obey_shutdown = guests_obey_shutdown
+        self._callbacks: list[Callable[[str, Power], None]] = []
+        self._lock = threading.RLock()
+
+    # -- for tests -------------------------------------------------------------------------------
+    def fail(
+        self,
+        method: str,
+        *,
+        nth: int = 1,
+        times: int = 1,
+        after: bool = False,
+        reason: str = "the fake driver was told to fail",
+    ) -> None:
+        """Make calls ``nth`` to ``nth + times - 1`` of ``method``, from now on, fail.
+
+        With ``after`` the call has its effect before it fails. In force for every process that
+        uses this directory.
+        """
+        with self._lock:
+            faults = self._read_faults()
+            faults[method] = _Fault(skip=nth - 1, times=times, after=after, reason=reason)
+            _write(self._faults, msgspec.json.encode(faults))
+
+    def crash_guest(self, server_id: str) -> None:
+        """The guest goes off by itself; lifecycle callbacks hear of it."""
+        with self._lock:
+            self._set_power(server_id, Power.SHUTDOWN)
+
+    # -- Driver ----------------------------------------------------------------------------------
+    def host_info(self) -> HostInfo:
+        with self._call("host_info"):
+            return HostInfo(
+                hypervisor_type="fake",
+                hypervisor_version=1_000_000,
+                vcpus=self._vcpus,
+                memory_mb=self._memory_mb,
+                cpu_arch="x86_64",
+                cpu_model="fake",
+                virt_type="qemu",
+                virt_type_reason="the fake driver runs no guests",
+            )
+
+    def list_domains(self) -> Sequence[DomainInfo]:
+        with self._call("list_domains"):
+            names = sorted(self._domains.glob("*.json"))
+            found = ((path.stem, self._read(path.stem)) for path in names)
+            return [
+                DomainInfo(server_id=server_id, power=domain.power)
+                for server_id, domain in found
+                if domain is not None
+            ]
+
+    def get(self, server_id: str) -> DomainInfo | None:
+        with self._call("get"):
+            domain = self._read(server_id)
+            return DomainInfo(server_id=server_id, power=domain.power) if domain else None
+
+    def ensure_running(self, spec: DomainSpec) -> None:
+        with self._call("ensure_running"):
+            domain = self._read(spec.server_id)
+            if domain is not None and domain.power is Power.RUNNING:
+                return
+            self._refuse_what_libvirt_refuses(spec)
+            self._write(_Domain(spec=spec, power=Power.SHUTDOWN))
+            self._boot(spec)
+
+    def ensure_stopped(self, server_id: str, *, grace_s: float) -> None:
+        with self._call("ensure_stopped"):
+            domain = self._read(server_id)
+            if domain is None or domain.power is Power.SHUTDOWN:
+                return
+            if self._obeys(grace_s):
+                _log(domain.spec, "The system is going down (fake)")
+            self._set_power(server_id, Power.SHUTDOWN)
+
+    def ensure_absent(self, server_id: str) -> None:
+        with self._call("ensure_absent"):
+            if self._read(server_id) is not None:
+                self._path(server_id).unlink(missing_ok=True)
+
+    def reboot(self, server_id: str, *, grace_s: float) -> bool:
+        with self._call("reboot"):
+            domain = self._read(server_id)
+            if domain is None or domain.power is not Power.RUNNING or not self._obeys(grace_s):
+                return False
+            self._set_power(server_id, Power.SHUTDOWN)
+            self._boot(domain.spec)
+            return True
+
+    def console_tail(self, console_log: Path, *, max_bytes: int) -> bytes:
+        with self._call("console_tail"):
+            try:
+                content = console_log.read_bytes()
+            except FileNotFoundError:
+                return b""
+            return content[max(0, len(content) - max_bytes) :]
+
+    def on_lifecycle(self, callback: Callable[[str, Power], None]) -> None:
+        """Tells of changes made through this object only."""
+        self._callbacks.append(callback)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    # -- inside ----------------------------------------------------------------------------------
+    @contextmanager
+    def _call(self, method: str) -> Iterator[None]:
+        with self._lock:
+            fault = self._due_fault(method)
+            if fault is None:
+                yield
+            elif fault.after:
+                yield
+                raise HostProblem(reason=fault.reason)
+            else:
+                raise HostProblem(reason=fault.reason)
+
+    def _due_fault(self, method: str) -> _Fault | None:
+        faults = self._read_faults()
+        fault = faults.get(method)
+        if fault is None:
+            return None
+        due = fault.skip == 0
+        if due:
+            fault.times -= 1
+        else:
+            fault.skip -= 1
+        if fault.times == 0:
+            del faults[method]
+        _write(self._faults, msgspec.json.encode(faults))
+        return fault if due else None
+
+    def _refuse_what_libvirt_refuses(self, spec: DomainSpec) -> None:
+        if not spec.name:
+            raise HostProblem(reason="a domain needs a name")
+        for disk in spec.disks:
+            if isinstance(disk, FileDisk) and not Path(disk.path).exists():
+                raise HostProblem(
+                    reason=f"disk {disk.target} of server {spec.server_id} is missing: "
+                    f"there is no file {disk.path} on this host"
+                )
+        if spec.name == domain_name(spec.server_id):
+            return  # unique by construction: no need to read every other domain
+        for path in self._domains.glob("*.json"):
+            other = self._read(path.stem) if path.stem != spec.server_id else None
+            if other is not None and other.spec.name == spec.name:
+                raise HostProblem(
+                    reason=f"domain {spec.name!r} already exists with uuid {path.stem}"
+                )
+
+    def _obeys(self, grace_s: float) -> bool:
+        """Whether a guest that is asked to go off does so in time."""
+        return self._guests_obey_shutdown and grace_s > 0
+
+    def _boot(self, spec: DomainSpec) -> None:
+        _log(spec, f"Booting {spec.title or spec.name} (fake)")
+        _log(spec, f"{spec.name} login: ")
+        self._set_power(spec.server_id, Power.RUNNING)
+
+    def _set_power(self, server_id: str, power: Power) -> None:
+        domain = self._read(server_id)
+        if domain is None:
+            raise HostProblem(reason=f"there is no domain {server_id}")
+        domain.power = power
+        self._write(domain)
+        for callback in tuple(self._callbacks):
+            callback(server_id, power)
+
+    def _path(self, server_id: str) -> Path:
+        return self._domains / f"{server_id}.json"
+
+    def _read(self, server_id: str) -> _Domain | None:
+        try:
+            return msgspec.json.decode(self._path(server_id).read_bytes(), type=_Domain)
+        except FileNotFoundError:
+            return None
+
+    def _write(self, domain: _Domain) -> None:
+        _write(self._path(domain.spec.server_id), msgspec.json.encode(domain))
+
+    def _read_faults(self) -> dict[str, _Fault]:
+        try:
+            return msgspec.json.decode(self._faults.read_bytes(), type=dict[str, _Fault])
+        except FileNotFoundError:
+            return {}
+
+
+def _log(spec: DomainSpec, line: str) -> None:
+    log = Path(spec.console_log)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as stream:
+        stream.write(line + "\n")
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all, whenever this process is killed."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+    part.write_bytes(content)
+    part.replace(path)

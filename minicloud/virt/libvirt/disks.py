@@ -1,0 +1,243 @@
+"""The files behind a server's disks, made by qemu-img.
+
+Every ``ensure_`` leaves a whole file under its final name or none: it is made under another name,
+flushed and renamed, so a kill at any point is mended by calling again. An existing file is left
+as it is, whatever the arguments. One caller at a time for one path (the server's operation, or
+the image cache's lock); different paths at once are fine.
+
+Images come from users: qemu-img runs under limits of memory, CPU and wall time, and a format is
+always named, never guessed, except by ``image_info``, whose job that is. Downloading, checksums
+and what to refuse are the caller's.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+import msgspec
+
+from minicloud.domain.errors import HostProblem
+
+_GIB = 1 << 30
+_MEMORY_LIMIT = _GIB
+_QUICK_S = 30
+"""For what reads or writes only headers."""
+_CONVERT_S = 1800
+_PRIVATE = 0o600
+"""A server's files; libvirt hands them to QEMU's user when it starts the guest."""
+_SHARED = 0o644
+"""A base that the guests of several servers read at once."""
+
+
+class ImageInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What qemu-img found in a file; sizes in bytes."""
+
+    format: str
+    virtual_size: int
+    actual_size: int
+    """What it takes up on this host's file system."""
+    encrypted: bool = False
+    foreign_files: tuple[str, ...] = ()
+    """Other files that the image refers to (backing, data, extents): an image from a user must
+    have none, or its author could read the host's files."""
+
+
+class _RawInfo(msgspec.Struct, rename="kebab"):
+    """The part of ``qemu-img info --output=json`` that matters."""
+
+    format: str
+    virtual_size: int
+    actual_size: int = 0
+    encrypted: bool = False
+    backing_filename: str = ""
+    format_specific: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+def image_info(path: Path, image_format: str | None = None) -> ImageInfo:
+    """What is in ``path``; with ``image_format`` read as that, else by looking at its content.
+
+    HostProblem where qemu-img cannot read it.
+    """
+    arguments = ["info", "--output=json", "--force-share"]
+    if image_format is not None:
+        arguments += ["-f", image_format]
+    output = _qemu_img(f"read the image {path}", [*arguments, _absolute(path)])
+    raw = msgspec.json.decode(output, type=_RawInfo)
+    return ImageInfo(
+        format=raw.format,
+        virtual_size=raw.virtual_size,
+        actual_size=raw.actual_size,
+        encrypted=raw.encrypted,
+        foreign_files=_foreign_files(path, raw),
+    )
+
+
+def ensure_overlay(path: Path, base: Path, base_format: str, size_gb: int) -> None:
+    """A qcow2 file at ``path`` that keeps a server's changes to ``base`` (qcow2 or raw).
+
+    Its virtual size is ``size_gb`` GiB, or the base's where that is larger.
+    """
+    if path.exists():
+        return
+    if not base.exists():
+        raise HostProblem(reason=f"the base image {base} is not on this host; fetch it first")
+    if base_format == "raw":
+        base_size = base.stat().st_size
+    else:
+        base_size = image_info(base, base_format).virtual_size
+    size = max(size_gb * _GIB, base_size)
+    arguments = ["create", "-q", "-f", "qcow2", "-F", base_format, "-b", _absolute(base)]
+
+    def make(part: Path) -> None:
+        _qemu_img(f"make the disk {path}", [*arguments, str(part), str(size)])
+
+    _make_whole(path, make, _PRIVATE)
+
+
+def ensure_blank(path: Path, size_gb: int, image_format: str) -> None:
+    """An empty disk of ``size_gb`` GiB that takes up no space yet."""
+    size = str(size_gb * _GIB)
+
+    def make(part: Path) -> None:
+        _qemu_img(f"make the disk {path}", ["create", "-q", "-f", image_format, str(part), size])
+
+    _make_whole(path, make, _PRIVATE)
+
+
+def flatten_to_raw(source: Path, source_format: str, target: Path) -> None:
+    """A sparse raw copy of ``source`` at ``target``: guests boot faster from it.
+
+    HostProblem where the source refers to other files: they would be copied into it.
+    """
+    if target.exists():
+        return
+    foreign = image_info(source, source_format).foreign_files
+    if foreign:
+        raise HostProblem(reason=f"the image {source} refers to other files: {', '.join(foreign)}")
+    arguments = ["convert", "-f", source_format, "-O", "raw", _absolute(source)]
+
+    def make(part: Path) -> None:
+        _qemu_img(f"convert the image {source}", [*arguments, str(part)], limit_s=_CONVERT_S)
+
+    _make_whole(target, make, _SHARED)
+
+
+def ensure_config_drive(path: Path, files: Mapping[str, bytes]) -> None:
+    """A small ISO 9660 image labelled config-2 with ``files``: path in the image -> content."""
+
+    def make(part: Path) -> None:
+        part.touch(_PRIVATE)
+        with part.open("wb") as stream:
+            _write_iso(stream, files)
+
+    _make_whole(path, make, _PRIVATE)
+
+
+def remove_tree(directory: Path) -> None:
+    """``directory`` with all that is in it is gone; not there is fine."""
+    try:
+        shutil.rmtree(directory)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise HostProblem(
+            reason=f"{directory} cannot be removed: {error.strerror}: {error.filename}"
+        ) from error
+
+
+# -- inside --------------------------------------------------------------------------------------
+def _make_whole(path: Path, make: Callable[[Path], None], mode: int) -> None:
+    """Have ``make`` write the file under another name, then give it its own."""
+    if path.exists():
+        return
+    part = path.absolute().with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not overwritten: a qemu-img that outlived its daemon may still be writing there.
+        part.unlink(missing_ok=True)
+        make(part)
+        part.chmod(mode)
+        _flush(part)
+        part.replace(path)
+        _flush(path.parent)
+    except OSError as error:
+        raise HostProblem(reason=f"{path} cannot be written: {error.strerror}") from error
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _qemu_img(action: str, arguments: list[str], *, limit_s: int = _QUICK_S) -> bytes:
+    """Standard output of qemu-img; HostProblem with its own words where it fails."""
+    limits = ["prlimit", f"--as={_MEMORY_LIMIT}", f"--cpu={limit_s}", "--core=0"]
+    try:
+        done = subprocess.run(
+            [*limits, "qemu-img", *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=2 * limit_s,
+        )
+    except FileNotFoundError as error:
+        raise HostProblem(reason=f"could not {action}: install {error.filename}") from error
+    except subprocess.TimeoutExpired as error:
+        raise HostProblem(reason=f"could not {action} within {2 * limit_s} s") from error
+    if done.returncode < 0:
+        raise HostProblem(
+            reason=f"could not {action}: qemu-img was ended by signal {-done.returncode}, "
+            f"perhaps for its limits ({limit_s} s of CPU, {_MEMORY_LIMIT >> 20} MiB)"
+        )
+    if done.returncode != 0:
+        words = done.stderr.decode(errors="replace").strip().splitlines()
+        reason = words[-1] if words else f"exit status {done.returncode}"
+        raise HostProblem(reason=f"could not {action}: {reason}")
+    return done.stdout
+
+
+def _absolute(path: Path) -> str:
+    """A name that QEMU cannot take for a protocol (``nbd:``) or for JSON."""
+    return str(path.absolute())
+
+
+def _foreign_files(path: Path, raw: _RawInfo) -> tuple[str, ...]:
+    details = raw.format_specific.get("data", {})
+    extents = [extent.get("filename", "") for extent in details.get("extents", ())]
+    named = [raw.backing_filename, details.get("data-file", ""), *extents]
+    return tuple(name for name in named if name and name != _absolute(path))
+
+
+def _write_iso(stream: BinaryIO, files: Mapping[str, bytes]) -> None:
+    # Takes a tenth of a second to import, which is not a daemon's start to bear.
+    import pycdlib
+
+    iso = pycdlib.PyCdlib()
+    iso.new(interchange_level=3, joliet=3, rock_ridge="1.09", vol_ident="config-2")
+    # Guests see Rock Ridge's or Joliet's names; those of the bare format only have to differ.
+    directories: dict[PurePosixPath, str] = {PurePosixPath("."): ""}
+    for number, (name, content) in enumerate(sorted(files.items())):
+        place = PurePosixPath(name)
+        for directory in reversed(place.parents):
+            if directory not in directories:
+                plain = f"{directories[directory.parent]}/D{len(directories)}"
+                iso.add_directory(plain, rr_name=directory.name, joliet_path=f"/{directory}")
+                directories[directory] = plain
+        iso.add_fp(
+            io.BytesIO(content),
+            len(content),
+            f"{directories[place.parent]}/F{number}.;1",
+            rr_name=place.name,
+            joliet_path=f"/{place}",
+        )
+    iso.write_fp(stream)
+    iso.close()

@@ -1,0 +1,179 @@
+"""The hypervisor driver over libvirt: which calls, in which order, make an end state true.
+
+Holds the decisions (what is ours, what is refused, how long a guest is asked politely); the
+definition is ``xml.py``'s, the calls and their errors are ``connection.py``'s, disk files are
+``disks.py``'s. Each method may be repeated after being cut short anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from minicloud.domain.errors import HostProblem
+from minicloud.domain.states import Power
+from minicloud.virt.driver import DomainInfo, DomainSpec, Driver, FileDisk, HostInfo
+from minicloud.virt.libvirt import xml
+from minicloud.virt.libvirt.connection import Connection, RawDomain
+
+_ASK_AGAIN_S = 10.0
+"""A guest that was still booting did not hear the first request."""
+_LOOK_AGAIN_S = 1.0
+"""In case an event was lost."""
+
+
+class LibvirtDriver(Driver):
+    """Domains of the libvirt at ``uri`` on this host.
+
+    ``virt_type`` is libvirt's domain type (``kvm`` or ``qemu``; ``test`` for test:///default)
+    and ``virt_type_reason`` says why it was chosen: both come from ``virt.probe``.
+    """
+
+    def __init__(self, uri: str, virt_type: str, virt_type_reason: str) -> None:
+        self._virt_type = virt_type
+        self._virt_type_reason = virt_type_reason
+        self._features = xml.HostFeatures(vhost_net=Path("/dev/vhost-net").exists())
+        self._connection = Connection(uri)
+
+    def host_info(self) -> HostInfo:
+        cpu = xml.host_cpu(self._connection.capabilities())
+        # libvirt adds up memory per NUMA node, which misses what was plugged in later.
+        memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return HostInfo(
+            hypervisor_type="KVM" if self._virt_type == "kvm" else "QEMU",
+            hypervisor_version=self._connection.hypervisor_version(),
+            vcpus=self._connection.cpu_count(),
+            memory_mb=memory_bytes >> 20,
+            cpu_arch=cpu.arch,
+            cpu_model=cpu.model,
+            virt_type=self._virt_type,
+            virt_type_reason=self._virt_type_reason,
+        )
+
+    def list_domains(self) -> Sequence[DomainInfo]:
+        return [
+            DomainInfo(server_id=domain.uuid, power=domain.power)
+            for domain in self._connection.domains()
+            if domain.ours
+        ]
+
+    def get(self, server_id: str) -> DomainInfo | None:
+        domain = self._ours(server_id)
+        return DomainInfo(server_id=server_id, power=domain.power) if domain else None
+
+    def ensure_running(self, spec: DomainSpec) -> None:
+        domain = self._connection.find(spec.server_id)
+        if domain is not None and not domain.ours:
+            raise HostProblem(
+                reason=f"domain {domain.name} has the id of server {spec.server_id} but was not "
+                "made by minicloud; rename or remove it with virsh"
+            )
+        power = domain.power if domain else Power.NOSTATE
+        if power is Power.PAUSED:
+            self._connection.resume(spec.server_id)
+        elif power is Power.SUSPENDED:
+            self._connection.wake(spec.server_id)
+        elif power is not Power.RUNNING:
+            _check_disks(spec)
+            _make_log_directory(spec)
+            self._connection.define(
+                xml.domain_xml(spec, virt_type=self._virt_type, features=self._features)
+            )
+            self._connection.start(spec.server_id)
+
+    def ensure_stopped(self, server_id: str, *, grace_s: float) -> None:
+        if self._ask_to_stop(server_id, grace_s):
+            return
+        self._connection.destroy(server_id)
+
+    def ensure_absent(self, server_id: str) -> None:
+        domain = self._ours(server_id)
+        if domain is None:
+            return
+        self._connection.destroy(server_id)
+        self._connection.undefine(server_id)
+        if self._connection.find(server_id) is not None:
+            raise HostProblem(
+                reason=f"domain {domain.name} is still there after its removal; "
+                "libvirtd may just have been restarted: try again"
+            )
+
+    def reboot(self, server_id: str, *, grace_s: float) -> bool:
+        """Off by the guest's own doing and on again: few guests obey libvirt's reboot call."""
+        domain = self._ours(server_id)
+        if domain is None or domain.power is not Power.RUNNING:
+            return False
+        if not self._ask_to_stop(server_id, grace_s):
+            return False
+        self._connection.start(server_id)
+        return True
+
+    def console_tail(self, console_log: Path, *, max_bytes: int) -> bytes:
+        tail = _read_tail(console_log, max_bytes)
+        if len(tail) < max_bytes:
+            # virtlogd has moved the older part aside.
+            rotated = console_log.with_name(console_log.name + ".0")
+            tail = _read_tail(rotated, max_bytes - len(tail)) + tail
+        return tail
+
+    def on_lifecycle(self, callback: Callable[[str, Power], None]) -> None:
+        self._connection.on_lifecycle(callback)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _ours(self, server_id: str) -> RawDomain | None:
+        domain = self._connection.find(server_id)
+        return domain if domain is not None and domain.ours else None
+
+    def _ask_to_stop(self, server_id: str, grace_s: float) -> bool:
+        """Ask the guest to go off until it is or ``grace_s`` is over; whether it is off."""
+        deadline = time.monotonic() + grace_s
+        ask_at = time.monotonic()
+        while True:
+            seen = self._connection.changes()
+            domain = self._ours(server_id)
+            if domain is None or domain.power in (Power.SHUTDOWN, Power.CRASHED, Power.NOSTATE):
+                return True
+            now = time.monotonic()
+            if now >= deadline or domain.power is not Power.RUNNING:
+                return False
+            if now >= ask_at:
+                self._connection.request_shutdown(server_id)
+                ask_at = now + _ASK_AGAIN_S
+            self._connection.wait_for_change(seen, min(_LOOK_AGAIN_S, deadline - now))
+
+
+def _check_disks(spec: DomainSpec) -> None:
+    for disk in spec.disks:
+        if isinstance(disk, FileDisk) and not Path(disk.path).exists():
+            raise HostProblem(
+                reason=f"disk {disk.target} of server {spec.server_id} is missing: "
+                f"there is no file {disk.path} on this host"
+            )
+
+
+def _make_log_directory(spec: DomainSpec) -> None:
+    directory = Path(spec.console_log).parent
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HostProblem(
+            reason=f"the console log's directory {directory} cannot be made: {error.strerror}"
+        ) from error
+
+
+def _read_tail(path: Path, max_bytes: int) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - max_bytes))
+            return stream.read(max_bytes)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise HostProblem(
+            reason=f"the console log {path} cannot be read: {error.strerror}"
+        ) from error

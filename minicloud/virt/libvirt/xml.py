@@ -1,0 +1,241 @@
+"""Libvirt's XML: a domain specification in, the definition out; and the few facts read back.
+
+Pure functions: no libvirt, no files, no clock, so that the golden files in
+``tests/unit/golden`` are the whole truth about what a guest gets. Element names and defaults
+that are explained here were chosen by what real guests boot from; do not tidy them away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from xml.etree import ElementTree as ET
+
+import msgspec
+
+from minicloud.domain.states import Power
+from minicloud.virt.driver import Disk, DomainSpec, FileDisk, Nic
+
+NAMESPACE = "https://minicloud.example/xmlns/1"
+"""Of the element that marks a domain as ours: ``<server id=...>`` under ``<metadata>``."""
+
+ROOT_PORTS = 16
+"""Each hot-plugged disk or NIC takes one; libvirt's own default leaves a single one free."""
+
+_TB_CACHE_MIB = 64
+_VIDEO_KIB = 8192
+_BALLOON_PERIOD_S = 10
+
+ET.register_namespace("minicloud", NAMESPACE)
+
+
+class HostFeatures(msgspec.Struct, frozen=True, kw_only=True):
+    """What this host's kernel has that a definition depends on."""
+
+    vhost_net: bool
+    """Whether /dev/vhost-net exists; without it QEMU itself has to move packets."""
+
+
+class HostCpu(msgspec.Struct, frozen=True, kw_only=True):
+    arch: str
+    model: str
+    """As libvirt names it; empty where it has no name for it."""
+
+
+def domain_xml(spec: DomainSpec, *, virt_type: str, features: HostFeatures) -> str:
+    """The definition of ``spec``; ``virt_type`` is libvirt's domain type (kvm, qemu, test)."""
+    root = ET.Element("domain", type=virt_type)
+    _text(root, "name", spec.name)
+    _text(root, "uuid", spec.server_id)
+    if spec.title.strip():
+        # libvirt refuses a title of more than one line.
+        _text(root, "title", _xml_safe(" ".join(spec.title.split())))
+    _metadata(root, spec)
+    _text(root, "memory", str(spec.memory_mb), unit="MiB")
+    _text(root, "vcpu", str(spec.vcpus))
+    _sysinfo(root, spec.server_id)
+    os_element = _sub(root, "os")
+    _text(os_element, "type", "hvm", arch="x86_64", machine="q35")
+    _sub(os_element, "smbios", mode="sysinfo")
+    _features(root, virt_type)
+    _cpu(root, spec.vcpus, virt_type)
+    _clock(root)
+    _text(root, "on_poweroff", "destroy")
+    _text(root, "on_reboot", "restart")
+    _text(root, "on_crash", "destroy")
+    devices = _sub(root, "devices")
+    _controllers(devices, spec.disks)
+    for disk in spec.disks:
+        _disk(devices, disk)
+    for nic in spec.nics:
+        _nic(devices, nic, features)
+    _consoles(devices, spec.console_log)
+    _sundries(devices)
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode") + "\n"
+
+
+def owned_server_id(metadata: str) -> str:
+    """The server id in our metadata element, as libvirt returns that element; "" if none."""
+    try:
+        element = ET.fromstring(metadata)  # noqa: S314 - libvirt's own output, on our host
+    except ET.ParseError:
+        return ""
+    # libvirt strips the prefix where it is asked for one namespace's element.
+    if element.tag not in ("server", f"{{{NAMESPACE}}}server"):
+        return ""
+    return element.get("id", "")
+
+
+def host_cpu(capabilities: str) -> HostCpu:
+    """The host's CPU out of libvirt's capabilities."""
+    cpu = ET.fromstring(capabilities).find("host/cpu")  # noqa: S314 - libvirt's own output
+    if cpu is None:
+        return HostCpu(arch="", model="")
+    return HostCpu(arch=cpu.findtext("arch", ""), model=cpu.findtext("model", ""))
+
+
+def power_of(state: int) -> Power:
+    """Our word for libvirt's virDomainState; a guest that is shutting down still runs."""
+    return _POWER.get(state, Power.NOSTATE)
+
+
+_POWER = {
+    0: Power.NOSTATE,
+    1: Power.RUNNING,
+    2: Power.RUNNING,  # blocked on a resource
+    3: Power.PAUSED,
+    4: Power.RUNNING,  # being shut down
+    5: Power.SHUTDOWN,
+    6: Power.CRASHED,
+    7: Power.SUSPENDED,  # by the guest's own power management
+}
+
+
+# -- the parts, in the order of the definition ---------------------------------------------------
+def _metadata(root: ET.Element, spec: DomainSpec) -> None:
+    server = _sub(_sub(root, "metadata"), f"{{{NAMESPACE}}}server", id=spec.server_id)
+    for name, value in (("project", spec.project_id), ("flavor", spec.flavor_name)):
+        if value:
+            _text(server, f"{{{NAMESPACE}}}{name}", _xml_safe(value))
+
+
+def _sysinfo(root: ET.Element, server_id: str) -> None:
+    """cloud-init looks for its OpenStack source only where the product says so."""
+    system = _sub(_sub(root, "sysinfo", type="smbios"), "system")
+    for name, value in (
+        ("manufacturer", "minicloud"),
+        ("product", "OpenStack Nova"),
+        ("serial", server_id),
+        ("uuid", server_id),
+        ("family", "Virtual Machine"),
+    ):
+        _text(system, "entry", value, name=name)
+
+
+def _features(root: ET.Element, virt_type: str) -> None:
+    element = _sub(root, "features")
+    _sub(element, "acpi")
+    _sub(element, "apic")
+    if virt_type == "qemu":
+        # Unbounded, the cache of translated code comes to as much memory as a small guest's own.
+        _text(_sub(element, "tcg"), "tb-cache", str(_TB_CACHE_MIB), unit="MiB")
+
+
+def _cpu(root: ET.Element, vcpus: int, virt_type: str) -> None:
+    if virt_type == "kvm":
+        cpu = _sub(root, "cpu", mode="host-passthrough", check="none", migratable="on")
+    else:
+        # A plain model boots fastest in emulation; without rdrand the guest's random number
+        # generator waits for entropy before it can make its ssh host key.
+        cpu = _sub(root, "cpu", mode="custom", match="exact", check="none")
+        _text(cpu, "model", "qemu64", fallback="forbid")
+        _sub(cpu, "feature", policy="require", name="rdrand")
+    _sub(cpu, "topology", sockets="1", dies="1", cores=str(vcpus), threads="1")
+
+
+def _clock(root: ET.Element) -> None:
+    clock = _sub(root, "clock", offset="utc")
+    _sub(clock, "timer", name="rtc", tickpolicy="catchup")
+    _sub(clock, "timer", name="pit", tickpolicy="delay")
+    _sub(clock, "timer", name="hpet", present="no")
+
+
+def _controllers(devices: ET.Element, disks: Sequence[Disk]) -> None:
+    # The root comes first: libvirt refuses root ports that are named before it.
+    _sub(devices, "controller", type="pci", index="0", model="pcie-root")
+    for _ in range(ROOT_PORTS):
+        _sub(devices, "controller", type="pci", model="pcie-root-port")
+    # Nothing of ours is on USB, and firmware and guest would spend time looking.
+    _sub(devices, "controller", type="usb", model="none")
+    if any(isinstance(disk, FileDisk) and disk.cdrom for disk in disks):
+        _sub(devices, "controller", type="scsi", index="0", model="virtio-scsi")
+
+
+def _disk(devices: ET.Element, disk: Disk) -> None:
+    cdrom = isinstance(disk, FileDisk) and disk.cdrom
+    kind = "file" if isinstance(disk, FileDisk) else "network"
+    element = _sub(devices, "disk", type=kind, device="cdrom" if cdrom else "disk")
+    if isinstance(disk, FileDisk):
+        # The page cache lets guests share the blocks of a common base; flushes are honoured.
+        options = {"name": "qemu", "type": disk.format, "cache": "writeback"}
+        source = _sub(element, "source", file=disk.path)
+    else:
+        options = {"name": "qemu", "type": "raw", "cache": "none"}
+        source = _sub(element, "source", protocol="nbd", name=disk.export)
+        if disk.socket:
+            _sub(source, "host", transport="unix", socket=disk.socket)
+        else:
+            _sub(source, "host", name=disk.host, port=str(disk.port))
+    if not (cdrom or disk.readonly):
+        options["discard"] = "unmap"
+    element.insert(0, ET.Element("driver", options))
+    _sub(element, "target", dev=disk.target, bus="scsi" if cdrom else "virtio")
+    if disk.serial:
+        _text(element, "serial", disk.serial)
+    if disk.boot_index is not None:
+        _sub(element, "boot", order=str(disk.boot_index + 1))
+    if cdrom or disk.readonly:
+        _sub(element, "readonly")
+
+
+def _nic(devices: ET.Element, nic: Nic, features: HostFeatures) -> None:
+    element = _sub(devices, "interface", type="ethernet")
+    _sub(element, "mac", address=nic.mac)
+    _sub(element, "target", dev=nic.tap, managed="no")
+    _sub(element, "model", type="virtio")
+    if not features.vhost_net:
+        _sub(element, "driver", name="qemu")
+    _sub(element, "mtu", size=str(nic.mtu))
+    # The boot ROM would only make the firmware offer to boot from the network.
+    _sub(element, "rom", enabled="no")
+    _sub(element, "alias", name=f"ua-{nic.port_id}")
+
+
+def _consoles(devices: ET.Element, console_log: str) -> None:
+    serial = _sub(devices, "serial", type="pty")
+    _sub(serial, "log", file=console_log, append="on")
+    _sub(serial, "target", port="0")
+    _sub(_sub(devices, "console", type="pty"), "target", type="serial", port="0")
+    _sub(devices, "graphics", type="vnc", port="-1", autoport="yes", listen="127.0.0.1")
+    _sub(_sub(devices, "video"), "model", type="vga", vram=str(_VIDEO_KIB))
+
+
+def _sundries(devices: ET.Element) -> None:
+    channel = _sub(devices, "channel", type="unix")
+    _sub(channel, "target", type="virtio", name="org.qemu.guest_agent.0")
+    _text(_sub(devices, "rng", model="virtio"), "backend", "/dev/urandom", model="random")
+    _sub(_sub(devices, "memballoon", model="virtio"), "stats", period=str(_BALLOON_PERIOD_S))
+
+
+# -- small helpers -------------------------------------------------------------------------------
+def _sub(parent: ET.Element, tag: str, **attributes: str) -> ET.Element:
+    return ET.SubElement(parent, tag, attributes)
+
+
+def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> None:
+    _sub(parent, tag, **attributes).text = text
+
+
+def _xml_safe(text: str) -> str:
+    """``text`` without the characters that XML 1.0 cannot carry even when escaped."""
+    return "".join(c for c in text if c.isprintable())
