@@ -1,0 +1,169 @@
+"""Hosts and the claims on them: the one place where capacity is given out and taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import sqlalchemy as sa
+
+from minicloud.db.models import claims, hosts, services
+from minicloud.db.models import servers as servers_table
+from minicloud.domain.errors import NotFound
+from minicloud.domain.ids import new_id
+from minicloud.domain.models import Flavor, Host, HostReport
+from minicloud.kit import clock
+from minicloud.kit.db import Transaction
+
+COMPUTE = "nova-compute"
+"""The binary's name as clients know it."""
+
+
+def host_list(tx: Transaction) -> Sequence[Host]:
+    """All hosts with their claims and whether their service reports: one statement."""
+    count = (
+        sa.select(sa.func.count())
+        .where(claims.c.host == hosts.c.name)
+        .scalar_subquery()
+        .label("servers")
+    )
+    query = (
+        sa.select(
+            *hosts.c, count, services.c.last_seen, services.c.disabled, services.c.forced_down
+        )
+        .join(services, sa.and_(services.c.host == hosts.c.name, services.c.binary == COMPUTE))
+        .order_by(hosts.c.created_at, hosts.c.id)
+    )
+    return [msgspec.convert(dict(row._mapping), Host, strict=False) for row in tx.execute(query)]
+
+
+def host_get(tx: Transaction, host_id: str) -> Host:
+    """By id or name. NotFound."""
+    for host in host_list(tx):
+        if host_id in (host.id, host.name):
+            return host
+    raise NotFound(kind="Compute host", id=host_id)
+
+
+def host_register(tx: Transaction, name: str) -> int:
+    """Begin a new epoch for the host and return it."""
+    row = tx.execute(
+        hosts.update()
+        .where(hosts.c.name == name)
+        .values(epoch=hosts.c.epoch + 1)
+        .returning(hosts.c.epoch)
+    ).first()
+    if row is not None:
+        return int(row.epoch)
+    tx.execute(
+        hosts.insert().values(
+            id=new_id(), name=name, vcpus=0, memory_mb=0, disk_gb=0, disk_free_gb=0, vcpus_used=0,
+            memory_mb_used=0, disk_gb_used=0, hypervisor_type="", hypervisor_version=0,
+            virt_type="", virt_type_reason="", cpu_arch="", cpu_model="", epoch=1,
+            created_at=clock.now(),
+        )
+    )  # fmt: skip
+    return 1
+
+
+def host_report(tx: Transaction, report: HostReport) -> bool:
+    """Keep the host's inventory; False when ``report`` is of an older epoch."""
+    changed = tx.execute(
+        hosts.update()
+        .where(hosts.c.name == report.host, hosts.c.epoch == report.epoch)
+        .values(
+            vcpus=report.vcpus,
+            memory_mb=report.memory_mb,
+            disk_gb=report.disk_gb,
+            disk_free_gb=report.disk_free_gb,
+            hypervisor_type=report.hypervisor_type,
+            hypervisor_version=report.hypervisor_version,
+            virt_type=report.virt_type,
+            virt_type_reason=report.virt_type_reason[:255],
+            cpu_arch=report.cpu_arch,
+            cpu_model=report.cpu_model[:255],
+        )
+    )
+    return changed.rowcount == 1
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a host may be claimed."""
+
+    cpu_ratio: float
+    memory_ratio: float
+    disk_ratio: float
+    reserved_memory_mb: int
+
+
+def host_claim(
+    tx: Transaction,
+    *,
+    host: str,
+    server_id: str,
+    operation_id: str,
+    flavor: Flavor,
+    limits: Limits,
+) -> bool:
+    """Claim ``flavor`` on ``host`` for a server that ``operation_id`` owns and no host has.
+
+    One compare-and-set on the host (enough left) and one on the server; False, with nothing
+    changed, when either lost. Any number of schedulers may try at once: none overcommits.
+    """
+    disk = flavor.total_disk_gb
+    with tx.begin_nested() as attempt:
+        room = tx.execute(
+            hosts.update()
+            .where(
+                hosts.c.name == host,
+                hosts.c.vcpus_used + flavor.vcpus <= hosts.c.vcpus * limits.cpu_ratio,
+                hosts.c.memory_mb_used + flavor.ram
+                <= (hosts.c.memory_mb - limits.reserved_memory_mb) * limits.memory_ratio,
+                hosts.c.disk_gb_used + disk <= hosts.c.disk_gb * limits.disk_ratio,
+            )
+            .values(
+                vcpus_used=hosts.c.vcpus_used + flavor.vcpus,
+                memory_mb_used=hosts.c.memory_mb_used + flavor.ram,
+                disk_gb_used=hosts.c.disk_gb_used + disk,
+            )
+        )
+        taken = room.rowcount == 1 and (
+            tx.execute(
+                servers_table.update()
+                .where(
+                    servers_table.c.id == server_id,
+                    servers_table.c.operation_id == operation_id,
+                    servers_table.c.host.is_(None),
+                )
+                .values(host=host, updated_at=clock.now())
+            ).rowcount
+            == 1
+        )
+        if not taken:
+            attempt.rollback()
+            return False
+        tx.execute(
+            claims.insert().values(
+                server_id=server_id, host=host, vcpus=flavor.vcpus, memory_mb=flavor.ram,
+                disk_gb=disk,
+            )
+        )  # fmt: skip
+    return True
+
+
+def host_unclaim(tx: Transaction, server_id: str) -> None:
+    """Give back what the server claimed, once however often it is called."""
+    row = tx.execute(
+        claims.delete().where(claims.c.server_id == server_id).returning(*claims.c)
+    ).first()
+    if row is None:
+        return
+    tx.execute(
+        hosts.update()
+        .where(hosts.c.name == row.host)
+        .values(
+            vcpus_used=hosts.c.vcpus_used - row.vcpus,
+            memory_mb_used=hosts.c.memory_mb_used - row.memory_mb,
+            disk_gb_used=hosts.c.disk_gb_used - row.disk_gb,
+        )
+    )

@@ -1,0 +1,210 @@
+"""Operations: begun, placed, journaled, ended. The row is the truth, messages only point at it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from minicloud.db import servers
+from minicloud.db.models import launch_steps, operation_events
+from minicloud.db.models import operations as t
+from minicloud.domain.errors import NotFound, WrongState
+from minicloud.domain.ids import new_id
+from minicloud.domain.models import Operation, OperationEvent, Server
+from minicloud.domain.states import TaskState, Verb, check
+from minicloud.domain.steps import StepRecord
+from minicloud.kit import clock
+from minicloud.kit.context import Context
+from minicloud.kit.db import Transaction
+
+LIVE = ("queued", "running")
+_FIELDS = [t.c[name] for name in Operation.__struct_fields__]
+
+
+def _operation(row: sa.Row[Any]) -> Operation:
+    return msgspec.convert(dict(row._mapping), Operation, strict=False)
+
+
+def operation_begin(
+    tx: Transaction, ctx: Context, server: Server, verb: Verb, params: Mapping[str, Any]
+) -> Operation:
+    """Begin ``verb`` on ``server``: the check, the lock and the row in one go.
+
+    WrongState when the verb may not begin now or another request was quicker. A verb that
+    preempts cancels the operation that owns the server; if that already does the same verb, it
+    is returned as it is.
+    """
+    check(verb, server.id, server.vm_state, server.task_state)
+    if server.operation_id and verb.preempts:
+        running = operation_get(tx, server.operation_id)
+        if running.verb == verb.name and running.live:
+            return running
+    operation = operation_new(ctx, server, verb, params)
+    owned = servers.server_own(
+        tx,
+        server.id,
+        operation_id=operation.id,
+        task_state=verb.via,
+        start=sorted(verb.start),
+        instead_of=server.operation_id,
+    )
+    if not owned:
+        now = servers.server_get(tx, server.id)
+        raise WrongState(
+            verb=verb.name, id=server.id, attribute="task_state",
+            state=str(now.task_state or now.vm_state), allowed=sorted(map(str, verb.start)),
+        )  # fmt: skip
+    if verb.preempts:
+        tx.execute(
+            t.update()
+            .where(t.c.server_id == server.id, t.c.state.in_((*LIVE, "stuck")))
+            .values(state="cancelled", message=f"Cancelled by {verb.name}", updated_at=clock.now())
+        )
+    operation_insert(tx, operation)
+    return operation
+
+
+def operation_new(ctx: Context, server: Server, verb: Verb, params: Mapping[str, Any]) -> Operation:
+    """The operation as a value; ``operation_insert`` writes it."""
+    now = clock.now()
+    return Operation(
+        id=new_id(),
+        request_id=ctx.request_id,
+        verb=verb.name,
+        server_id=server.id,
+        project_id=ctx.project_id,
+        user_id=ctx.user_id,
+        state="queued",
+        host=server.host,
+        attempt=1,
+        excluded=(),
+        params=params,
+        prior_state=server.vm_state,
+        message=None,
+        created_at=now,
+        updated_at=now,
+        deadline_at=now + verb.deadline_s,
+    )
+
+
+def operation_insert(tx: Transaction, operation: Operation) -> None:
+    tx.execute(t.insert().values(msgspec.to_builtins(operation)))
+
+
+def operation_get(tx: Transaction, operation_id: str) -> Operation:
+    row = tx.execute(sa.select(*_FIELDS).where(t.c.id == operation_id)).first()
+    if row is None:
+        raise NotFound(kind="Operation", id=operation_id)
+    return _operation(row)
+
+
+def operation_update(
+    tx: Transaction, operation_id: str, *, states: Sequence[str] = LIVE, **values: Any
+) -> bool:
+    """Set columns while the operation is in one of ``states``; False when it is not."""
+    changed = tx.execute(
+        t.update()
+        .where(t.c.id == operation_id, t.c.state.in_(states))
+        .values(**{k: msgspec.to_builtins(v) for k, v in values.items()}, updated_at=clock.now())
+    )
+    return changed.rowcount == 1
+
+
+def operations_of_server(tx: Transaction, server_id: str) -> Sequence[Operation]:
+    """Newest first."""
+    query = (
+        sa.select(*_FIELDS)
+        .where(t.c.server_id == server_id)
+        .order_by(t.c.created_at.desc(), t.c.id.desc())
+    )
+    return [_operation(row) for row in tx.execute(query)]
+
+
+def operations_of_host(tx: Transaction, host: str) -> Sequence[str]:
+    """Ids of what the host should work on: live operations and stuck ones, oldest first."""
+    query = (
+        sa.select(t.c.id)
+        .where(t.c.host == host, t.c.state.in_((*LIVE, "stuck")))
+        .order_by(t.c.created_at)
+    )
+    return [row.id for row in tx.execute(query)]
+
+
+def operations_live(tx: Transaction) -> Sequence[Operation]:
+    """Every live operation, oldest first: what the conductor's pass looks through."""
+    query = sa.select(*_FIELDS).where(t.c.state.in_(LIVE)).order_by(t.c.created_at)
+    return [_operation(row) for row in tx.execute(query)]
+
+
+# -- the journal -----------------------------------------------------------------------------------
+def journal_events(tx: Transaction, events: Sequence[OperationEvent]) -> None:
+    """Keep recipe steps; a later word on the same step replaces an earlier one."""
+    table = operation_events
+    for event in events:
+        values = msgspec.to_builtins(event)
+        key = sa.and_(
+            table.c.operation_id == event.operation_id,
+            table.c.attempt == event.attempt,
+            table.c.step == event.step,
+        )
+        if event.finished_at is None:
+            known = tx.execute(sa.select(table.c.step).where(key)).first()
+            if known is None:
+                tx.execute(table.insert().values(values))
+            continue
+        tx.execute(table.delete().where(key))
+        tx.execute(table.insert().values(values))
+
+
+def journal_steps(
+    tx: Transaction, server_id: str, request_id: str, steps: Sequence[StepRecord]
+) -> None:
+    """Keep steps of the 28; a repeated step keeps its latest record."""
+    if not steps:
+        return
+    table = launch_steps
+    latest = {step.number: step for step in steps}
+    tx.execute(
+        table.delete().where(table.c.server_id == server_id, table.c.number.in_(list(latest)))
+    )
+    tx.execute(
+        table.insert(),
+        [
+            {
+                **msgspec.to_builtins(step),
+                "detail": step.detail[:255],
+                "server_id": server_id,
+                "request_id": request_id,
+            }
+            for step in latest.values()
+        ],
+    )
+
+
+def events_of_operation(tx: Transaction, operation_id: str) -> Sequence[OperationEvent]:
+    table = operation_events
+    rows = tx.execute(
+        sa.select(table)
+        .where(table.c.operation_id == operation_id)
+        .order_by(table.c.started_at, table.c.step)
+    )
+    return [msgspec.convert(dict(row._mapping), OperationEvent, strict=False) for row in rows]
+
+
+def steps_of_server(tx: Transaction, server_id: str) -> Sequence[StepRecord]:
+    """The launch's steps, 1 to 28, as far as they are recorded."""
+    table = launch_steps
+    names = StepRecord.__struct_fields__
+    rows = tx.execute(
+        sa.select(*(table.c[name] for name in names))
+        .where(table.c.server_id == server_id)
+        .order_by(table.c.number)
+    )
+    return [msgspec.convert(dict(row._mapping), StepRecord, strict=False) for row in rows]
+
+
+def show_phase(tx: Transaction, server_id: str, operation_id: str, task: TaskState) -> None:
+    servers.server_phase(tx, server_id, operation_id, task)

@@ -1,0 +1,56 @@
+"""Limits of projects, and the lock under which usage is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+
+from minicloud.db.models import project_locks, quotas
+from minicloud.kit.db import Transaction
+
+
+def project_lock(tx: Transaction, project_id: str) -> None:
+    """Hold the project until the transaction ends, so that usage counted stays true.
+
+    On SQLite a write transaction holds the whole database already.
+    """
+    if tx.dialect.name == "sqlite":
+        return
+    try:
+        with tx.begin_nested():
+            tx.execute(project_locks.insert().values(project_id=project_id))
+    except sa.exc.IntegrityError:
+        pass  # it is there: lock it below
+    tx.execute(
+        sa.select(project_locks).where(project_locks.c.project_id == project_id).with_for_update()
+    )
+
+
+def quota_limits(
+    tx: Transaction, project_id: str, defaults: Mapping[str, int]
+) -> Mapping[str, int]:
+    """Resource -> limit of the project; -1: none."""
+    rows = tx.execute(sa.select(quotas).where(quotas.c.project_id == project_id))
+    return {**defaults, **{row.resource: row.limit for row in rows if row.resource in defaults}}
+
+
+def quota_set(tx: Transaction, project_id: str, limits: Mapping[str, int]) -> None:
+    """Give the project limits of its own for the resources named."""
+    tx.execute(
+        quotas.delete().where(
+            quotas.c.project_id == project_id, quotas.c.resource.in_(list(limits))
+        )
+    )
+    if limits:
+        tx.execute(
+            quotas.insert(),
+            [
+                {"project_id": project_id, "resource": resource, "limit": limit}
+                for resource, limit in limits.items()
+            ],
+        )
+
+
+def quota_reset(tx: Transaction, project_id: str) -> None:
+    tx.execute(quotas.delete().where(quotas.c.project_id == project_id))

@@ -1,0 +1,281 @@
+"""Servers: rows, lists, and the lock that an operation takes on one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from minicloud.db.models import servers as t
+from minicloud.domain.errors import Invalid, NotFound
+from minicloud.domain.models import Server
+from minicloud.domain.states import Power, TaskState, VmState, states_with_status
+from minicloud.kit import clock
+from minicloud.kit.db import Transaction
+
+_FIELDS = [t.c[name] for name in Server.__struct_fields__]
+SORT_KEYS: Mapping[str, Any] = {
+    "created_at": t.c.created_at,
+    "updated_at": t.c.updated_at,
+    "display_name": t.c.name,
+    "name": t.c.name,
+    "uuid": t.c.id,
+    "id": t.c.id,
+    "vm_state": t.c.vm_state,
+    "task_state": t.c.task_state,
+    "power_state": t.c.power_state,
+    "host": t.c.host,
+    "image_ref": t.c.image_id,
+    "key_name": t.c.key_name,
+    "launched_at": t.c.launched_at,
+    "locked": t.c.locked,
+    "project_id": t.c.project_id,
+    "user_id": t.c.user_id,
+    "instance_type_id": t.c.flavor_id,
+    "availability_zone": t.c.availability_zone,
+    "display_description": t.c.description,
+    "launch_index": t.c.launch_index,
+    "config_drive": t.c.config_drive,
+    "terminated_at": t.c.terminated_at,
+    "access_ip_v4": t.c.access_ip_v4,
+    "access_ip_v6": t.c.access_ip_v6,
+}
+
+
+class ServerQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which servers, in which order. Empty fields ask for nothing."""
+
+    project_id: str | None = None
+    deleted: bool | None = False
+    """None: deleted and living ones alike."""
+    equal: Mapping[str, Any] = {}
+    """Column name of ``servers`` -> value, or a list of values."""
+    name_regex: str | None = None
+    status: Sequence[str] = ()
+    changes_since: float | None = None
+    changes_before: float | None = None
+    sort: Sequence[tuple[str, str]] = ()
+    """(key of SORT_KEYS, asc or desc) pairs."""
+    limit: int | None = None
+    marker: str | None = None
+
+
+def _server(row: sa.Row[Any]) -> Server:
+    return msgspec.convert(dict(row._mapping), Server, strict=False)
+
+
+def server_insert(tx: Transaction, server: Server) -> None:
+    values = {name: getattr(server, name) for name in Server.__struct_fields__}
+    for name in ("flavor", "requested_nics", "block_devices", "nics", "volumes", "fault"):
+        values[name] = msgspec.to_builtins(values[name])
+    for name in ("vm_state", "task_state"):
+        values[name] = None if values[name] is None else str(values[name])
+    values["power_state"] = int(server.power_state)
+    values.update(
+        flavor_id=server.flavor.id, vcpus=server.flavor.vcpus, memory_mb=server.flavor.ram
+    )
+    for name in ("image_properties", "metadata"):
+        values[name] = dict(values[name])
+    for name in ("tags", "security_groups"):
+        values[name] = list(values[name])
+    tx.execute(t.insert().values(values))
+
+
+def server_get(
+    tx: Transaction, server_id: str, *, project_id: str | None = None, deleted: bool | None = False
+) -> Server:
+    """The server. NotFound where there is none, or it is another project's (None: any)."""
+    query = sa.select(*_FIELDS).where(t.c.id == server_id)
+    if project_id is not None:
+        query = query.where(t.c.project_id == project_id)
+    if deleted is not None:
+        query = query.where(t.c.deleted == deleted)
+    row = tx.execute(query).first()
+    if row is None:
+        raise NotFound(kind="Instance", id=server_id)
+    return _server(row)
+
+
+def server_list(tx: Transaction, query: ServerQuery) -> Sequence[Server]:
+    """The servers ``query`` names, one statement whatever their number."""
+    statement = sa.select(*_FIELDS)
+    if query.project_id is not None:
+        statement = statement.where(t.c.project_id == query.project_id)
+    if query.deleted is not None:
+        statement = statement.where(t.c.deleted == query.deleted)
+    for name, value in query.equal.items():
+        column = t.c[name]
+        statement = statement.where(
+            column.in_(value) if isinstance(value, (list, tuple)) else column == value
+        )
+    if query.status:
+        choices = []
+        for word in query.status:
+            for vm_state, task_state in states_with_status(word):
+                clause = t.c.vm_state == str(vm_state)
+                if task_state is not None:
+                    clause = sa.and_(clause, t.c.task_state == str(task_state))
+                choices.append(clause)
+        statement = statement.where(sa.or_(sa.false(), *choices))
+    if query.name_regex is not None:
+        statement = statement.where(t.c.name.regexp_match(query.name_regex))
+    if query.changes_since is not None:
+        statement = statement.where(t.c.updated_at >= query.changes_since)
+    if query.changes_before is not None:
+        statement = statement.where(t.c.updated_at <= query.changes_before)
+    order = [(SORT_KEYS[key], direction) for key, direction in query.sort]
+    order += [(t.c.created_at, "desc"), (t.c.id, "desc")]
+    if query.marker is not None:
+        statement = statement.where(_after(tx, query.marker, order))
+    statement = statement.order_by(
+        *(column.asc() if direction == "asc" else column.desc() for column, direction in order)
+    )
+    if query.limit is not None:
+        statement = statement.limit(query.limit)
+    return [_server(row) for row in tx.execute(statement)]
+
+
+def _after(tx: Transaction, marker: str, order: Sequence[tuple[Any, str]]) -> Any:
+    """The condition for rows that come after ``marker`` in ``order`` (nulls sort first)."""
+    row = tx.execute(
+        sa.select(*(column.label(f"k{n}") for n, (column, _) in enumerate(order))).where(
+            t.c.id == marker
+        )
+    ).first()
+    if row is None:
+        raise Invalid(reason=f"marker [{marker[:64]}] not found")
+    clauses = []
+    same: list[Any] = []
+    for (column, direction), value in zip(order, row, strict=True):
+        if value is None:
+            beyond = column.is_not(None) if direction == "asc" else sa.false()
+            equal = column.is_(None)
+        else:
+            beyond = column > value if direction == "asc" else column < value
+            equal = column == value
+        clauses.append(sa.and_(*same, beyond))
+        same.append(equal)
+    return sa.or_(*clauses)
+
+
+def server_update(tx: Transaction, server_id: str, **values: Any) -> bool:
+    """Set columns of a living server; whether there was one."""
+    changed = tx.execute(
+        t.update()
+        .where(t.c.id == server_id, t.c.deleted.is_(False))
+        .values(**{k: msgspec.to_builtins(v) for k, v in values.items()}, updated_at=clock.now())
+    )
+    return changed.rowcount == 1
+
+
+def server_own(
+    tx: Transaction,
+    server_id: str,
+    *,
+    operation_id: str,
+    task_state: TaskState,
+    start: Sequence[VmState],
+    instead_of: str | None,
+) -> bool:
+    """Make ``operation_id`` the server's owner: the lock, a compare-and-set.
+
+    ``instead_of``: the operation that owns it now (None: nobody). False when the server has
+    moved on in the meantime.
+    """
+    owner = t.c.operation_id.is_(None) if instead_of is None else t.c.operation_id == instead_of
+    changed = tx.execute(
+        t.update()
+        .where(
+            t.c.id == server_id,
+            t.c.deleted.is_(False),
+            t.c.vm_state.in_([str(s) for s in start]),
+            owner,
+        )
+        .values(operation_id=operation_id, task_state=str(task_state), updated_at=clock.now())
+    )
+    return changed.rowcount == 1
+
+
+def server_release(tx: Transaction, server_id: str, operation_id: str, **values: Any) -> bool:
+    """End ``operation_id``'s hold and set ``values``; False when it holds the server no more."""
+    changed = tx.execute(
+        t.update()
+        .where(t.c.id == server_id, t.c.operation_id == operation_id)
+        .values(
+            **{k: msgspec.to_builtins(v) for k, v in values.items()},
+            operation_id=None,
+            task_state=None,
+            updated_at=clock.now(),
+        )
+    )
+    return changed.rowcount == 1
+
+
+def server_phase(tx: Transaction, server_id: str, operation_id: str, task: TaskState) -> None:
+    """Show ``task`` while ``operation_id`` still owns the server."""
+    tx.execute(
+        t.update()
+        .where(
+            t.c.id == server_id,
+            t.c.operation_id == operation_id,
+            t.c.task_state != str(TaskState.DELETING),
+        )
+        .values(task_state=str(task), updated_at=clock.now())
+    )
+
+
+def server_observed(
+    tx: Transaction, server_id: str, *, was: VmState, becomes: VmState, power: Power
+) -> bool:
+    """Correct a resting server to what its hypervisor shows; False when it no longer rests."""
+    changed = tx.execute(
+        t.update()
+        .where(
+            t.c.id == server_id, t.c.operation_id.is_(None), t.c.vm_state == str(was),
+            t.c.deleted.is_(False),
+        )
+        .values(vm_state=str(becomes), power_state=int(power), updated_at=clock.now())
+    )  # fmt: skip
+    return changed.rowcount == 1
+
+
+class HostServer(msgspec.Struct, frozen=True, kw_only=True):
+    """As much of a server as the comparison with a hypervisor needs."""
+
+    id: str
+    vm_state: VmState
+    power_state: Power
+    operation_id: str | None
+    host: str | None
+    deleted: bool
+
+
+def servers_for_host(tx: Transaction, host: str, also: Sequence[str]) -> Mapping[str, HostServer]:
+    """Servers recorded on ``host``, and those named in ``also`` wherever they are, by id."""
+    names = HostServer.__struct_fields__
+    rows = tx.execute(
+        sa.select(*(t.c[name] for name in names)).where(
+            sa.or_(
+                sa.and_(t.c.host == host, t.c.deleted.is_(False)),
+                t.c.id.in_(list(also)),
+            )
+        )
+    )
+    return {row.id: msgspec.convert(dict(row._mapping), HostServer, strict=False) for row in rows}
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    instances: int
+    cores: int
+    ram: int
+
+
+def usage_of_project(tx: Transaction, project_id: str) -> Usage:
+    row = tx.execute(
+        sa.select(sa.func.count(), sa.func.sum(t.c.vcpus), sa.func.sum(t.c.memory_mb)).where(
+            t.c.project_id == project_id, t.c.deleted.is_(False)
+        )
+    ).one()
+    return Usage(instances=row[0], cores=int(row[1] or 0), ram=int(row[2] or 0))
