@@ -1,1 +1,1 @@
-"""What a host does to its kernel for its guests' networking: desired state in, differences applied."""
+"""What a host does to its kernel for its guests' networking: desired state in, changes made."""

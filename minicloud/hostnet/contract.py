@@ -1,0 +1,37 @@
+"""What the compute daemon may ask of a host's networking, whoever does it.
+
+Every method asks for an end state: it may be repeated, and a half-done one is finished by the
+next call. All may be called from any thread.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from minicloud.hostnet.wiring import HostWiring, NetworkWiring, PortWiring
+
+
+class HostNetworking(Protocol):
+    """Raises: Invalid for a wiring that is not well formed, HostProblem where the host fails."""
+
+    def ensure_port(self, network: NetworkWiring, port: PortWiring) -> str:
+        """Wire ``port``, and its network if it is the first; returns the name of its TAP."""
+
+    def ensure_no_port(self, port_id: str) -> None:
+        """Unwire a port, and its network with the last one. An unknown port is fine."""
+
+    def sync(self, desired: HostWiring, *, as_of: float | None = None) -> list[str]:
+        """Make the host have just ``desired``; returns what was done, in words.
+
+        ``as_of``: the ``time.monotonic()`` at which ``desired`` was asked for. Ports that were
+        wired or unwired here after that are left as they are.
+        """
+
+    def restore(self) -> list[str]:
+        """Make the host have what it had, after a restart; returns what was done, in words."""
+
+    def ports(self) -> frozenset[str]:
+        """The ids of the ports that are to be wired here."""
+
+    def purge(self) -> list[str]:
+        """Remove every trace of ours, and nothing else; returns what was removed, in words."""

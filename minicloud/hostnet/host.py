@@ -1,0 +1,297 @@
+"""A host's networking: makes the kernel agree with a desired state, and keeps it so.
+
+Holds the order of things and nothing else: what to change is computed in ``plan``, ``rules``
+and ``gateway``, and done by ``kernel``, ``dhcp`` and ``metadata``. A port's rules are loaded
+before its TAP comes up. Whatever this process remembers only spares it a look at the kernel.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from minicloud.domain import ids
+from minicloud.domain.errors import HostProblem
+from minicloud.hostnet import foreign, names, namespaces, rules
+from minicloud.hostnet.desired import normal, with_port, without_port
+from minicloud.hostnet.dhcp import Dhcp
+from minicloud.hostnet.kernel import Kernel
+from minicloud.hostnet.metadata import Guest, MetadataProxy
+from minicloud.hostnet.plan import (
+    METADATA_ADDRESS,
+    Strays,
+    new_port,
+    plan_network,
+    plan_port,
+    plan_removal,
+    plan_strays,
+)
+from minicloud.hostnet.recency import Recency
+from minicloud.hostnet.state import StateFile
+from minicloud.hostnet.view import HostView, Space
+from minicloud.hostnet.wiring import HostWiring, NetworkWiring, PortWiring
+
+LOG = logging.getLogger(__name__)
+
+
+class HostNetwork:
+    """``HostNetworking`` on a real kernel; needs root.
+
+    ``state_dir``: a directory of its own. ``metadata``: None for guests without a metadata
+    service.
+    """
+
+    def __init__(self, *, state_dir: Path, metadata: MetadataProxy | None) -> None:
+        self.kernel = Kernel()
+        self._dhcp = Dhcp(state_dir / "dhcp", self.kernel)
+        self._state = StateFile(state_dir / "hostnet.json")
+        self._metadata = metadata
+        self._recency = Recency(time.monotonic)
+        self._lock = threading.RLock()
+        # What this process has itself seen complete, so that it need not look again.
+        self._networks: dict[str, NetworkWiring] = {}
+        self._ports: dict[str, PortWiring] = {}
+        self._listening: dict[str, int | None] = {}
+        self._skipped: dict[str, list[str]] = {}
+
+    # -- what the compute daemon asks for --------------------------------------------------------
+    def ensure_port(self, network: NetworkWiring, port: PortWiring) -> str:
+        with self._lock:
+            self._recency.note(port.id)
+            before = self._state.value.wiring
+            wanted = with_port(before, network, port)
+            network = next(item for item in wanted.networks if item.id == network.id)
+            port = next(item for item in wanted.ports if item.id == port.id)
+            tap = ids.tap_name(port.id)
+            seen = self._networks.get(network.id) == network and self._dhcp.is_running(network)
+            plugged = self.kernel.has_link(tap)
+            if seen and plugged and self._ports.get(port.id) == port:
+                return tap
+            self._state.write_wiring(wanted)
+            if not (seen and not plugged and self._plug(network, port)):
+                self._converge({network.id})
+            return tap
+
+    def ensure_no_port(self, port_id: str) -> None:
+        with self._lock:
+            self._recency.note(port_id)
+            before = self._state.value.wiring
+            port = next((item for item in before.ports if item.id == port_id), None)
+            if port is None:
+                return
+            after = without_port(before, port_id)
+            self._ports.pop(port_id, None)
+            network = next((item for item in after.networks if item.id == port.network_id), None)
+            if network is None:
+                self._forget_network(port.network_id)
+                view = self.kernel.read([ids.netns_name(port.network_id)])
+                self.kernel.ip_batch(plan_removal(port.network_id, [port_id], view).lines)
+            elif self.kernel.has_link(ids.tap_name(port_id)):
+                self.kernel.ip_batch([f"link del dev {ids.tap_name(port_id)}"])
+            self._load_rules(after)
+            if network is not None:
+                self._dhcp.ensure(network, _ports_of(after, network))
+                self._serve_metadata(network, after)
+            self._state.write_wiring(after)
+
+    def sync(self, desired: HostWiring, *, as_of: float | None = None) -> list[str]:
+        with self._lock:
+            before = self._state.value.wiring
+            self._state.write_wiring(self._recency.merged(before, normal(desired), as_of))
+            return self._converge(None, [port.id for port in before.ports])
+
+    def restore(self) -> list[str]:
+        with self._lock:
+            return self._converge(None)
+
+    def ports(self) -> frozenset[str]:
+        with self._lock:
+            return frozenset(port.id for port in self._state.value.wiring.ports)
+
+    def purge(self) -> list[str]:
+        with self._lock:
+            known = [port.id for port in self._state.value.wiring.ports]
+            view = self.kernel.read(_our_namespaces())
+            strays = plan_strays(HostWiring(), known, view)
+            words = self._remove(strays, self._dhcp.known())
+            tables = [key for key in view.root.tables if key[1] == names.TABLE]
+            if tables:
+                self.kernel.nft(rules.removal(tables))
+                words.append("removed the packet filter's tables")
+            if ("ip", "filter") in view.root.tables:
+                words += foreign.remove_forwarding(self.kernel)
+            if self._state.value.switched_on_forwarding:
+                self.kernel.set_ip_forward(False)
+                words.append("switched IP forwarding off again")
+            self._dhcp.remove_directory()
+            self._state.remove()
+            self._ports.clear()
+            return words
+
+    # -- one new port on a network that is there -------------------------------------------------
+    def _plug(self, network: NetworkWiring, port: PortWiring) -> bool:
+        """The short way, without a look at the kernel; False if it did not agree."""
+        wiring = self._state.value.wiring
+        try:
+            self._load_rules(wiring)
+            self.kernel.ip_batch(new_port(port, network.mtu))
+            self._dhcp.ensure(network, _ports_of(wiring, network))
+            self._serve_metadata(network, wiring)
+        except HostProblem as problem:
+            LOG.warning("Port %s: %s; looking at the whole network", port.id, problem)
+            self._networks.pop(network.id, None)
+            return False
+        self._ports[port.id] = port
+        return True
+
+    def _load_rules(self, wiring: HostWiring) -> None:
+        if wiring.ports:
+            self.kernel.nft(rules.port_table(wiring.ports).text())
+        else:
+            host, ports = rules.host_table(), rules.port_table(())
+            self.kernel.nft(rules.removal([host.key, ports.key]))
+
+    # -- the whole, or some networks of it -------------------------------------------------------
+    def _converge(self, scope: set[str] | None, known: Iterable[str] = ()) -> list[str]:
+        """Compare with the kernel and apply the difference; ``scope`` None is everything.
+
+        A network that fails keeps no other from being set up. Raises HostProblem at the end.
+        """
+        wiring = self._state.value.wiring
+        networks = [item for item in wiring.networks if scope is None or item.id in scope]
+        wanted = {ids.netns_name(network.id) for network in networks}
+        view = self.kernel.read(wanted | (_our_namespaces() if scope is None else set()))
+        words: list[str] = []
+        if scope is None:
+            strays = plan_strays(wiring, known, view)
+            kept = {network.id for network in networks}
+            words += self._remove(strays, [name for name in self._dhcp.known() if name not in kept])
+            view = view.without(set(strays.links), set(strays.namespaces))
+        words += self._set_up_host(wiring, view.root)
+        problems: list[str] = []
+        for network in networks:
+            try:
+                done, view = self._set_up_network(network, wiring, view)
+                words += done
+            except HostProblem as problem:
+                self._networks.pop(network.id, None)
+                problems.append(f"network {network.id}: {problem}")
+        if problems:
+            raise HostProblem(reason="; ".join(problems))
+        for line in words:
+            LOG.info("Host network: %s", line)
+        return words
+
+    def _set_up_host(self, wiring: HostWiring, root: Space) -> list[str]:
+        tables = [rules.host_table(), rules.port_table(wiring.ports)]
+        if not wiring.networks:
+            present = [table.key for table in tables if table.key in root.tables]
+            if present:
+                self.kernel.nft(rules.removal(present))
+            return ["removed the packet filter's tables"] if present else []
+        words: list[str] = []
+        texts = [table.text() for table in tables if not table.is_loaded(root.tables)]
+        if texts:
+            self.kernel.nft("".join(texts))
+            words.append("loaded the packet filter's rules")
+        if not root.ip_forward:
+            stored = msgspec.structs.replace(self._state.value, switched_on_forwarding=True)
+            self._state.write(stored)
+            self.kernel.set_ip_forward(True)
+            words.append("switched IP forwarding on")
+        if root.forward_drops:
+            words += foreign.ensure_forwarding(self.kernel)
+        return words
+
+    def _set_up_network(
+        self, network: NetworkWiring, wiring: HostWiring, view: HostView
+    ) -> tuple[list[str], HostView]:
+        name = ids.netns_name(network.id)
+        ports = _ports_of(wiring, network)
+        changes = plan_network(network, view)
+        words = list(changes.words)
+        lines = list(changes.root)
+        for port in ports:
+            port_lines = plan_port(port, network.mtu, view.root)
+            lines += port_lines
+            words += [f"plugged {ids.tap_name(port.id)}"] if port_lines else []
+        self.kernel.ip_batch(lines)
+        self.kernel.ip_batch(changes.inside, name)
+        words += self._set_up_routing(name, view.spaces.get(name) or Space())
+        words += self._dhcp.ensure(network, ports, rebuilt=changes.rebuilt)
+        words += self._serve_metadata(network, wiring)
+        self._tell_skipped(network.id, list(changes.skipped))
+        self._networks[network.id] = network
+        self._ports.update({port.id: port for port in ports})
+        routes = [*view.root.routes, *changes.claims]
+        root = msgspec.structs.replace(view.root, routes=routes)
+        return words, msgspec.structs.replace(view, root=root)
+
+    def _set_up_routing(self, name: str, inside: Space) -> list[str]:
+        words: list[str] = []
+        table = rules.namespace_table()
+        if not table.is_loaded(inside.tables):
+            self.kernel.nft(table.text(), name)
+            words.append(f"loaded the rules of {name}")
+        if not inside.ip_forward:
+            self.kernel.set_ip_forward(True, name)
+            words.append(f"switched IP forwarding on in {name}")
+        return words
+
+    def _serve_metadata(self, network: NetworkWiring, wiring: HostWiring) -> list[str]:
+        if self._metadata is None:
+            return []
+        guests = {
+            address: Guest(server_id=port.device_id, project_id=port.project_id)
+            for port in _ports_of(wiring, network)
+            for _, address in port.fixed_ips
+        }
+        self._metadata.publish(network.id, guests)
+        name = ids.netns_name(network.id)
+        space = namespaces.inode(name)
+        if self._listening.get(network.id) == space:
+            return []
+        try:
+            listener = namespaces.listen(name, METADATA_ADDRESS, 80)
+        except OSError as problem:
+            reason = f"metadata cannot be served in {name}: {problem.strerror}"
+            raise HostProblem(reason=reason) from problem
+        self._metadata.listen(network.id, listener)
+        self._listening[network.id] = space
+        return [f"serving metadata on network {network.id}"]
+
+    def _remove(self, strays: Strays, networks: Iterable[str]) -> list[str]:
+        """Remove devices and namespaces, and first whatever runs in them."""
+        words: list[str] = []
+        spaces = {names.network_of_namespace(name) for name in strays.namespaces}
+        for network_id in sorted({*networks, *filter(None, spaces)}):
+            words += self._forget_network(network_id)
+        self.kernel.ip_batch(strays.lines)
+        return words + strays.words
+
+    def _forget_network(self, network_id: str) -> list[str]:
+        self._networks.pop(network_id, None)
+        self._skipped.pop(network_id, None)
+        self._listening.pop(network_id, None)
+        if self._metadata is not None:
+            self._metadata.forget(network_id)
+        return self._dhcp.stop(network_id)
+
+    def _tell_skipped(self, network_id: str, sentences: list[str]) -> None:
+        if self._skipped.get(network_id, []) != sentences:
+            for sentence in sentences:
+                LOG.warning("%s", sentence)
+        self._skipped[network_id] = sentences
+
+
+def _ports_of(wiring: HostWiring, network: NetworkWiring) -> list[PortWiring]:
+    return [port for port in wiring.ports if port.network_id == network.id]
+
+
+def _our_namespaces() -> set[str]:
+    return {name for name in namespaces.listed() if names.network_of_namespace(name)}

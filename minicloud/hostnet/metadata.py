@@ -1,0 +1,235 @@
+"""The metadata service's door on every network: tells the guests apart and passes them on.
+
+One per process. Each network has a listening socket made inside its namespace, so the network
+is known by the socket and the guest by its address on it, which the port's rules vouch for.
+What a guest says of itself is not passed on. Holds no metadata.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import http.client
+import logging
+import re
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from email.message import Message
+from io import BytesIO
+from urllib.parse import urlsplit
+
+import msgspec
+
+LOG = logging.getLogger(__name__)
+
+_REQUEST_BYTES = 16 * 1024
+_REQUEST_SECONDS = 5.0
+_UPSTREAM_SECONDS = 15.0
+_REPLY_BYTES = 4 * 1024 * 1024
+_AT_ONCE = 4
+"""Requests that one network can have under way: a guest can starve its own network only."""
+
+_PATH = re.compile(r"/[\x21-\x7e]*")
+_PASSED_ON = ("Accept", "User-Agent")
+_PASSED_BACK = ("Content-Type", "ETag", "Last-Modified", "Cache-Control")
+
+
+class Guest(msgspec.Struct, frozen=True, kw_only=True):
+    server_id: str
+    project_id: str = ""
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    status: int
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+
+
+class BadRequest(Exception):
+    """The guest's request is not one; ``status`` is the answer to it."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    method: str
+    path: str
+    headers: Mapping[str, str] = {}
+    """Only those that are passed on."""
+
+
+class MetadataProxy:
+    """``upstream``: URL of the compute API's metadata service. ``secret``: shared with it."""
+
+    def __init__(self, *, upstream: str, secret: str) -> None:
+        self._upstream = urlsplit(upstream)
+        self._secret = secret.encode()
+        self._lock = threading.Lock()
+        self._listeners: dict[str, socket.socket] = {}
+        self._guests: dict[str, Mapping[str, Guest]] = {}
+
+    def publish(self, network_id: str, guests: Mapping[str, Guest]) -> None:
+        """Say who has which address on a network; replaces what was said before."""
+        with self._lock:
+            self._guests[network_id] = dict(guests)
+
+    def listen(self, network_id: str, listener: socket.socket) -> None:
+        """Serve a network on ``listener``, which becomes the proxy's, in place of any other."""
+        with self._lock:
+            old = self._listeners.pop(network_id, None)
+            self._listeners[network_id] = listener
+        _end(old)
+        threading.Thread(
+            target=self._accept,
+            args=(network_id, listener),
+            name=f"metadata-{network_id[:8]}",
+            daemon=True,
+        ).start()
+
+    def forget(self, network_id: str) -> None:
+        """Stop serving a network. Unknown ones are fine."""
+        with self._lock:
+            self._guests.pop(network_id, None)
+            old = self._listeners.pop(network_id, None)
+        _end(old)
+
+    def close(self) -> None:
+        for network_id in list(self._listeners):
+            self.forget(network_id)
+
+    def answer(self, network_id: str, address: str, request: Request) -> Reply:
+        """What the guest with ``address`` on a network gets for a request."""
+        if request.method not in ("GET", "HEAD"):
+            return Reply(status=405, headers={"Allow": "GET, HEAD"})
+        with self._lock:
+            guest = self._guests.get(network_id, {}).get(address)
+        if guest is None:
+            return Reply(status=404)
+        headers = {**request.headers, **self._identity(guest), "X-Forwarded-For": address}
+        try:
+            return self._ask(request, headers)
+        except (OSError, http.client.HTTPException) as problem:
+            LOG.warning("The metadata service does not answer: %s", type(problem).__name__)
+            return Reply(status=503, headers={"Retry-After": "2"})
+
+    def _identity(self, guest: Guest) -> dict[str, str]:
+        digest = hmac.new(self._secret, guest.server_id.encode(), hashlib.sha256)
+        return {
+            "X-Instance-ID": guest.server_id,
+            "X-Tenant-ID": guest.project_id,
+            "X-Instance-ID-Signature": digest.hexdigest(),
+        }
+
+    def _ask(self, request: Request, headers: Mapping[str, str]) -> Reply:
+        secure = self._upstream.scheme == "https"
+        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        host = self._upstream.hostname or "127.0.0.1"
+        connection = kind(host, self._upstream.port, timeout=_UPSTREAM_SECONDS)
+        with contextlib.closing(connection):
+            path = self._upstream.path.rstrip("/") + request.path
+            connection.request(request.method, path, headers=dict(headers))
+            response = connection.getresponse()
+            body = response.read(_REPLY_BYTES + 1)
+        if len(body) > _REPLY_BYTES:
+            return Reply(status=502)
+        kept = {name: response.headers[name] for name in _PASSED_BACK if name in response.headers}
+        return Reply(status=response.status, headers=kept, body=body)
+
+    def _accept(self, network_id: str, listener: socket.socket) -> None:
+        """Take connections until the listener is closed; more than a few wait in the kernel."""
+        places = threading.BoundedSemaphore(_AT_ONCE)
+        while True:
+            places.acquire()
+            try:
+                connection, (address, *_) = listener.accept()
+            except ConnectionAbortedError:
+                places.release()
+                continue
+            except OSError:  # closed by forget() or listen()
+                return
+            threading.Thread(
+                target=self._serve, args=(network_id, address, connection, places), daemon=True
+            ).start()
+
+    def _serve(
+        self,
+        network_id: str,
+        address: str,
+        connection: socket.socket,
+        places: threading.BoundedSemaphore,
+    ) -> None:
+        try:
+            with connection:
+                try:
+                    request = parse_request(read_head(connection))
+                    reply = self.answer(network_id, address, request)
+                    with_body = request.method != "HEAD"
+                except BadRequest as problem:
+                    reply, with_body = Reply(status=problem.status), True
+                connection.settimeout(_REQUEST_SECONDS)
+                connection.sendall(render(reply, with_body=with_body))
+        except OSError:
+            LOG.debug("A guest at %s went away", address)
+        finally:
+            places.release()
+
+
+def read_head(connection: socket.socket) -> bytes:
+    """A request up to its empty line. Raises BadRequest if it is too long or too slow."""
+    deadline = time.monotonic() + _REQUEST_SECONDS
+    head = b""
+    while b"\r\n\r\n" not in head:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise BadRequest(408)
+        if len(head) > _REQUEST_BYTES:
+            raise BadRequest(431)
+        connection.settimeout(left)
+        try:
+            piece = connection.recv(4096)
+        except TimeoutError as problem:
+            raise BadRequest(408) from problem
+        if not piece:
+            raise BadRequest(400)
+        head += piece
+    return head.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+
+
+def parse_request(head: bytes) -> Request:
+    """A request without what the guest must not say itself. Raises BadRequest."""
+    line, _, rest = head.partition(b"\r\n")
+    words = line.decode("latin-1").split(" ")
+    if len(words) != 3 or words[2] not in ("HTTP/1.0", "HTTP/1.1"):
+        raise BadRequest(400)
+    if not _PATH.fullmatch(words[1]):
+        raise BadRequest(400)
+    try:
+        headers: Message = http.client.parse_headers(BytesIO(rest))
+    except http.client.HTTPException as problem:
+        raise BadRequest(431) from problem
+    passed_on = {name: str(headers[name]) for name in _PASSED_ON if name in headers}
+    return Request(method=words[0], path=words[1], headers=passed_on)
+
+
+def render(reply: Reply, *, with_body: bool) -> bytes:
+    """A reply as bytes. Every connection is for one request."""
+    reason = http.client.responses.get(reply.status, "")
+    body = reply.body or (f"{reply.status} {reason}\n".encode() if reply.status >= 400 else b"")
+    head = [f"HTTP/1.1 {reply.status} {reason}"]
+    head += [f"{name}: {value}" for name, value in reply.headers.items()]
+    head += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
+    return "\r\n".join(head).encode("latin-1") + (body if with_body else b"")
+
+
+def _end(listener: socket.socket | None) -> None:
+    if listener is None:
+        return
+    # Closing alone would leave a thread that is in accept() there for ever.
+    with contextlib.suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)
+    listener.close()

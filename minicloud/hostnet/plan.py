@@ -1,0 +1,265 @@
+"""The difference between a network's desired state and the kernel, as lines for ``ip -batch``.
+
+Pure: values in, lines and words out. Safe to compute from a half-done state, since every device
+is judged by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from minicloud.domain import ids
+from minicloud.hostnet import names
+from minicloud.hostnet.gateway import (
+    Transfer,
+    inside_addresses,
+    ipv4_subnets,
+    plan_routes,
+    transfer,
+)
+from minicloud.hostnet.view import HostView, Link, Route, Space
+from minicloud.hostnet.wiring import HostWiring, NetworkWiring, PortWiring
+
+METADATA_ADDRESS = "169.254.169.254"
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """What to do, in this order: ``root`` on the host, then ``inside`` the namespace."""
+
+    root: Sequence[str] = ()
+    inside: Sequence[str] = ()
+    words: Sequence[str] = ()
+    """What is done, for people."""
+    skipped: Sequence[str] = ()
+    """What is left undone for a reason, in whole sentences."""
+    claims: Sequence[Route] = ()
+    """Routes that the network has afterwards, for the networks planned after it."""
+    rebuilt: bool = False
+    """The namespace's device into the bridge is new: whoever was bound to the old one is deaf."""
+
+
+class Strays(msgspec.Struct, frozen=True, kw_only=True):
+    """What is ours by name and belongs to nothing desired."""
+
+    links: Sequence[str] = ()
+    namespaces: Sequence[str] = ()
+
+    @property
+    def lines(self) -> list[str]:
+        links = [f"link del dev {name}" for name in self.links]
+        return links + [f"netns del {name}" for name in self.namespaces]
+
+    @property
+    def words(self) -> list[str]:
+        links = [f"removed {name}" for name in self.links]
+        return links + [f"removed namespace {name}" for name in self.namespaces]
+
+
+def plan_network(network: NetworkWiring, view: HostView) -> Changes:
+    """Bridge, namespace, the two pairs of devices between, and the host's routes."""
+    name = ids.netns_name(network.id)
+    have = view.spaces.get(name)
+    inside = have or Space()
+    root: list[str] = []
+    words: list[str] = []
+    root += _bridge(network, view.root)
+    if have is None:
+        root += [f"netns del {name}"] if name in view.spaces else []
+        root.append(f"netns add {name}")
+        words.append(f"made namespace {name}")
+    pair = transfer(network.id, view.root)
+    tenant_lines, rebuilt = _tenant_pair(network, view.root, inside)
+    uplink_lines, uplink_rebuilt = _uplink_pair(network, view.root, inside, pair)
+    routes = plan_routes(network, pair, _without_device(view.root, network, uplink_rebuilt))
+    root += [*tenant_lines, *uplink_lines, *routes.delete, *routes.add]
+    gone = {names.TENANT} if rebuilt else set()
+    gone |= {names.UPLINK} if uplink_rebuilt else set()
+    inside_lines = _inside(network, pair, inside, gone)
+    if root:
+        words.append(f"set up network {network.id} on the host")
+    if inside_lines:
+        words.append(f"set up network {network.id} in its namespace")
+    return Changes(
+        root=root,
+        inside=inside_lines,
+        words=words,
+        skipped=routes.skipped,
+        claims=routes.claims,
+        rebuilt=rebuilt,
+    )
+
+
+def plan_port(port: PortWiring, mtu: int, root: Space) -> Sequence[str]:
+    """Lines that make the port's TAP, as a member of its bridge."""
+    tap, bridge = ids.tap_name(port.id), ids.bridge_name(port.network_id)
+    link = root.links.get(tap)
+    if link is None:
+        return new_port(port, mtu)
+    if (link.mtu, link.master, link.up) == (mtu, bridge, True):
+        return []
+    return [f"link set dev {tap} mtu {mtu} master {bridge} up"]
+
+
+def new_port(port: PortWiring, mtu: int) -> Sequence[str]:
+    """The same for a TAP that is known to be absent."""
+    tap, bridge = ids.tap_name(port.id), ids.bridge_name(port.network_id)
+    return [
+        f"tuntap add dev {tap} mode tap vnet_hdr",
+        f"link set dev {tap} addrgenmode none",
+        f"link set dev {tap} mtu {mtu} master {bridge} up",
+    ]
+
+
+def plan_strays(desired: HostWiring, known_ports: Iterable[str], view: HostView) -> Strays:
+    """What has to go. ``known_ports``: ids of ports that were ours before.
+
+    A TAP's name alone does not make it ours, since others name theirs alike: it has to be known
+    or a member of one of our bridges.
+    """
+    networks = {network.id for network in desired.networks}
+    keep = {ids.tap_name(port.id) for port in desired.ports}
+    for network_id in networks:
+        keep |= {
+            ids.bridge_name(network_id),
+            names.bridge_leg(network_id),
+            names.host_leg(network_id),
+        }
+    known = {ids.tap_name(port_id) for port_id in known_ports}
+    ours = [link for link in view.root.links.values() if _is_ours(link, known)]
+    strays = sorted((link for link in ours if link.name not in keep), key=_members_first)
+    spaces = [
+        name for name in sorted(view.spaces) if names.network_of_namespace(name) not in networks
+    ]
+    return Strays(links=[link.name for link in strays], namespaces=spaces)
+
+
+def plan_removal(network_id: str, port_ids: Iterable[str], view: HostView) -> Strays:
+    """The same for one network that goes, with the last of its ports."""
+    taps = [ids.tap_name(port_id) for port_id in port_ids]
+    legs = [names.bridge_leg(network_id), names.host_leg(network_id)]
+    links = [*taps, *legs, ids.bridge_name(network_id)]
+    space = ids.netns_name(network_id)
+    return Strays(
+        links=[name for name in links if name in view.root.links],
+        namespaces=[space] if space in view.spaces else [],
+    )
+
+
+def _is_ours(link: Link, known_taps: set[str]) -> bool:
+    if names.is_bridge(link.name):
+        return link.kind == "bridge"
+    if names.is_leg(link.name):
+        return link.kind == "veth"
+    if link.kind != "tun":
+        return False
+    return link.name in known_taps or (link.master is not None and names.is_bridge(link.master))
+
+
+def _members_first(link: Link) -> tuple[bool, str]:
+    return link.kind == "bridge", link.name
+
+
+def _bridge(network: NetworkWiring, root: Space) -> list[str]:
+    name = ids.bridge_name(network.id)
+    link = root.links.get(name)
+    lines: list[str] = []
+    if link is None:
+        lines = [
+            f"link add name {name} type bridge forward_delay 0 mcast_snooping 0",
+            # On a line of its own: together with "up" it would come too late.
+            f"link set dev {name} addrgenmode none",
+        ]
+    elif link.forward_delay or link.mcast_snooping:
+        lines = [f"link set dev {name} type bridge forward_delay 0 mcast_snooping 0"]
+    if link is None or link.mtu != network.mtu or not link.up:
+        lines.append(f"link set dev {name} mtu {network.mtu} up")
+    return lines
+
+
+def _tenant_pair(network: NetworkWiring, root: Space, inside: Space) -> tuple[list[str], bool]:
+    outer, bridge = names.bridge_leg(network.id), ids.bridge_name(network.id)
+    lines, rebuilt = _pair(network.id, outer, names.TENANT, root, inside)
+    link = None if rebuilt else root.links.get(outer)
+    if link is None or (link.mtu, link.master, link.up) != (network.mtu, bridge, True):
+        lines.append(f"link set dev {outer} mtu {network.mtu} master {bridge} up")
+    return lines, rebuilt
+
+
+def _uplink_pair(
+    network: NetworkWiring, root: Space, inside: Space, pair: Transfer
+) -> tuple[list[str], bool]:
+    outer = names.host_leg(network.id)
+    lines, rebuilt = _pair(network.id, outer, names.UPLINK, root, inside)
+    link = None if rebuilt else root.links.get(outer)
+    if link is None or not link.up:
+        lines.append(f"link set dev {outer} up")
+    lines += _addresses(outer, [f"{pair.host}/31"], link)
+    return lines, rebuilt
+
+
+def _pair(
+    network_id: str, outer: str, inner: str, root: Space, inside: Space
+) -> tuple[list[str], bool]:
+    """Lines for a veth pair from the host into the namespace; whether it is made anew."""
+    if outer in root.links and inner in inside.links:
+        return [], False
+    # An end whose peer is elsewhere is no use; deleting it takes the peer along.
+    lines = [f"link del dev {outer}"] if outer in root.links else []
+    space = ids.netns_name(network_id)
+    lines += [
+        f"link add name {outer} type veth peer name {inner} netns {space}",
+        f"link set dev {outer} addrgenmode none",
+    ]
+    return lines, True
+
+
+def _inside(network: NetworkWiring, pair: Transfer, space: Space, remade: set[str]) -> list[str]:
+    links = {name: link for name, link in space.links.items() if name not in remade}
+    wanted = {
+        "lo": (65536, []),
+        names.TENANT: (network.mtu, _tenant_addresses(network)),
+        names.UPLINK: (1500, [f"{pair.inside}/31"]),
+    }
+    lines: list[str] = []
+    for name, (mtu, addresses) in wanted.items():
+        link = links.get(name)
+        if link is None and name != "lo":
+            lines.append(f"link set dev {name} addrgenmode none")
+        if link is None or link.mtu != mtu or not link.up:
+            lines.append(f"link set dev {name} mtu {mtu} up")
+        if name != "lo":
+            lines += _addresses(name, addresses, link)
+    has_default = any(
+        route.destination == "default" and route.via == str(pair.host)
+        for route in space.routes
+        if route.device in links
+    )
+    if not has_default:
+        lines.append(f"route replace default via {pair.host} dev {names.UPLINK}")
+    return lines
+
+
+def _tenant_addresses(network: NetworkWiring) -> list[str]:
+    own = [address for subnet in ipv4_subnets(network) for address in inside_addresses(subnet)]
+    return [*own, f"{METADATA_ADDRESS}/32"]
+
+
+def _addresses(device: str, wanted: Sequence[str], link: Link | None) -> list[str]:
+    have = list(link.addresses) if link else []
+    extra = [address for address in have if address not in wanted]
+    # Deleting a subnet's first address takes its others along, so then all are said again.
+    missing = wanted if extra else [address for address in wanted if address not in have]
+    return [f"address del {address} dev {device}" for address in extra] + [
+        f"address replace {address} dev {device}" for address in missing
+    ]
+
+
+def _without_device(root: Space, network: NetworkWiring, rebuilt: bool) -> Space:
+    """The host without the routes that go away with the network's own leg."""
+    if not rebuilt:
+        return root
+    leg = names.host_leg(network.id)
+    rest = [route for route in root.routes if route.device != leg]
+    return msgspec.structs.replace(root, routes=rest)

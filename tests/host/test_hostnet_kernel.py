@@ -1,0 +1,490 @@
+"""A host's networking on a real kernel, as its guests and its neighbours see it.
+
+Each test has a host of its own inside network and mount namespaces; nothing of the machine is
+touched.
+"""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from private_host import Guest, Space, answers, links, missing, private_host, run, trace
+
+from minicloud.domain import ids
+from minicloud.hostnet import names, namespaces
+from minicloud.hostnet.host import HostNetwork
+from minicloud.hostnet.metadata import MetadataProxy
+from minicloud.hostnet.wiring import HostWiring, NetworkWiring, PortWiring, SubnetWiring
+
+pytestmark = [
+    pytest.mark.host,
+    pytest.mark.skipif(missing() is not None, reason=str(missing())),
+]
+
+Plug = Callable[..., Guest]
+
+
+def a_network(number: int, cidr: str = "", **subnet: object) -> NetworkWiring:
+    cidr = cidr or f"10.20.{number}.0/24"
+    prefix = cidr.rpartition(".")[0]
+    values = {"gateway_ip": f"{prefix}.1", "dhcp_ip": f"{prefix}.2", **subnet}
+    return NetworkWiring(
+        id=ids.derive("network", number),
+        mtu=1450,
+        subnets=[
+            msgspec.convert(
+                {"id": ids.derive("subnet", number), "cidr": cidr, **values}, SubnetWiring
+            )
+        ],
+    )
+
+
+def a_port(network: NetworkWiring, host: int, name: str = "", mac: int = 0) -> PortWiring:
+    subnet = network.subnets[0]
+    return PortWiring(
+        id=ids.derive("port", network.id, host, mac),
+        mac=f"fa:16:3e:00:{int(network.id[:2], 16):02x}:{mac or host:02x}",
+        network_id=network.id,
+        device_id=ids.derive("server", network.id, host),
+        project_id="a-project",
+        fixed_ips=[(subnet.id, f"{subnet.cidr.rpartition('.')[0]}.{host}")],
+        hostname=name,
+    )
+
+
+def wiring(*ports: tuple[NetworkWiring, PortWiring]) -> HostWiring:
+    networks = {network.id: network for network, _ in ports}
+    return HostWiring(networks=list(networks.values()), ports=[port for _, port in ports])
+
+
+class _Echo(http.server.BaseHTTPRequestHandler):
+    """In place of the compute API: answers with what it was asked."""
+
+    def do_GET(self) -> None:
+        body = json.dumps({"path": self.path, **dict(self.headers)}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+
+@pytest.fixture
+def empty_host() -> Iterator[None]:
+    with private_host():
+        yield
+
+
+@pytest.fixture
+def proxy(empty_host: None) -> Iterator[MetadataProxy]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Echo)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    proxy = MetadataProxy(upstream=f"http://127.0.0.1:{server.server_port}", secret="s3cret")
+    yield proxy
+    proxy.close()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def host(proxy: MetadataProxy, tmp_path: Path) -> Iterator[HostNetwork]:
+    host = HostNetwork(state_dir=tmp_path / "state", metadata=proxy)
+    yield host
+    HostNetwork(state_dir=tmp_path / "state", metadata=proxy).purge()
+
+
+@pytest.fixture
+def plug(host: HostNetwork, tmp_path: Path) -> Iterator[Plug]:
+    guests: list[Guest] = []
+
+    def plug(network: NetworkWiring, port: PortWiring, *, by_hand: bool = False) -> Guest:
+        tap = host.ensure_port(network, port)
+        guest = Guest(f"guest-{len(guests)}", tap, port.mac, tmp_path)
+        guests.append(guest)
+        subnet = network.subnets[0]
+        if by_hand and subnet.gateway_ip:
+            guest.configure(f"{port.fixed_ips[0][1]}/24", subnet.gateway_ip)
+        return guest
+
+    yield plug
+    for guest in guests:
+        guest.close()
+
+
+@pytest.fixture
+def outside(empty_host: None) -> Space:
+    """A neighbour of the host's that knows nothing of its guests."""
+    space = Space("outside")
+    run("ip", "link", "add", "eth9", "type", "veth", "peer", "name", "eth0", "netns", "outside")
+    run("ip", "address", "add", "203.0.113.1/24", "dev", "eth9")
+    run("ip", "link", "set", "eth9", "up")
+    space.run("ip", "address", "add", "203.0.113.2/24", "dev", "eth0")
+    space.run("ip", "link", "set", "eth0", "up")
+    return space
+
+
+def test_a_guest_gets_its_address_name_routes_and_mtu_by_dhcp(plug: Plug) -> None:
+    network = a_network(1, dns_nameservers=["203.0.113.53"])
+    offer = plug(network, a_port(network, 11, "Web_1")).dhcp()
+    assert offer["ip"] == "10.20.1.11"
+    assert offer["hostname"] == "web-1"
+    assert offer["mtu"] == "1450"
+    assert offer["dns"] == "203.0.113.53"
+    assert offer["router"] == "10.20.1.1"
+    assert offer["staticroutes"].split() == [
+        *("169.254.169.254/32", "10.20.1.2"),
+        *("0.0.0.0/0", "10.20.1.1"),
+    ]
+
+
+def test_host_and_guests_reach_each_other(plug: Plug) -> None:
+    network = a_network(1)
+    first, second = (plug(network, a_port(network, number)) for number in (11, 12))
+    assert first.dhcp() and second.dhcp()
+    assert answers("10.20.1.11")
+    assert first.answers("10.20.1.12")
+    assert first.answers("10.20.1.1")
+
+
+def test_a_guest_without_a_default_route_answers_the_host(plug: Plug) -> None:
+    network = a_network(1, gateway_ip=None)
+    guest = plug(network, a_port(network, 11))
+    offer = guest.dhcp()
+    assert "router" not in offer
+    assert offer["staticroutes"].split() == ["169.254.169.254/32", "10.20.1.2"]
+    assert answers("10.20.1.11")
+
+
+def test_metadata_tells_guests_apart_by_network_and_address(plug: Plug) -> None:
+    one, two = a_network(1, "10.20.7.0/24"), a_network(2, "10.20.7.0/24")
+    ports = [a_port(one, 11), a_port(two, 11)]
+    for port, network in zip(ports, (one, two), strict=True):
+        guest = plug(network, port)
+        assert guest.dhcp()["ip"] == "10.20.7.11"
+        url = "http://169.254.169.254/openstack/latest/meta_data.json"
+        said = json.loads(guest.fetch(url, "X-Instance-ID: another", "X-Forwarded-For: 1.2.3.4"))
+        assert said["path"] == "/openstack/latest/meta_data.json"
+        assert said["X-Instance-ID"] == port.device_id
+        assert said["X-Tenant-ID"] == "a-project"
+        assert said["X-Forwarded-For"] == "10.20.7.11"
+
+
+def test_the_second_network_of_a_range_works_inside_but_the_host_keeps_the_first(
+    plug: Plug, host: HostNetwork
+) -> None:
+    one, two = a_network(1, "10.20.7.0/24"), a_network(2, "10.20.7.0/24")
+    first, second = plug(one, a_port(one, 11)), plug(two, a_port(two, 12))
+    third = plug(two, a_port(two, 13))
+    for guest in (first, second, third):
+        assert guest.dhcp()
+    assert second.answers("10.20.7.13")
+    assert not first.answers("10.20.7.12")
+    assert answers("10.20.7.11")
+    assert not answers("10.20.7.12")
+    host.ensure_no_port(a_port(one, 11).id)
+    assert host.restore() != []
+    assert answers("10.20.7.12"), "the range is free again"
+
+
+def test_guests_get_out_and_nobody_gets_in_or_across(plug: Plug, outside: Space) -> None:
+    one, two = a_network(1), a_network(2)
+    first, second = (plug(net, a_port(net, 11), by_hand=True) for net in (one, two))
+    assert first.answers("203.0.113.2")
+    assert second.answers("203.0.113.2")
+    assert not first.answers("10.20.2.11")
+    assert answers("10.20.2.11")
+    outside.run("ip", "route", "add", "10.20.0.0/16", "via", "203.0.113.1")
+    assert not outside.answers("10.20.1.11")
+
+
+@pytest.mark.skipif(shutil.which("iptables") is None, reason="needs iptables")
+def test_beside_a_firewall_that_drops_forwarded_packets(
+    plug: Plug, outside: Space, host: HostNetwork
+) -> None:
+    run("iptables", "-P", "FORWARD", "DROP")
+    network = a_network(1)
+    first, second = plug(network, a_port(network, 11)), plug(network, a_port(network, 12))
+    assert first.dhcp() and second.dhcp()
+    assert answers("10.20.1.11")
+    assert first.answers("10.20.1.12")
+    assert first.answers("203.0.113.2")
+    assert host.restore() == []
+    host.purge()
+    assert run("iptables", "-S", "FORWARD") == "-P FORWARD DROP\n"
+
+
+def test_only_a_guests_own_addresses_pass(plug: Plug) -> None:
+    network = a_network(1)
+    guest, other = (plug(network, a_port(network, number), by_hand=True) for number in (11, 12))
+    assert guest.answers("10.20.1.12")
+    guest.run("ip", "address", "add", "10.20.1.66/24", "dev", "eth0")
+    assert not guest.answers("10.20.1.12", source="10.20.1.66")
+    assert "10.20.1.66" not in other.run("ip", "neighbour")
+    guest.run("ip", "link", "set", "eth0", "address", "fa:16:3e:66:66:66")
+    other.run("ip", "neighbour", "flush", "all")
+    assert not guest.answers("10.20.1.12")
+
+
+def test_a_guest_does_not_reach_the_host_past_its_gateway(plug: Plug, outside: Space) -> None:
+    """The bridge's own device would take what is addressed to it and route it on."""
+    one, two = a_network(1), a_network(2)
+    guest = plug(one, a_port(one, 11), by_hand=True)
+    plug(two, a_port(two, 11), by_hand=True)
+    bridge = json.loads(run("ip", "-j", "link", "show", ids.bridge_name(one.id)))[0]["address"]
+    neighbour = ["ip", "neighbour", "replace", "10.20.1.99", "lladdr", bridge, "dev", "eth0"]
+    guest.run(*neighbour)
+    guest.run("ip", "route", "replace", "203.0.113.0/24", "via", "10.20.1.99")
+    assert not guest.answers("203.0.113.1")
+    assert not guest.answers("203.0.113.2")
+
+
+def test_an_address_goes_to_its_next_owner_although_it_is_leased(
+    plug: Plug, host: HostNetwork
+) -> None:
+    network = a_network(1)
+    old, new = a_port(network, 11, mac=1), a_port(network, 11, mac=2)
+    assert plug(network, a_port(network, 12)).dhcp()
+    assert plug(network, old).dhcp()["ip"] == "10.20.1.11"
+    host.ensure_no_port(old.id)
+    assert plug(network, new).dhcp()["ip"] == "10.20.1.11"
+
+
+def test_nothing_to_do_is_quick_and_changes_nothing(host: HostNetwork) -> None:
+    one, two = a_network(1), a_network(2)
+    desired = wiring((one, a_port(one, 11)), (one, a_port(one, 12)), (two, a_port(two, 11)))
+    assert host.sync(desired) != []
+    before = trace()
+    started = time.monotonic()
+    assert host.sync(desired) == []
+    print(f"idle sync: {(time.monotonic() - started) * 1000:.1f} ms")
+    assert trace() == before
+    processes = host.kernel.started
+    started = time.monotonic()
+    assert host.ensure_port(one, a_port(one, 12)) == ids.tap_name(a_port(one, 12).id)
+    print(f"known port: {(time.monotonic() - started) * 1000:.1f} ms")
+    assert host.kernel.started == processes
+
+
+def test_a_new_port_costs_few_processes(host: HostNetwork) -> None:
+    network = a_network(1)
+    costs = []
+    for number in range(11, 16):
+        started, processes = time.monotonic(), host.kernel.started
+        host.ensure_port(network, a_port(network, number))
+        costs.append(host.kernel.started - processes)
+        print(f"port: {(time.monotonic() - started) * 1000:.1f} ms, {costs[-1]} processes")
+    assert costs[0] <= 8
+    assert max(costs[1:]) <= 2
+    started, processes = time.monotonic(), host.kernel.started
+    host.ensure_no_port(a_port(network, 15).id)
+    print(f"gone: {(time.monotonic() - started) * 1000:.1f} ms")
+    assert host.kernel.started - processes <= 2
+
+
+def test_a_restart_finds_all_as_it_was(
+    host: HostNetwork, proxy: MetadataProxy, tmp_path: Path
+) -> None:
+    network = a_network(1)
+    host.ensure_port(network, a_port(network, 11))
+    server = _dnsmasq_pid(tmp_path, network)
+    again = HostNetwork(state_dir=tmp_path / "state", metadata=None)
+    assert again.ports() == {a_port(network, 11).id}
+    assert again.restore() == []
+    again.ensure_port(network, a_port(network, 12))
+    assert _dnsmasq_pid(tmp_path, network) == server
+
+
+def test_what_a_stranger_broke_is_mended(host: HostNetwork, tmp_path: Path, plug: Plug) -> None:
+    network = a_network(1)
+    guest = plug(network, a_port(network, 11))
+    desired = wiring((network, a_port(network, 11)))
+    space = ids.netns_name(network.id)
+    breakages: list[Callable[[], object]] = [
+        lambda: os.kill(_dnsmasq_pid(tmp_path, network), signal.SIGKILL),
+        lambda: run("nft", "flush", "table", "bridge", "minicloud"),
+        lambda: run("nft", "delete", "table", "ip", "minicloud"),
+        lambda: run("ip", "link", "del", names.bridge_leg(network.id)),
+        lambda: run("ip", "link", "del", names.host_leg(network.id)),
+        lambda: run("ip", "link", "set", ids.tap_name(a_port(network, 11).id), "nomaster"),
+        lambda: run("ip", "link", "set", ids.bridge_name(network.id), "mtu", "1400"),
+        lambda: run("ip", "-n", space, "route", "del", "default"),
+        lambda: run("ip", "-n", space, "address", "del", "10.20.1.2/24", "dev", "tenant"),
+        lambda: run("ip", "-n", space, "address", "add", "10.9.9.9/24", "dev", "tenant"),
+        lambda: run("ip", "route", "del", "10.20.1.0/24"),
+        lambda: run("ip", "netns", "del", space),
+    ]
+    for breakage in breakages:
+        breakage()
+        assert host.sync(desired) != []
+        assert host.sync(desired) == []
+        assert guest.dhcp()["ip"] == "10.20.1.11"
+        assert answers("10.20.1.11")
+        assert "X-Instance-ID" in guest.fetch("http://169.254.169.254/")
+
+
+def test_sync_removes_what_is_not_desired(host: HostNetwork) -> None:
+    one, two = a_network(1), a_network(2)
+    empty = trace()
+    keep = (one, a_port(one, 11))
+    host.sync(wiring(keep))
+    only_one = trace()
+    host.sync(wiring(keep, (one, a_port(one, 12)), (two, a_port(two, 11))))
+    host.sync(wiring(keep))
+    assert trace()["links"] == only_one["links"]
+    assert trace()["namespaces"] == only_one["namespaces"]
+    host.sync(HostWiring())
+    assert trace()["links"] == empty["links"]
+    assert trace()["rules"] == empty["rules"]
+
+
+def test_a_port_younger_than_the_picture_stays(host: HostNetwork) -> None:
+    network = a_network(1)
+    host.ensure_port(network, a_port(network, 11))
+    asked = time.monotonic()
+    host.ensure_port(network, a_port(network, 12))
+    host.sync(wiring((network, a_port(network, 11))), as_of=asked)
+    assert ids.tap_name(a_port(network, 12).id) in links()
+    host.sync(wiring((network, a_port(network, 11))), as_of=time.monotonic())
+    assert ids.tap_name(a_port(network, 12).id) not in links()
+
+
+def test_purge_leaves_nothing_of_ours_and_all_of_others(
+    host: HostNetwork, outside: Space, tmp_path: Path
+) -> None:
+    run("ip", "link", "add", "brmine", "type", "bridge")
+    run("ip", "link", "add", "brm-other", "type", "bridge")
+    run("ip", "tuntap", "add", "dev", "tap12345678-9a", "mode", "tap")
+    run("ip", "netns", "add", "minicloud-of-mine")
+    run("nft", "add", "table", "ip", "theirs")
+    before = trace()
+    one, two = a_network(1), a_network(2, "10.20.1.0/24")
+    host.ensure_port(one, a_port(one, 11))
+    host.ensure_port(two, a_port(two, 11))
+    server = _dnsmasq_pid(tmp_path, one)
+    assert host.purge() != []
+    assert trace() == before
+    assert not _is_alive(server)
+    assert list((tmp_path / "state").iterdir()) == []
+    assert host.purge() == []
+
+
+def test_a_foreign_process_behind_a_stale_pid_file_lives_on(
+    host: HostNetwork, tmp_path: Path
+) -> None:
+    network = a_network(1)
+    host.ensure_port(network, a_port(network, 11))
+    pid_file = tmp_path / "state" / "dhcp" / network.id / "pid"
+    os.kill(int(pid_file.read_text()), signal.SIGKILL)
+    stranger = subprocess.Popen(["sleep", "60"])
+    try:
+        pid_file.write_text(str(stranger.pid))
+        host.ensure_no_port(a_port(network, 11).id)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+_KILLER = """#!/bin/bash
+# Stands before a tool: in its KILL_AT-th start of any of them it does only KEEP lines of its
+# input, or nothing, and kills who called it.
+echo x >> "$KILL_DIR/starts"
+if [ "$(wc -l < "$KILL_DIR/starts")" = "$KILL_AT" ]; then
+    case " $* " in *" -batch - "*) head -n "$KEEP" | {tool} "$@" ;; esac
+    kill -KILL $PPID
+    exit 1
+fi
+exec {tool} "$@"
+"""
+_VICTIM = """
+import sys, msgspec
+from pathlib import Path
+from minicloud.hostnet.host import HostNetwork
+from minicloud.hostnet.wiring import HostWiring
+state, words = Path(sys.argv[1]), sys.argv[2]
+desired = msgspec.json.decode(sys.argv[3], type=HostWiring)
+host = HostNetwork(state_dir=state, metadata=None)
+if words == "plug":
+    for port in desired.ports:
+        network = next(item for item in desired.networks if item.id == port.network_id)
+        host.ensure_port(network, port)
+else:
+    for port in desired.ports:
+        host.ensure_no_port(port.id)
+"""
+
+
+@pytest.mark.parametrize("keep", ["0", "3"])
+@pytest.mark.parametrize("words", ["plug", "unplug"])
+def test_killed_anywhere_the_next_pass_finishes(
+    host: HostNetwork, tmp_path: Path, words: str, keep: str
+) -> None:
+    one, two = a_network(1), a_network(2)
+    stays = (one, a_port(one, 11))
+    comes_and_goes = [(one, a_port(one, 12)), (two, a_port(two, 11))]
+    everything = wiring(stays, *comes_and_goes)
+    victims = msgspec.json.encode(wiring(*comes_and_goes)).decode()
+    desired = everything if words == "plug" else wiring(stays)
+    start = wiring(stays) if words == "plug" else everything
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in ("ip", "nft", "dnsmasq"):
+        (tools / tool).write_text(_KILLER.format(tool=f"/usr/sbin/{tool}"))
+        (tools / tool).chmod(0o755)
+    for at in range(1, 40):
+        host.sync(start)
+        (tools / "starts").unlink(missing_ok=True)
+        victim = subprocess.run(
+            [sys.executable, "-c", _VICTIM, str(tmp_path / "state"), words, victims],
+            env={
+                **os.environ,
+                "PATH": f"{tools}:{os.environ['PATH']}",
+                "KILL_DIR": str(tools),
+                "KILL_AT": str(at),
+                "KEEP": keep,
+                "PYTHONPATH": str(Path(__file__).parents[2]),
+            },
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        host = HostNetwork(state_dir=tmp_path / "state", metadata=None)
+        host.sync(desired)
+        assert host.sync(desired) == []
+        assert {link for link in links() if link.startswith("tap")} == {
+            ids.tap_name(port.id) for port in desired.ports
+        }
+        wanted = {ids.netns_name(network.id) for network in desired.networks}
+        assert namespaces.listed() == wanted
+        if victim.returncode == 0:
+            print(f"{at - 1} places to be killed at")
+            assert at > 3
+            return
+        assert victim.returncode == -signal.SIGKILL, victim.stderr
+    pytest.fail("the victim never came to its end")
+
+
+def _is_alive(pid: int) -> bool:
+    """A dead process without a parent that asks for it has no command line left."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _dnsmasq_pid(tmp_path: Path, network: NetworkWiring) -> int:
+    return int((tmp_path / "state" / "dhcp" / network.id / "pid").read_text())
