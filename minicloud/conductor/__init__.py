@@ -1,0 +1,1 @@
+"""The hosts' way to the database, and the pass that finds what got lost."""

@@ -123,14 +123,14 @@ def operations_of_server(tx: Transaction, server_id: str) -> Sequence[Operation]
     return [_operation(row) for row in tx.execute(query)]
 
 
-def operations_of_host(tx: Transaction, host: str) -> Sequence[str]:
-    """Ids of what the host should work on: live operations and stuck ones, oldest first."""
+def operations_of_host(tx: Transaction, host: str) -> Sequence[tuple[str, str]]:
+    """(operation, server) ids the host should work on: live and stuck ones, oldest first."""
     query = (
-        sa.select(t.c.id)
+        sa.select(t.c.id, t.c.server_id)
         .where(t.c.host == host, t.c.state.in_((*LIVE, "stuck")))
         .order_by(t.c.created_at)
     )
-    return [row.id for row in tx.execute(query)]
+    return [(row.id, row.server_id) for row in tx.execute(query)]
 
 
 def operations_live(tx: Transaction) -> Sequence[Operation]:

@@ -247,8 +247,8 @@ class HostReport(msgspec.Struct, frozen=True, kw_only=True):
 class HostOrders(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a report: what the host should look at."""
 
-    operations: Sequence[str] = ()
-    """Live and stuck operations of this host, oldest first."""
+    operations: Sequence[tuple[str, str]] = ()
+    """(operation id, server id) of live and stuck operations of this host, oldest first."""
     reap: Sequence[str] = ()
     """Servers that are gone from the records, or live elsewhere: remove what is left here."""
 
@@ -262,7 +262,6 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     read_s: float
     """Seconds the conductor spent in the database."""
     conductor_host: str
-    deleted_volumes: Sequence[str] = ()
 
 
 class Journal(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,1 @@
+"""Places launches on hosts: snapshot, choice, claim, cast."""

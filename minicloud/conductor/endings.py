@@ -1,0 +1,137 @@
+"""How an operation ends: the row, the server, the claim, in one transaction.
+
+The only place that writes what a verb's success or failure means, out of the table of verbs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minicloud.db import hosts, operations, servers
+from minicloud.domain.models import Fault, Operation, Outcome
+from minicloud.domain.states import VERBS, Power, VmState
+from minicloud.kit import clock
+from minicloud.kit.db import Transaction
+
+_ENDABLE = (*operations.LIVE, "stuck")
+
+
+def end_operation(
+    tx: Transaction, operation: Operation, outcome: Outcome, *, max_attempts: int
+) -> bool:
+    """Write ``outcome``; True when the launch has to be placed on another host."""
+    if outcome.result == "done":
+        _done(tx, operation, outcome)
+    elif outcome.result == "stuck":
+        _stuck(tx, operation, outcome.message)
+    elif outcome.result == "elsewhere" and operation.state != "stuck":
+        return _elsewhere(tx, operation, outcome, max_attempts)
+    else:
+        fail(tx, operation, outcome.message, undone=True)
+    return False
+
+
+def _done(tx: Transaction, operation: Operation, outcome: Outcome) -> None:
+    operations.operation_update(tx, operation.id, states=_ENDABLE, state="done", message=None)
+    verb = VERBS[operation.verb]
+    if verb.ok is VmState.DELETED:
+        delete_server(tx, operation)
+        return
+    values: dict[str, Any] = {
+        "vm_state": verb.ok,
+        "power_state": outcome.power_state,
+        "fault": None,
+    }
+    if operation.verb == "create":
+        values["launched_at"] = clock.now()
+    if outcome.nics is not None:
+        values["nics"] = outcome.nics
+    if outcome.volumes is not None:
+        values["volumes"] = outcome.volumes
+    servers.server_release(tx, operation.server_id, operation.id, **values)
+
+
+def delete_server(tx: Transaction, operation: Operation) -> None:
+    """The server is gone: its row stays as deleted, its claim is given back."""
+    now = clock.now()
+    hosts.host_unclaim(tx, operation.server_id)
+    values: dict[str, Any] = {
+        "vm_state": VmState.DELETED,
+        "power_state": Power.NOSTATE,
+        "deleted": True,
+        "terminated_at": now,
+        "nics": (),
+        "volumes": (),
+    }
+    if not servers.server_release(tx, operation.server_id, operation.id, **values):
+        # A delete that was given up after its time and succeeded late.
+        servers.server_update(tx, operation.server_id, **values)
+
+
+def fail(tx: Transaction, operation: Operation, message: str, *, undone: bool) -> None:
+    """The operation failed. ``undone``: nothing of a launch is left on the host."""
+    operations.operation_update(tx, operation.id, states=_ENDABLE, state="failed", message=message)
+    verb = VERBS[operation.verb]
+    values: dict[str, Any] = {"vm_state": verb.fail or operation.prior_state}
+    if values["vm_state"] == VmState.ERROR:
+        values["fault"] = _fault(message)
+    if operation.verb == "create" and undone:
+        hosts.host_unclaim(tx, operation.server_id)
+        values.update(host=None, nics=(), volumes=())
+    if not servers.server_release(tx, operation.server_id, operation.id, **values):
+        _forget_stuck_launch(tx, operation, undone)
+
+
+def _forget_stuck_launch(tx: Transaction, operation: Operation, undone: bool) -> None:
+    """A launch that was stuck has been undone after all: its host is free of it."""
+    if operation.verb != "create" or not undone or operation.state != "stuck":
+        return
+    server = servers.server_get(tx, operation.server_id, deleted=None)
+    if server.operation_id is None and server.vm_state is VmState.ERROR:
+        servers.server_update(tx, server.id, host=None, nics=(), volumes=())
+
+
+def _stuck(tx: Transaction, operation: Operation, message: str) -> None:
+    """It could not be undone: the host tries on, the user sees ERROR and may delete."""
+    operations.operation_update(tx, operation.id, states=_ENDABLE, state="stuck", message=message)
+    servers.server_release(
+        tx, operation.server_id, operation.id, vm_state=VmState.ERROR, fault=_fault(message)
+    )
+
+
+def _elsewhere(tx: Transaction, operation: Operation, outcome: Outcome, max_attempts: int) -> bool:
+    if operation.verb != "create" or operation.attempt >= max_attempts:
+        fail(tx, operation, outcome.message, undone=True)
+        return False
+    hosts.host_unclaim(tx, operation.server_id)
+    servers.server_update(tx, operation.server_id, host=None)
+    operations.operation_update(
+        tx,
+        operation.id,
+        state="queued",
+        host=None,
+        attempt=operation.attempt + 1,
+        excluded=[*operation.excluded, outcome.host],
+        message=outcome.message,
+    )
+    return True
+
+
+def expire(tx: Transaction, operation: Operation) -> None:
+    """The operation's time is up. What may be left on its host is undone when it can be."""
+    message = (
+        f"'{operation.verb}' did not finish within "
+        f"{operation.deadline_at - operation.created_at:.0f} s"
+    )
+    if operation.host is not None:
+        message += f"; look at the log of minicloud-compute on {operation.host}"
+    if operation.message:
+        message += f"; last problem: {operation.message}"
+    if operation.host is not None and operation.verb in ("create", "delete"):
+        _stuck(tx, operation, message)
+    else:
+        fail(tx, operation, message, undone=operation.host is None)
+
+
+def _fault(message: str) -> Fault:
+    return Fault(code=500, message=message, details="", created_at=clock.now())

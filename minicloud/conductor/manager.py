@@ -1,0 +1,105 @@
+"""What hosts ask and tell: each call checks that the operation is the caller's.
+
+Speaks intents (take, journal, finish), never rows. How an operation ends is read from the table
+of verbs.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from minicloud.conductor.endings import end_operation
+from minicloud.conductor.observe import correct_servers
+from minicloud.db import hosts, operations, servers, services
+from minicloud.domain.errors import StaleOperation
+from minicloud.domain.models import HostOrders, HostReport, Journal, Operation, Outcome, Work
+from minicloud.kit import clock
+from minicloud.kit.context import Context
+from minicloud.kit.db import Database, Transaction
+from minicloud.rpc.conductor import ConductorRPC
+
+LOG = logging.getLogger(__name__)
+
+
+class ConductorManager(ConductorRPC):
+    def __init__(
+        self,
+        database: Database,
+        *,
+        host: str,
+        max_attempts: int,
+        unplaced: Callable[[], object],
+    ) -> None:
+        """``unplaced`` is called when a launch needs another host (it wakes the pass)."""
+        self._database = database
+        self._host = host
+        self._max_attempts = max_attempts
+        self._unplaced = unplaced
+
+    def host_register(self, ctx: Context, *, host: str) -> int:
+        with self._database.write() as tx:
+            epoch = hosts.host_register(tx, host)
+            services.service_report(tx, hosts.COMPUTE, host)
+        LOG.info("Host %s registered, epoch %s", host, epoch)
+        return epoch
+
+    def host_report(self, ctx: Context, *, report: HostReport) -> HostOrders:
+        with self._database.write() as tx:
+            if not hosts.host_report(tx, report):
+                raise StaleOperation(id=f"of host {report.host}, epoch {report.epoch}")
+            services.service_report(tx, hosts.COMPUTE, report.host)
+            pending = operations.operations_of_host(tx, report.host)
+            busy = {server_id for _, server_id in pending}
+            reap = correct_servers(tx, report, busy)
+        return HostOrders(operations=pending, reap=reap)
+
+    def operation_take(self, ctx: Context, *, operation_id: str, host: str, epoch: int) -> Work:
+        received, watch = clock.now(), time.perf_counter()
+        with self._database.write() as tx:
+            operation = self._owned(tx, operation_id, host, epoch)
+            if operation.state == "queued":
+                operations.operation_update(tx, operation_id, state="running")
+            server = servers.server_get(tx, operation.server_id, deleted=None)
+        return Work(
+            operation=operation,
+            server=server,
+            received_at=received,
+            read_s=time.perf_counter() - watch,
+            conductor_host=self._host,
+        )
+
+    def operation_journal(self, ctx: Context, *, journal: Journal) -> None:
+        with self._database.write() as tx:
+            self._keep(tx, journal)
+
+    def operation_finish(self, ctx: Context, *, outcome: Outcome) -> None:
+        with self._database.write() as tx:
+            operation = self._owned(tx, outcome.operation_id, outcome.host, outcome.epoch)
+            if outcome.journal is not None:
+                self._keep(tx, outcome.journal)
+            again = end_operation(tx, operation, outcome, max_attempts=self._max_attempts)
+        LOG.info(
+            "Operation %s of server %s on %s: %s %s",
+            operation.verb, operation.server_id, outcome.host, outcome.result, outcome.message,
+        )  # fmt: skip
+        if again:
+            self._unplaced()
+
+    def _owned(self, tx: Transaction, operation_id: str, host: str, epoch: int) -> Operation:
+        """The operation, if it is live (or stuck) and belongs to this life of ``host``."""
+        operation = operations.operation_get(tx, operation_id)
+        current = any(h.name == host and h.epoch == epoch for h in hosts.host_list(tx))
+        if operation.host != host or not current:
+            raise StaleOperation(id=operation_id)
+        if not operation.live and operation.state != "stuck":
+            raise StaleOperation(id=operation_id)
+        return operation
+
+    @staticmethod
+    def _keep(tx: Transaction, journal: Journal) -> None:
+        operations.journal_events(tx, journal.events)
+        operations.journal_steps(tx, journal.server_id, journal.request_id, journal.steps)
+        if journal.task_state is not None:
+            operations.show_phase(tx, journal.server_id, journal.operation_id, journal.task_state)

@@ -1,0 +1,41 @@
+"""What a hypervisor shows against what is recorded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+
+from minicloud.db import servers
+from minicloud.domain.models import HostReport
+from minicloud.domain.states import OBSERVED, Power
+from minicloud.kit.db import Transaction
+
+LOG = logging.getLogger(__name__)
+
+
+def correct_servers(tx: Transaction, report: HostReport, busy: Collection[str]) -> Sequence[str]:
+    """Correct resting servers of the host; answer the servers whose remains it should remove.
+
+    A domain whose server was never recorded here is not ours to judge: it is left alone.
+    """
+    known = servers.servers_for_host(tx, report.host, list(report.domains))
+    reap = []
+    for server in known.values():
+        here = not server.deleted and server.host == report.host
+        if not here:
+            if server.id not in busy:
+                reap.append(server.id)
+            continue
+        if server.operation_id is not None:
+            continue
+        power = Power(report.domains.get(server.id, Power.NOSTATE))
+        becomes = OBSERVED.get((server.vm_state, power))
+        if becomes is not None and servers.server_observed(
+            tx, server.id, was=server.vm_state, becomes=becomes, power=power
+        ):
+            LOG.info("Server %s was %s, is %s now", server.id, server.vm_state, becomes)
+        elif power != server.power_state and server.id in report.domains:
+            servers.server_observed(
+                tx, server.id, was=server.vm_state, becomes=server.vm_state, power=power
+            )
+    return reap
