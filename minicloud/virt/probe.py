@@ -23,7 +23,6 @@ LOG = logging.getLogger(__name__)
 
 CHOICES = ("auto", "kvm", "qemu")
 
-_KVM = Path("/dev/kvm")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _PASSED = 99
 """QEMU's exit status when the guest writes 0x31 to the debug exit device: 2 * 0x31 + 1."""
@@ -51,7 +50,13 @@ class _Remembered(msgspec.Struct, kw_only=True):
     decision: Decision
 
 
-def decide(choice: str, state_directory: Path, *, qemu: str = "qemu-system-x86_64") -> Decision:
+def decide(
+    choice: str,
+    state_directory: Path,
+    *,
+    qemu: str = "qemu-system-x86_64",
+    kvm: Path = Path("/dev/kvm"),
+) -> Decision:
     """The domain type for this host's guests.
 
     ``choice`` is what the operator set: ``kvm`` and ``qemu`` are taken at their word, ``auto``
@@ -61,9 +66,9 @@ def decide(choice: str, state_directory: Path, *, qemu: str = "qemu-system-x86_6
         raise Invalid(reason=f"virt_type is {choice!r}; it can be {', '.join(CHOICES)}")
     if choice != "auto":
         return Decision(virt_type=choice, reason="set in the configuration")
-    if not os.access(_KVM, os.R_OK | os.W_OK):
+    if not os.access(kvm, os.R_OK | os.W_OK):
         # Not remembered: putting the daemon's user into the group kvm needs no boot.
-        return Decision(virt_type="qemu", reason=f"{_KVM} is absent or not open to this user")
+        return Decision(virt_type="qemu", reason=f"{kvm} is absent or not open to this user")
     memory = state_directory / "virt-probe.json"
     boot_id = _BOOT_ID.read_text().strip()
     remembered = _recall(memory)

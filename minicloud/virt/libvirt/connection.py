@@ -52,6 +52,9 @@ _ADVICE = {
     libvirt.VIR_ERR_NO_MEMORY: "free some memory on the host",
 }
 
+_NO_TAP = "specified dev doesn't exist"
+"""libvirt has no code for it and does not name the device."""
+
 
 class RawDomain(NamedTuple):
     """A domain as libvirt knows it, ours or a stranger's."""
@@ -362,9 +365,12 @@ def _message(error: libvirt.libvirtError) -> str:
 
 
 def _problem(action: str, error: libvirt.libvirtError) -> HostProblem:
+    message = _message(error)
     advice = _ADVICE.get(error.get_error_code())
+    if _NO_TAP in message:
+        advice = "a TAP of this server has not been made; host networking has to come first"
     hint = f" ({advice})" if advice else ""
-    return HostProblem(reason=f"libvirt could not {action}: {_message(error)}{hint}")
+    return HostProblem(reason=f"libvirt could not {action}: {message}{hint}")
 
 
 def _unreachable(uri: str, error: libvirt.libvirtError) -> HostProblem:

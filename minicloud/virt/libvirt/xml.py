@@ -25,8 +25,6 @@ _TB_CACHE_MIB = 64
 _VIDEO_KIB = 8192
 _BALLOON_PERIOD_S = 10
 
-ET.register_namespace("minicloud", NAMESPACE)
-
 
 class HostFeatures(msgspec.Struct, frozen=True, kw_only=True):
     """What this host's kernel has that a definition depends on."""
@@ -46,9 +44,9 @@ def domain_xml(spec: DomainSpec, *, virt_type: str, features: HostFeatures) -> s
     root = ET.Element("domain", type=virt_type)
     _text(root, "name", spec.name)
     _text(root, "uuid", spec.server_id)
-    if spec.title.strip():
-        # libvirt refuses a title of more than one line.
-        _text(root, "title", _xml_safe(" ".join(spec.title.split())))
+    title = _one_line(spec.title)
+    if title:
+        _text(root, "title", title)
     _metadata(root, spec)
     _text(root, "memory", str(spec.memory_mb), unit="MiB")
     _text(root, "vcpu", str(spec.vcpus))
@@ -113,10 +111,11 @@ _POWER = {
 
 # -- the parts, in the order of the definition ---------------------------------------------------
 def _metadata(root: ET.Element, spec: DomainSpec) -> None:
-    server = _sub(_sub(root, "metadata"), f"{{{NAMESPACE}}}server", id=spec.server_id)
+    attributes = {"xmlns:minicloud": NAMESPACE, "id": spec.server_id}
+    server = _sub(_sub(root, "metadata"), "minicloud:server", **attributes)
     for name, value in (("project", spec.project_id), ("flavor", spec.flavor_name)):
         if value:
-            _text(server, f"{{{NAMESPACE}}}{name}", _xml_safe(value))
+            _text(server, f"minicloud:{name}", _one_line(value))
 
 
 def _sysinfo(root: ET.Element, server_id: str) -> None:
@@ -236,6 +235,7 @@ def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> None:
     _sub(parent, tag, **attributes).text = text
 
 
-def _xml_safe(text: str) -> str:
-    """``text`` without the characters that XML 1.0 cannot carry even when escaped."""
-    return "".join(c for c in text if c.isprintable())
+def _one_line(text: str) -> str:
+    """``text`` as libvirt takes it: no line breaks, nothing that XML 1.0 cannot carry at all."""
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(printable.split())
