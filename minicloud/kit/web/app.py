@@ -15,6 +15,7 @@ from typing import Any
 
 import flask
 import msgspec
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import MethodNotAllowed as HttpMethodNotAllowed
 from werkzeug.routing import BaseConverter
@@ -28,12 +29,12 @@ from minicloud.domain.errors import (
     UnsupportedMediaType,
 )
 from minicloud.domain.ids import new_request_id
-from minicloud.kit import context
+from minicloud.kit import clock, context
 from minicloud.kit.context import Context
 from minicloud.kit.metrics import REQUESTS
 from minicloud.kit.policy import PUBLIC
-from minicloud.kit.web.decode import decode
-from minicloud.kit.web.route import Body, Call, Reply, Route, Service
+from minicloud.kit.web.decode import action_of, fit, parse
+from minicloud.kit.web.route import Body, Call, Query, Reply, Route, Service
 from minicloud.kit.web.versions import Version, down
 
 LOG = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ class _Unrouted:
 
 
 def _answer(service: Service, routes: list[Route], params: dict[str, str]) -> flask.Response:
-    started = time.perf_counter()
+    started, arrived = time.perf_counter(), clock.now()
     request = flask.request
     request_id = new_request_id()
     version: Version | None = None
@@ -140,20 +141,29 @@ def _answer(service: Service, routes: list[Route], params: dict[str, str]) -> fl
                 ctx = msgspec.structs.replace(ctx, request_id=inherited)
                 request_id = inherited
         with context.working_for(ctx):
+            value = None
+            if route.action:
+                value = _read_json(service, route)
+                route = _of_action(routes, action_of(value), version)
             if route.policy != PUBLIC:
                 service.policy.check(ctx, route.policy)
-            body, stream = _read_body(service, route, version)
+            query = request.args
+            if route.query is not None:
+                query = _known(route.query, query, version)
+            if not route.action and not route.raw and route.body is not None:
+                value = _read_json(service, route)
             call = Call(
                 ctx=ctx,
                 params=params,
-                query=request.args,
+                query=query,
                 headers=request.headers,
-                body=body,
-                stream=stream,
+                body=None if route.body is None else fit(value, route.body, version),
+                stream=request.stream if route.raw else None,
                 path=request.path,
                 base_url=request.host_url.rstrip("/"),
                 policy=service.policy,
                 timings=timings,
+                arrived=arrived,
             )
             response = _render(route, route.handler(call), version)
     except MinicloudError as error:
@@ -180,15 +190,32 @@ def _at_version(routes: list[Route], version: Version | None) -> Route:
     raise RouteNotFound()
 
 
-def _read_body(service: Service, route: Route, version: Version | None) -> tuple[Any, Any]:
+def _of_action(routes: list[Route], action: str, version: Version | None) -> Route:
+    named = [route for route in routes if route.action == action]
+    if not named:
+        raise Invalid(reason=f"There is no such action: {action[:64]}")
+    return _at_version(named, version)
+
+
+def _known(spec: Query, given: MultiDict[str, str], version: Version | None) -> MultiDict[str, str]:
+    """The parameters that ``version`` knows."""
+    pairs = []
+    for name, value in given.items(multi=True):
+        first = spec.since.get(name)
+        if name in spec.names and (version is None or first is None or version >= first):
+            pairs.append((name, value))
+        elif version is None or version >= spec.strict_from:
+            raise Invalid(
+                reason=f"Additional query parameters are not allowed: '{name[:64]}' is not known."
+            )
+    return MultiDict(pairs)
+
+
+def _read_json(service: Service, route: Route) -> Any:
     request = flask.request
-    if route.raw:
-        return None, request.stream
     length = request.content_length or 0
     if length > service.max_body:
         raise TooLarge(reason=f"The request body is larger than {service.max_body} bytes.")
-    if route.body is None:
-        return None, None
     kind = request.mimetype
     if kind and kind != "application/json" and kind not in route.media_types:
         raise UnsupportedMediaType(reason=f"The content type {kind} is not supported.")
@@ -203,7 +230,7 @@ def _read_body(service: Service, route: Route, version: Version | None) -> tuple
         raise TooLarge(reason=f"The request body is larger than {service.max_body} bytes.")
     if not data and not isinstance(route.body, Body):
         raise Invalid(reason="A JSON request body is required.")
-    return decode(data, route.body, version), None
+    return parse(data)
 
 
 def _render(route: Route, answer: Any, version: Version | None) -> flask.Response:

@@ -11,12 +11,23 @@ from minicloud.kit.web.route import Body
 from minicloud.kit.web.versions import Version
 
 
-def decode(data: bytes, spec: Any, version: Version | None) -> Any:
-    """``data`` as ``spec`` (a type or a Body) describes it."""
+def parse(data: bytes) -> Any:
+    """``data`` as JSON."""
     try:
-        value = msgspec.json.decode(data)
+        return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Invalid(reason="The request body is not valid JSON.") from None
+
+
+def action_of(value: Any) -> str:
+    """The one key of an action's body. Invalid when there is none, or more."""
+    if not isinstance(value, dict) or len(value) != 1:
+        raise Invalid(reason="The request body must be an object with one key: the action.")
+    return str(next(iter(value)))
+
+
+def fit(value: Any, spec: Any, version: Version | None) -> Any:
+    """``value``, parsed JSON, as ``spec`` (a type or a Body) describes it."""
     if not isinstance(spec, Body):
         return convert(value, spec)
     if not isinstance(value, dict):
@@ -24,13 +35,17 @@ def decode(data: bytes, spec: Any, version: Version | None) -> Any:
     if spec.wrapper:
         if spec.wrapper not in value:
             raise Invalid(reason=f"'{spec.wrapper}' is a required property of the request body.")
-        value, extra = value[spec.wrapper], sorted(set(value) - {spec.wrapper})
+        outer = value
+        value, extra = outer[spec.wrapper], sorted(set(outer) - {spec.wrapper, *spec.beside})
         if extra:
             raise Invalid(
                 reason=f"Additional properties are not allowed ({', '.join(map(repr, extra))})"
             )
+        if value is None and spec.may_be_null:
+            value = {}
         if not isinstance(value, dict):
             raise Invalid(reason=f"'{spec.wrapper}' must be an object.")
+        value = {**value, **{key: outer[key] for key in spec.beside if key in outer}}
     if version is not None:
         for key in value:
             first, last = spec.since.get(key), spec.until.get(key)

@@ -38,12 +38,26 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     """Key -> last version that knows it; such keys are taken out by ``up``."""
     up: Sequence[Conversion] = ()
     """Conversions of an older body to the newest shape, oldest first."""
+    beside: Sequence[str] = ()
+    """Keys that may stand next to the wrapper; they arrive inside it."""
+    may_be_null: bool = False
+    """Whether null stands for an empty object: ``{"os-start": null}``."""
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """The query parameters of a route. Handlers see those that the request's version knows."""
+
+    names: frozenset[str]
+    since: Mapping[str, Version] = {}
+    """Parameter -> first version that knows it."""
+    strict_from: Version
+    """From here on an unknown parameter is a 400; before, it is overlooked."""
 
 
 class Call:
     """One request, as a handler sees it."""
 
-    __slots__ = ("_data", "_policy", "base_url", "body", "ctx", "headers", "params", "path",
+    __slots__ = ("_policy", "arrived", "base_url", "body", "ctx", "headers", "params", "path",
                  "query", "stream", "timings")  # fmt: skip
 
     def __init__(
@@ -59,6 +73,7 @@ class Call:
         base_url: str,
         policy: Policy,
         timings: dict[str, float],
+        arrived: float,
     ) -> None:
         self.ctx = ctx
         self.params = params
@@ -72,6 +87,8 @@ class Call:
         """Scheme and authority as the client wrote them, without a slash at the end."""
         self.timings = timings
         """Name -> milliseconds, answered as Server-Timing; handlers may add theirs."""
+        self.arrived = arrived
+        """When the request was received, seconds since the epoch."""
         self._policy = policy
 
     def allowed(self, action: str, target: Mapping[str, Any] | None = None) -> bool:
@@ -120,6 +137,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     body: Any = None
     """None: no body is read; a type; or a Body with a wrapper and versions."""
+    action: str = ""
+    """For paths where the body's one key says what to do, a row per key: ``os-start``."""
+    query: Query | None = None
+    """None: any parameter is let through."""
     raw: bool = False
     """The handler reads ``call.stream`` itself (an upload)."""
     since: Version | None = None
