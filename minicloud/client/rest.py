@@ -7,7 +7,7 @@ Invalid and so on with the service's own words; no answer becomes Unavailable.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -15,6 +15,7 @@ from requests.adapters import HTTPAdapter
 from minicloud.domain import errors
 
 Json = Any
+T = TypeVar("T")
 _BY_STATUS: Mapping[int, type[errors.MinicloudError]] = {
     400: errors.Invalid,
     403: errors.NotAllowed,
@@ -40,6 +41,19 @@ class Answer:
             if label == name and value:
                 return float(value)
         return None
+
+
+class Timed(Generic[T]):
+    """What a call gave, and what the callee's Server-Timing says of its own time, for the trace."""
+
+    __slots__ = ("token_ms", "total_ms", "value")
+
+    def __init__(self, value: T, token_ms: float | None, total_ms: float | None) -> None:
+        self.value = value
+        self.token_ms = token_ms
+        """Milliseconds it took to validate our token; None where it does not say."""
+        self.total_ms = total_ms
+        """Milliseconds it took in all, up to the first byte of the answer."""
 
 
 class RestClient:
@@ -93,6 +107,10 @@ class RestClient:
     def stream(self, path: str) -> requests.Response:
         """A GET whose body is read by the caller with ``iter_content``; close it."""
         return self._send("GET", path, stream=True)
+
+    def timed(self, answer: Answer, value: T) -> Timed[T]:
+        """``value``, made of ``answer``, with the callee's times."""
+        return Timed(value, answer.timing_ms("token"), answer.timing_ms("total"))
 
     def _send(self, method: str, path: str, **arguments: Any) -> requests.Response:
         extra = arguments.pop("headers", None) or {}
