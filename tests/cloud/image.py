@@ -1,0 +1,98 @@
+"""The image service on a free loopback port, for tests that talk HTTP to it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import requests
+from tokens import authenticate
+
+from minicloud.image.blobs import BlobStore
+from minicloud.image.policies import RULES
+from minicloud.image.routes import rest_service
+from minicloud.image.service import ImageService
+from minicloud.image.uploads import ImageData
+from minicloud.kit.db import Database, migrate
+from minicloud.kit.policy import Policy
+from minicloud.kit.web import WebServer, build_app
+
+PATCH = "application/openstack-images-v2.1-json-patch"
+
+
+class ImageCloud:
+    """A running image service and a client's view of it."""
+
+    def __init__(self, web: WebServer, data: ImageData, database: Database, files: Path) -> None:
+        self.url = "http://{}:{}".format(*web.address)
+        self.data = data
+        self.database = database
+        self.files = files
+
+    def call(self, method: str, path: str, token: str = "demo", **arguments: Any) -> Any:
+        headers = {"X-Auth-Token": token, "Accept": "application/json"}
+        headers.update(arguments.pop("headers", {}))
+        return requests.request(method, self.url + path, headers=headers, timeout=60, **arguments)
+
+    def create(self, token: str = "demo", **attributes: Any) -> dict[str, Any]:
+        """A new image, qcow2 unless said otherwise."""
+        body = {"disk_format": "qcow2", "container_format": "bare", **attributes}
+        answer = self.call("POST", "/v2/images", token, json=body)
+        assert answer.status_code == 201, answer.text
+        image: dict[str, Any] = answer.json()
+        return image
+
+    def show(self, image_id: str, token: str = "demo") -> dict[str, Any]:
+        answer = self.call("GET", f"/v2/images/{image_id}", token)
+        assert answer.status_code == 200, answer.text
+        image: dict[str, Any] = answer.json()
+        return image
+
+    def upload(self, image_id: str, data: Any, token: str = "demo", **headers: str) -> Any:
+        return self.call(
+            "PUT", f"/v2/images/{image_id}/file", token, data=data,
+            headers={"Content-Type": "application/octet-stream", **headers},
+        )  # fmt: skip
+
+    def patch(self, image_id: str, operations: Any, token: str = "demo", kind: str = PATCH) -> Any:
+        return self.call(
+            "PATCH", f"/v2/images/{image_id}", token, json=operations,
+            headers={"Content-Type": kind},
+        )  # fmt: skip
+
+    def names(self, token: str = "demo", **query: Any) -> list[str]:
+        answer = self.call("GET", "/v2/images", token, params=query)
+        assert answer.status_code == 200, answer.text
+        return [image["name"] for image in answer.json()["images"]]
+
+    def stored(self) -> list[str]:
+        """Files in the data directory."""
+        return sorted(path.name for path in self.files.iterdir())
+
+
+@contextlib.contextmanager
+def image_cloud(
+    directory: Path, *, url: str | None = None, max_size: int = 64 * 1024**2
+) -> Iterator[ImageCloud]:
+    """The service with its tables and files below ``directory``; ``max_size`` in bytes."""
+    database = Database(url or f"sqlite:///{directory / 'image.sqlite'}")
+    migrate.upgrade("image", database)
+    policy = Policy(RULES)
+    blobs = BlobStore(directory / "data")
+    images = ImageService(database, blobs, policy)
+    data = ImageData(database, images, blobs, policy, max_size=max_size)
+    web = WebServer(
+        build_app(rest_service(images, data, policy, authenticate)), host="127.0.0.1", port=0
+    )
+    web.start()
+    try:
+        yield ImageCloud(web, data, database, directory / "data")
+    finally:
+        web.stop()
+        database.close()
+        leftover = [thread for thread in threading.enumerate() if thread.name == "web"]
+        for thread in leftover:
+            thread.join(10)
