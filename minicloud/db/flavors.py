@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from minicloud.db.models import flavor_access
 from minicloud.db.models import flavors as t
+from minicloud.db.rows import records
 from minicloud.domain.errors import Exists, NotFound
 from minicloud.domain.models import Flavor
 from minicloud.kit import clock
@@ -25,7 +26,7 @@ def flavor_list(tx: Transaction, *, visible_to: str | None = None) -> Sequence[F
             flavor_access.c.project_id == visible_to
         )
         query = query.where(sa.or_(t.c.is_public, t.c.id.in_(shared)))
-    return [msgspec.convert(dict(row._mapping), Flavor, strict=False) for row in tx.execute(query)]
+    return records(tx.execute(query), Flavor)
 
 
 def flavor_get(tx: Transaction, flavor_id: str, *, visible_to: str | None = None) -> Flavor:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from minicloud.db.models import claims, hosts, services
 from minicloud.db.models import servers as servers_table
+from minicloud.db.rows import records
 from minicloud.domain.errors import NotFound
 from minicloud.domain.ids import new_id
 from minicloud.domain.models import Flavor, Host, HostReport
@@ -34,7 +35,7 @@ def host_list(tx: Transaction) -> Sequence[Host]:
         .join(services, sa.and_(services.c.host == hosts.c.name, services.c.binary == COMPUTE))
         .order_by(hosts.c.created_at, hosts.c.id)
     )
-    return [msgspec.convert(dict(row._mapping), Host, strict=False) for row in tx.execute(query)]
+    return records(tx.execute(query), Host)
 
 
 def host_get(tx: Transaction, host_id: str) -> Host:

@@ -8,6 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from minicloud.db.models import keypairs as t
+from minicloud.db.rows import record, records
 from minicloud.domain.errors import Exists, NotFound
 from minicloud.domain.models import Keypair
 from minicloud.kit.db import Transaction
@@ -15,14 +16,15 @@ from minicloud.kit.db import Transaction
 
 def keypair_list(tx: Transaction, user_id: str) -> Sequence[Keypair]:
     query = sa.select(t).where(t.c.user_id == user_id).order_by(t.c.name)
-    return [msgspec.convert(dict(row._mapping), Keypair, strict=False) for row in tx.execute(query)]
+    return records(tx.execute(query), Keypair)
 
 
 def keypair_get(tx: Transaction, user_id: str, name: str) -> Keypair:
-    row = tx.execute(sa.select(t).where(t.c.user_id == user_id, t.c.name == name)).first()
-    if row is None:
+    query = sa.select(t).where(t.c.user_id == user_id, t.c.name == name)
+    keypair = record(tx.execute(query), Keypair)
+    if keypair is None:
         raise NotFound(kind="Keypair", id=name)
-    return msgspec.convert(dict(row._mapping), Keypair, strict=False)
+    return keypair
 
 
 def keypair_insert(tx: Transaction, keypair: Keypair) -> None:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from minicloud.db import servers
 from minicloud.db.models import launch_steps, operation_events
 from minicloud.db.models import operations as t
+from minicloud.db.rows import record, records
 from minicloud.domain.errors import NotFound, WrongState
 from minicloud.domain.ids import new_id
 from minicloud.domain.models import Operation, OperationEvent, Server
@@ -22,10 +23,6 @@ from minicloud.kit.db import Transaction
 
 LIVE = ("queued", "running")
 _FIELDS = [t.c[name] for name in Operation.__struct_fields__]
-
-
-def _operation(row: sa.Row[Any]) -> Operation:
-    return msgspec.convert(dict(row._mapping), Operation, strict=False)
 
 
 def operation_begin(
@@ -95,10 +92,11 @@ def operation_insert(tx: Transaction, operation: Operation) -> None:
 
 
 def operation_get(tx: Transaction, operation_id: str) -> Operation:
-    row = tx.execute(sa.select(*_FIELDS).where(t.c.id == operation_id)).first()
-    if row is None:
+    query = sa.select(*_FIELDS).where(t.c.id == operation_id)
+    operation = record(tx.execute(query), Operation)
+    if operation is None:
         raise NotFound(kind="Operation", id=operation_id)
-    return _operation(row)
+    return operation
 
 
 def operation_update(
@@ -120,7 +118,7 @@ def operations_of_server(tx: Transaction, server_id: str) -> Sequence[Operation]
         .where(t.c.server_id == server_id)
         .order_by(t.c.created_at.desc(), t.c.id.desc())
     )
-    return [_operation(row) for row in tx.execute(query)]
+    return records(tx.execute(query), Operation)
 
 
 def operations_of_host(tx: Transaction, host: str) -> Sequence[tuple[str, str]]:
@@ -136,7 +134,7 @@ def operations_of_host(tx: Transaction, host: str) -> Sequence[tuple[str, str]]:
 def operations_live(tx: Transaction) -> Sequence[Operation]:
     """Every live operation, oldest first: what the conductor's pass looks through."""
     query = sa.select(*_FIELDS).where(t.c.state.in_(LIVE)).order_by(t.c.created_at)
-    return [_operation(row) for row in tx.execute(query)]
+    return records(tx.execute(query), Operation)
 
 
 # -- the journal -----------------------------------------------------------------------------------
@@ -191,7 +189,7 @@ def events_of_operation(tx: Transaction, operation_id: str) -> Sequence[Operatio
         .where(table.c.operation_id == operation_id)
         .order_by(table.c.started_at, table.c.step)
     )
-    return [msgspec.convert(dict(row._mapping), OperationEvent, strict=False) for row in rows]
+    return records(rows, OperationEvent)
 
 
 def steps_of_server(tx: Transaction, server_id: str) -> Sequence[StepRecord]:
@@ -203,7 +201,7 @@ def steps_of_server(tx: Transaction, server_id: str) -> Sequence[StepRecord]:
         .where(table.c.server_id == server_id)
         .order_by(table.c.number)
     )
-    return [msgspec.convert(dict(row._mapping), StepRecord, strict=False) for row in rows]
+    return records(rows, StepRecord)
 
 
 def show_phase(tx: Transaction, server_id: str, operation_id: str, task: TaskState) -> None:

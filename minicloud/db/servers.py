@@ -9,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from minicloud.db.models import servers as t
+from minicloud.db.rows import record, records
 from minicloud.domain.errors import Invalid, NotFound
 from minicloud.domain.models import Server
 from minicloud.domain.states import Power, TaskState, VmState, states_with_status
@@ -62,10 +63,6 @@ class ServerQuery(msgspec.Struct, frozen=True, kw_only=True):
     marker: str | None = None
 
 
-def _server(row: sa.Row[Any]) -> Server:
-    return msgspec.convert(dict(row._mapping), Server, strict=False)
-
-
 def server_insert(tx: Transaction, server: Server) -> None:
     values = {name: getattr(server, name) for name in Server.__struct_fields__}
     for name in ("flavor", "requested_nics", "block_devices", "nics", "volumes", "fault"):
@@ -92,10 +89,10 @@ def server_get(
         query = query.where(t.c.project_id == project_id)
     if deleted is not None:
         query = query.where(t.c.deleted == deleted)
-    row = tx.execute(query).first()
-    if row is None:
+    server = record(tx.execute(query), Server)
+    if server is None:
         raise NotFound(kind="Instance", id=server_id)
-    return _server(row)
+    return server
 
 
 def server_list(tx: Transaction, query: ServerQuery) -> Sequence[Server]:
@@ -134,7 +131,7 @@ def server_list(tx: Transaction, query: ServerQuery) -> Sequence[Server]:
     )
     if query.limit is not None:
         statement = statement.limit(query.limit)
-    return [_server(row) for row in tx.execute(statement)]
+    return records(tx.execute(statement), Server)
 
 
 def _after(tx: Transaction, marker: str, order: Sequence[tuple[Any, str]]) -> Any:
@@ -263,7 +260,7 @@ def servers_for_host(tx: Transaction, host: str, also: Sequence[str]) -> Mapping
             )
         )
     )
-    return {row.id: msgspec.convert(dict(row._mapping), HostServer, strict=False) for row in rows}
+    return {server.id: server for server in records(rows, HostServer)}
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):

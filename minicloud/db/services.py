@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 
 from minicloud.db.models import services as t
+from minicloud.db.rows import record, records
 from minicloud.domain.errors import NotFound
 from minicloud.domain.ids import new_id
 from minicloud.domain.models import ServiceRecord
@@ -39,16 +39,13 @@ def service_list(
         query = query.where(t.c.binary == binary)
     if host is not None:
         query = query.where(t.c.host == host)
-    return [
-        msgspec.convert(dict(row._mapping), ServiceRecord, strict=False)
-        for row in tx.execute(query)
-    ]
+    return records(tx.execute(query), ServiceRecord)
 
 
 def service_update(tx: Transaction, service_id: str, **values: Any) -> ServiceRecord:
     """Set columns. NotFound."""
     changed = tx.execute(t.update().where(t.c.id == service_id).values(**values))
-    row = tx.execute(sa.select(t).where(t.c.id == service_id)).first()
-    if changed.rowcount == 0 or row is None:
+    service = record(tx.execute(sa.select(t).where(t.c.id == service_id)), ServiceRecord)
+    if changed.rowcount == 0 or service is None:
         raise NotFound(kind="Service", id=service_id)
-    return msgspec.convert(dict(row._mapping), ServiceRecord, strict=False)
+    return service
