@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,14 @@ from minicloud import conf
 from minicloud.client.identity import Credentials, ServiceSession, TokenValidator
 from minicloud.conf.metrics import PORTS as METRICS_PORTS
 from minicloud.conf.web import PORTS as WEB_PORTS
+from minicloud.db.services import service_report
 from minicloud.kit import log, metrics
-from minicloud.kit.db import Database
+from minicloud.kit.daemon import Periodic
+from minicloud.kit.db import Database, migrate
+from minicloud.kit.rpc import Transport
 from minicloud.kit.web import Service, WebServer, build_app
+from minicloud.rpc.compute import TOPIC as COMPUTE_TOPIC
+from minicloud.rpc.compute import ComputeRPC
 
 LOG = logging.getLogger(__name__)
 
@@ -34,6 +40,44 @@ def database(options: Any, service: str) -> Database:
     if not url:
         url = f"sqlite:///{Path(options.state_dir) / service / (service + '.sqlite')}"
     return Database(url, pool_size=options.database.pool_size)
+
+
+def compute_database(options: Any) -> Database:
+    """Compute's database, which api, scheduler and conductor share; exits if it is behind."""
+    opened = database(options, "compute")
+    if not migrate.is_current("compute", opened):
+        LOG.error("The tables of compute are behind: run minicloud-manage db upgrade")
+        raise SystemExit(1)
+    return opened
+
+
+def transport(options: Any) -> Transport:
+    return Transport(
+        options.rpc.transport_url,
+        call_timeout_s=options.rpc.call_timeout,
+        threads=options.rpc.threads,
+        quorum=options.rpc.quorum_queues,
+    )
+
+
+def compute_clients(rpc: Transport) -> Callable[[str], ComputeRPC]:
+    """Host name -> a caller of its compute daemon, made once a host."""
+
+    @functools.lru_cache(maxsize=256)
+    def client(host: str) -> ComputeRPC:
+        return rpc.client(ComputeRPC, topic=COMPUTE_TOPIC, host=host)
+
+    return client
+
+
+def heartbeat(options: Any, opened: Database, binary: str) -> Periodic:
+    """Reports this daemon as alive, under the name that clients know it by."""
+
+    def beat() -> None:
+        with opened.write() as tx:
+            service_report(tx, binary, options.host)
+
+    return Periodic("heartbeat", options.compute.report_s, beat)
 
 
 def service_session(options: Any) -> ServiceSession:

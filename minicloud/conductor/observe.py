@@ -6,14 +6,14 @@ import logging
 from collections.abc import Collection, Sequence
 
 from minicloud.db import servers
-from minicloud.domain.models import HostReport
+from minicloud.domain.models import HostReport, Server
 from minicloud.domain.states import OBSERVED, Power
 from minicloud.kit.db import Transaction
 
 LOG = logging.getLogger(__name__)
 
 
-def correct_servers(tx: Transaction, report: HostReport, busy: Collection[str]) -> Sequence[str]:
+def correct_servers(tx: Transaction, report: HostReport, busy: Collection[str]) -> Sequence[Server]:
     """Correct resting servers of the host; answer the servers whose remains it should remove.
 
     A domain whose server was never recorded here is not ours to judge: it is left alone.
@@ -24,7 +24,7 @@ def correct_servers(tx: Transaction, report: HostReport, busy: Collection[str]) 
         here = not server.deleted and server.host == report.host
         if not here:
             if server.id not in busy:
-                reap.append(server.id)
+                reap.append(servers.server_get(tx, server.id, deleted=None))
             continue
         if server.operation_id is not None:
             continue

@@ -241,7 +241,7 @@ class HostReport(msgspec.Struct, frozen=True, kw_only=True):
     cpu_arch: str
     cpu_model: str
     domains: Mapping[str, int]
-    """Server id -> power state, of every domain of ours."""
+    """Server id -> power state, of every server that has a domain or files here."""
 
 
 class HostOrders(msgspec.Struct, frozen=True, kw_only=True):
@@ -249,8 +249,8 @@ class HostOrders(msgspec.Struct, frozen=True, kw_only=True):
 
     operations: Sequence[tuple[str, str]] = ()
     """(operation id, server id) of live and stuck operations of this host, oldest first."""
-    reap: Sequence[str] = ()
-    """Servers that are gone from the records, or live elsewhere: remove what is left here."""
+    reap: Sequence[Server] = ()
+    """Servers that were deleted, or live elsewhere: remove what is left of them here."""
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,94 @@
+"""minicloud-compute: one on every host that runs guests. Has no database."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from minicloud.cmd import wire
+from minicloud.compute.clients import Clients
+from minicloud.compute.host import HostReporter, NetworkPass
+from minicloud.compute.images import ImageCache
+from minicloud.compute.manager import ComputeManager
+from minicloud.compute.recipes import HostTools
+from minicloud.compute.storage import FakeStorage, FileStorage, Storage
+from minicloud.hostnet.contract import HostNetworking
+from minicloud.kit.context import Context
+from minicloud.kit.daemon import Periodic, run
+from minicloud.rpc import compute as contract
+from minicloud.rpc import conductor
+from minicloud.virt.driver import Driver
+
+LOG = logging.getLogger(__name__)
+
+
+def main() -> None:
+    options = wire.configure("compute")
+    session = wire.service_session(options)
+    transport = wire.transport(options)
+    tools = host_tools(options)
+    calls = transport.client(conductor.ConductorRPC, topic=conductor.TOPIC)
+    manager = ComputeManager(
+        tools,
+        calls,
+        lambda ctx: Clients(session, ctx),
+        operations=options.compute.operations,
+    )
+    own = Clients(session, Context())
+    reporter = HostReporter(tools, calls, manager, own)
+    report = Periodic("report", options.compute.report_s, reporter.run)
+    network = Periodic("network", options.compute.reconcile_s, NetworkPass(tools, own).run)
+    server = transport.server(contract.ComputeRPC, manager, topic=contract.TOPIC, host=options.host)
+    tools.images.clean()
+    restored = tools.network.restore()
+    if restored:
+        LOG.info("Networking restored: %s", "; ".join(restored))
+    run(
+        "compute",
+        start=[server.start, report.start, network.start],
+        stop=[
+            report.stop, network.stop, server.stop, server.wait, manager.stop, tools.driver.close,
+            transport.close,
+        ],
+    )  # fmt: skip
+
+
+def host_tools(options: Any) -> HostTools:
+    """The real host, or the fake one where ``[compute] driver`` says so."""
+    state = Path(options.state_dir) / "compute"
+    places = (Path(options.compute.instances_dir), Path(options.compute.image_cache_dir))
+    driver: Driver
+    network: HostNetworking
+    storage: Storage
+    if options.compute.driver == "fake":
+        from minicloud.hostnet.fake import FakeHostNetwork
+        from minicloud.virt.fake import FakeDriver
+
+        driver, storage = FakeDriver(state / "fake-domains"), FakeStorage(*places)
+        network = FakeHostNetwork(state / "fake-network")
+    else:
+        from minicloud.hostnet.host import HostNetwork
+        from minicloud.hostnet.metadata import MetadataProxy
+        from minicloud.virt import probe
+        from minicloud.virt.libvirt.driver import LibvirtDriver
+
+        decision = probe.decide(options.libvirt.virt_type, state)
+        LOG.info("Guests run with %s: %s", decision.virt_type, decision.reason)
+        driver = LibvirtDriver(options.libvirt.uri, decision.virt_type, decision.reason)
+        storage = FileStorage(*places)
+        network = HostNetwork(
+            state_dir=state / "network",
+            metadata=MetadataProxy(
+                upstream=options.metadata.url, secret=options.metadata.shared_secret
+            ),
+        )
+    return HostTools(
+        name=options.host,
+        driver=driver,
+        network=network,
+        storage=storage,
+        images=ImageCache(storage),
+        shutdown_s=options.compute.shutdown_s,
+        always_config_drive=options.compute.config_drive,
+    )

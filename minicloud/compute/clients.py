@@ -1,0 +1,53 @@
+"""REST clients that act for one operation.
+
+While the request is fresh they carry the user's token, and this service's own beside it
+(X-Service-Token). A resumed operation, or one whose user token was refused, acts with the
+service's token alone, for the project recorded with the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from minicloud.client.identity import ServiceSession
+from minicloud.client.image import ImageClient
+from minicloud.client.network import NetworkClient
+from minicloud.client.rest import RestClient
+from minicloud.client.volume import VolumeClient
+from minicloud.kit.context import Context
+
+
+class Clients:
+    def __init__(self, session: ServiceSession, ctx: Context) -> None:
+        self._session = session
+        self._user_token = ctx.token
+        self._request_id = ctx.request_id
+        self.image = ImageClient(self._rest("image"))
+        self.network = NetworkClient(self._rest("network"))
+        self.volume = VolumeClient(self._rest("block-storage"))
+
+    @property
+    def has_user_token(self) -> bool:
+        return bool(self._user_token)
+
+    def drop_user_token(self) -> None:
+        """Go on with the service's own credentials."""
+        self._user_token = ""
+
+    def _rest(self, service_type: str) -> RestClient:
+        return RestClient(
+            service_type,
+            lambda: self._session.endpoint(service_type),
+            self._headers,
+            session=self._session.http,
+        )
+
+    def _headers(self) -> Mapping[str, str]:
+        mine = self._session.token()
+        headers = {
+            "X-Auth-Token": self._user_token or mine,
+            "X-Openstack-Request-Id": self._request_id,
+        }
+        if self._user_token:
+            headers["X-Service-Token"] = mine
+        return headers

@@ -1,0 +1,134 @@
+"""The journal of one operation, sent to the conductor in batches.
+
+A batch goes out at most 50 ms after what it tells, in one message. A journal lost with its
+daemon loses nothing that matters: a resumed recipe starts at its first step, and undo covers
+every step, begun or not.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Protocol
+
+from minicloud.domain.errors import MinicloudError
+from minicloud.domain.models import Journal, Operation, OperationEvent
+from minicloud.domain.states import PHASES, TaskState
+from minicloud.domain.steps import StepRecord
+from minicloud.kit import clock
+from minicloud.kit.context import Context
+from minicloud.rpc.conductor import ConductorRPC
+
+LOG = logging.getLogger(__name__)
+_BATCH_S = 0.05
+
+
+class StepJournal(Protocol):
+    """What the steps themselves tell: which of a launch's 28 steps happened, and when."""
+
+    def step(
+        self, number: int, start: float, duration: float | None, *, service: str = "compute",
+        host: str = "", detail: str = "",
+    ) -> None: ...  # fmt: skip
+
+
+class NoJournal:
+    """For work that no operation asked for."""
+
+    def started(self, step: str) -> None: ...
+
+    def finished(self, step: str, *, problem: str | None) -> None: ...
+
+    def step(
+        self, number: int, start: float, duration: float | None, *, service: str = "compute",
+        host: str = "", detail: str = "",
+    ) -> None: ...  # fmt: skip
+
+
+class OperationJournal:
+    """Implements ``kit.operations.Journal``; also takes the records of the 28 steps."""
+
+    def __init__(
+        self, ctx: Context, operation: Operation, *, host: str, conductor: ConductorRPC
+    ) -> None:
+        self._ctx, self._operation, self._host = ctx, operation, host
+        self._conductor = conductor
+        self._lock = threading.Lock()
+        self._events: list[OperationEvent] = []
+        self._steps: list[StepRecord] = []
+        self._task_state: TaskState | None = None
+        self._started: dict[str, float] = {}
+        self._timer: threading.Timer | None = None
+
+    def started(self, step: str) -> None:
+        now = clock.now()
+        self._started[step] = now
+        with self._lock:
+            self._events.append(self._event(step, now, None, None))
+            if self._operation.verb == "create" and step in PHASES:
+                self._task_state = PHASES[step]
+            self._schedule()
+
+    def finished(self, step: str, *, problem: str | None) -> None:
+        now = clock.now()
+        with self._lock:
+            self._events.append(self._event(step, self._started.get(step, now), now, problem))
+            self._schedule()
+
+    def step(
+        self, number: int, start: float, duration: float | None, *, service: str = "compute",
+        host: str = "", detail: str = "",
+    ) -> None:  # fmt: skip
+        """Record one of the 28 steps; only launches have them."""
+        if self._operation.verb != "create":
+            return
+        record = StepRecord(
+            number=number, start=start, duration=duration, service=service,
+            host=host or self._host, detail=detail,
+        )  # fmt: skip
+        with self._lock:
+            self._steps.append(record)
+
+    def take(self) -> Journal:
+        """What has not been sent yet; the timer is stopped."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            journal = Journal(
+                operation_id=self._operation.id,
+                server_id=self._operation.server_id,
+                request_id=self._operation.request_id,
+                events=self._events,
+                steps=self._steps,
+                task_state=self._task_state,
+            )
+            self._events, self._steps, self._task_state = [], [], None
+        return journal
+
+    def _schedule(self) -> None:
+        if self._timer is None:
+            self._timer = threading.Timer(_BATCH_S, self._send)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _send(self) -> None:
+        journal = self.take()
+        try:
+            self._conductor.operation_journal(self._ctx, journal=journal)
+        except MinicloudError as problem:
+            LOG.warning("The journal of %s was not sent: %s", journal.operation_id, problem.message)
+
+    def _event(
+        self, step: str, started: float, finished: float | None, problem: str | None
+    ) -> OperationEvent:
+        return OperationEvent(
+            operation_id=self._operation.id,
+            attempt=self._operation.attempt,
+            step=step,
+            started_at=started,
+            finished_at=finished,
+            result=None if finished is None else ("Error" if problem else "Success"),
+            message=problem or "",
+            host=self._host,
+        )

@@ -1,0 +1,194 @@
+"""Operations on this host: taken from the conductor, carried out, reported back.
+
+A message is only a hint that there is an operation; the periodic pass hints the same. One
+operation works on one server at a time. An operation that comes for a server that is being
+worked on has cancelled the other one: that one stops before its next step.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from minicloud.compute.clients import Clients
+from minicloud.compute.journal import OperationJournal
+from minicloud.compute.recipes import RECIPES, HostTools, Job
+from minicloud.domain.errors import MinicloudError, StaleOperation, Unavailable
+from minicloud.domain.models import Operation, Outcome, Work
+from minicloud.domain.states import Power
+from minicloud.kit import clock
+from minicloud.kit.context import Context, working_for
+from minicloud.kit.metrics import OPERATIONS, OPERATIONS_RUNNING
+from minicloud.kit.operations import Ended, run, unwind
+from minicloud.rpc.compute import ComputeRPC
+from minicloud.rpc.conductor import ConductorRPC
+
+LOG = logging.getLogger(__name__)
+_FRESH_S = 300.0
+"""Age up to which a request's own token is used."""
+_FINISH_TRIES = 5
+
+
+class _Running:
+    def __init__(self, operation_id: str) -> None:
+        self.operation_id = operation_id
+        self.cancelled = threading.Event()
+
+
+class ComputeManager(ComputeRPC):
+    def __init__(
+        self,
+        tools: HostTools,
+        conductor: ConductorRPC,
+        clients: Callable[[Context], Clients],
+        *,
+        operations: int,
+    ) -> None:
+        self._tools = tools
+        self._conductor = conductor
+        self._clients = clients
+        self.epoch = 0
+        """Set when the host has registered; operations wait for that."""
+        self._pool = ThreadPoolExecutor(operations, thread_name_prefix="operation")
+        self._lock = threading.Lock()
+        self._known: set[str] = set()
+        self._working: dict[str, _Running] = {}
+        self._turns: dict[str, threading.Lock] = {}
+
+    # -- RPC -----------------------------------------------------------------------------------
+    def operation_run(self, ctx: Context, *, operation_id: str, server_id: str) -> None:
+        received = clock.now()
+        with self._lock:
+            if operation_id in self._known or not self.epoch:
+                return
+            self._known.add(operation_id)
+            busy = self._working.get(server_id)
+            if busy is not None:
+                busy.cancelled.set()
+        self._pool.submit(self._work, ctx, operation_id, server_id, received)
+
+    def console_output(self, ctx: Context, *, server_id: str, length: int) -> str:
+        data = self._tools.driver.console_tail(
+            self._tools.storage.console_log(server_id), max_bytes=1 << 20
+        )
+        text = data.decode("utf-8", "replace")
+        if length < 0:
+            return text
+        return "".join(text.splitlines(keepends=True)[-length:]) if length else ""
+
+    def busy_servers(self) -> frozenset[str]:
+        """Servers that an operation works on now."""
+        with self._lock:
+            return frozenset(self._working)
+
+    def stop(self) -> None:
+        """Begin nothing more; what is under way is resumed at the next start."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    # -- one operation -------------------------------------------------------------------------
+    def _work(self, ctx: Context, operation_id: str, server_id: str, received: float) -> None:
+        with self._lock:
+            turn = self._turns.setdefault(server_id, threading.Lock())
+        running = _Running(operation_id)
+        with working_for(ctx), turn:
+            with self._lock:
+                self._working[server_id] = running
+            OPERATIONS_RUNNING.inc()
+            try:
+                self._carry_out(ctx, running, received)
+            except StaleOperation:
+                LOG.info("Operation %s is no longer ours", operation_id)
+            except MinicloudError as problem:
+                LOG.warning("Operation %s is left for later: %s", operation_id, problem.message)
+            except Exception:  # a worker must survive; the operation's deadline ends it
+                LOG.exception("Operation %s ended unforeseen", operation_id)
+            finally:
+                OPERATIONS_RUNNING.dec()
+                with self._lock:
+                    self._working.pop(server_id, None)
+                    self._known.discard(operation_id)
+
+    def _carry_out(self, ctx: Context, running: _Running, received: float) -> None:
+        called, watch = clock.now(), time.perf_counter()
+        work = self._conductor.operation_take(
+            ctx, operation_id=running.operation_id, host=self._tools.name, epoch=self.epoch
+        )
+        took = time.perf_counter() - watch
+        operation = work.operation
+        if clock.now() - operation.created_at > _FRESH_S or not ctx.token:
+            ctx = Context(request_id=operation.request_id, project_id=operation.project_id)
+        with working_for(ctx):
+            journal = OperationJournal(
+                ctx, operation, host=self._tools.name, conductor=self._conductor
+            )
+            self._record_arrival(journal, work, received, called, took)
+            job = Job(
+                server=work.server,
+                tools=self._tools,
+                clients=self._clients(ctx),
+                journal=journal,
+            )
+            recipe = RECIPES[operation.verb]
+            if operation.state == "stuck" and operation.verb == "create":
+                ended = unwind(recipe, job, journal=journal)
+            else:
+                ended = run(recipe, job, journal=journal, cancelled=running.cancelled)
+            if ended.result == "cancelled":
+                journal.take()
+                LOG.info("%s of server %s was cancelled", operation.verb, work.server.id)
+                return
+            self._finish(ctx, operation, job, journal, ended)
+
+    def _record_arrival(
+        self, journal: OperationJournal, work: Work, received: float, called: float, took: float
+    ) -> None:
+        """Steps 13 to 18."""
+        read_done = work.received_at + work.read_s
+        conductor = {"service": "conductor", "host": work.conductor_host}
+        journal.step(13, received, max(called - received, 0.0))
+        journal.step(14, called, took)
+        journal.step(15, called, max(work.received_at - called, 0.0), **conductor)
+        journal.step(16, work.received_at, work.read_s, **conductor)
+        journal.step(17, read_done, 0.0, detail=work.server.flavor.name, **conductor)
+        journal.step(18, read_done, max(called + took - read_done, 0.0), **conductor)
+
+    def _finish(
+        self, ctx: Context, operation: Operation, job: Job, journal: OperationJournal, ended: Ended
+    ) -> None:
+        result = ended.result
+        if result == "failed" and operation.verb == "create" and operation.state != "stuck":
+            result = "elsewhere" if _may_do_better(ended.problem) else "failed"
+        if result == "failed" and operation.verb == "delete":
+            result = "stuck"
+        domain = self._tools.driver.get(job.server.id) if result == "done" else None
+        wired = result == "done" and operation.verb not in ("stop", "delete")
+        outcome = Outcome(
+            operation_id=operation.id,
+            host=self._tools.name,
+            epoch=self.epoch,
+            result=result,
+            message=ended.message,
+            power_state=domain.power if domain is not None else Power.NOSTATE,
+            nics=job.nic_infos if wired else None,
+            volumes=job.volumes if wired else None,
+            journal=journal.take(),
+        )
+        OPERATIONS.labels(operation.verb, result).inc()
+        for attempt in range(1, _FINISH_TRIES + 1):
+            try:
+                self._conductor.operation_finish(ctx, outcome=outcome)
+                return
+            except Unavailable as problem:
+                # It may have been written all the same; then the next try is told that the
+                # operation is no longer ours, which ends this one well.
+                if attempt == _FINISH_TRIES:
+                    raise
+                LOG.warning("The end of %s is told again: %s", operation.id, problem.message)
+
+
+def _may_do_better(problem: Exception | None) -> bool:
+    """Whether another host may succeed where this one failed."""
+    return not isinstance(problem, MinicloudError) or problem.http >= 500

@@ -1,0 +1,75 @@
+"""What the steps of one operation share: the server, the host's tools, what was found so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from minicloud.compute.clients import Clients
+from minicloud.compute.images import ImageCache
+from minicloud.compute.journal import StepJournal
+from minicloud.compute.storage import Storage
+from minicloud.domain.errors import Unauthenticated
+from minicloud.domain.models import AttachedVolume, NicInfo, Server
+from minicloud.hostnet.contract import HostNetworking
+from minicloud.kit.operations import Step
+from minicloud.virt.driver import Driver, NbdDisk, Nic
+
+
+class HostTools(msgspec.Struct, frozen=True, kw_only=True):
+    """What this host works with; the same for every operation."""
+
+    name: str
+    driver: Driver
+    network: HostNetworking
+    storage: Storage
+    images: ImageCache
+    shutdown_s: float
+    always_config_drive: bool
+
+
+class Job:
+    """One operation under way, on one server."""
+
+    def __init__(
+        self,
+        *,
+        server: Server,
+        tools: HostTools,
+        clients: Clients,
+        journal: StepJournal,
+    ) -> None:
+        self.server = server
+        self.tools = tools
+        self.clients = clients
+        self.journal = journal
+        self.nics: list[Nic] = []
+        """Filled by the ports step: what the domain gets."""
+        self.nic_infos: list[NicInfo] = []
+        """The same as the server shows it."""
+        self.mtus: dict[str, int] = {}
+        """Network id -> MTU, bytes."""
+        self.volume_disks: list[NbdDisk] = []
+        self.volumes: list[AttachedVolume] = []
+
+    @property
+    def has_config_drive(self) -> bool:
+        return self.server.config_drive or self.tools.always_config_drive
+
+
+def step(
+    name: str, do: Callable[[Job], None], undo: Callable[[Job], None] | None = None
+) -> Step[Job]:
+    """A step that goes on with the service's own token when the user's is refused."""
+
+    def with_fallback(job: Job) -> None:
+        try:
+            do(job)
+        except Unauthenticated:
+            if not job.clients.has_user_token:
+                raise
+            job.clients.drop_user_token()
+            do(job)
+
+    return Step(name, with_fallback, undo)

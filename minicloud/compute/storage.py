@@ -1,0 +1,106 @@
+"""The files of one host's servers: base images, disks, config drives, console logs.
+
+``Storage`` is a port with two adapters: files made by qemu-img, and a fake that keeps empty
+files. Paths are computed from ids alone.
+"""
+
+from __future__ import annotations
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+
+from minicloud.virt.libvirt import disks
+
+_GIB = 1 << 30
+
+
+class Storage(ABC):
+    """Every ``ensure_`` may be repeated; a file under its final name is whole."""
+
+    def __init__(self, instances_dir: Path, images_dir: Path) -> None:
+        self.instances_dir = instances_dir
+        self.images_dir = images_dir
+        for directory in (instances_dir, images_dir):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+
+    def server_dir(self, server_id: str) -> Path:
+        return self.instances_dir / server_id
+
+    def root_disk(self, server_id: str) -> Path:
+        return self.server_dir(server_id) / "disk"
+
+    def config_drive(self, server_id: str) -> Path:
+        return self.server_dir(server_id) / "config.iso"
+
+    def ephemeral_disk(self, server_id: str, index: int) -> Path:
+        return self.server_dir(server_id) / f"ephemeral{index}"
+
+    def console_log(self, server_id: str) -> Path:
+        return self.server_dir(server_id) / "console.log"
+
+    def base_image(self, image_id: str) -> Path:
+        return self.images_dir / f"{image_id}.raw"
+
+    def servers(self) -> frozenset[str]:
+        """Ids of the servers that have files here."""
+        return frozenset(path.name for path in self.instances_dir.iterdir() if path.is_dir())
+
+    def size_gb(self) -> tuple[int, int]:
+        """(all, free) GiB of the file system with the disks."""
+        usage = shutil.disk_usage(self.instances_dir)
+        return usage.total // _GIB, usage.free // _GIB
+
+    def ensure_dir(self, server_id: str) -> None:
+        self.server_dir(server_id).mkdir(exist_ok=True, mode=0o711)
+
+    def remove(self, server_id: str) -> None:
+        """No file of the server is left."""
+        disks.remove_tree(self.server_dir(server_id))
+
+    @abstractmethod
+    def flatten(self, source: Path, source_format: str, image_id: str) -> None:
+        """Make the base image of ``image_id`` from a downloaded file."""
+
+    @abstractmethod
+    def ensure_root(self, server_id: str, image_id: str, size_gb: int) -> None:
+        """The server's root disk on the base image, which is there already."""
+
+    @abstractmethod
+    def ensure_ephemeral(self, server_id: str, index: int, size_gb: int) -> None: ...
+
+    @abstractmethod
+    def ensure_config_drive(self, server_id: str, files: Mapping[str, bytes]) -> None: ...
+
+
+class FileStorage(Storage):
+    """qcow2 overlays on raw bases."""
+
+    def flatten(self, source: Path, source_format: str, image_id: str) -> None:
+        disks.flatten_to_raw(source, source_format, self.base_image(image_id))
+
+    def ensure_root(self, server_id: str, image_id: str, size_gb: int) -> None:
+        disks.ensure_overlay(self.root_disk(server_id), self.base_image(image_id), "raw", size_gb)
+
+    def ensure_ephemeral(self, server_id: str, index: int, size_gb: int) -> None:
+        disks.ensure_blank(self.ephemeral_disk(server_id, index), size_gb, "qcow2")
+
+    def ensure_config_drive(self, server_id: str, files: Mapping[str, bytes]) -> None:
+        disks.ensure_config_drive(self.config_drive(server_id), files)
+
+
+class FakeStorage(Storage):
+    """Empty files where disks would be: for the fake driver, which reads none."""
+
+    def flatten(self, source: Path, source_format: str, image_id: str) -> None:
+        self.base_image(image_id).touch()
+
+    def ensure_root(self, server_id: str, image_id: str, size_gb: int) -> None:
+        self.root_disk(server_id).touch()
+
+    def ensure_ephemeral(self, server_id: str, index: int, size_gb: int) -> None:
+        self.ephemeral_disk(server_id, index).touch()
+
+    def ensure_config_drive(self, server_id: str, files: Mapping[str, bytes]) -> None:
+        self.config_drive(server_id).touch()
