@@ -225,7 +225,10 @@ def _read_json(service: Service, route: Route) -> Any:
         and "application/json" not in route.media_types
     ):
         raise UnsupportedMediaType(reason=f"Use one of: {', '.join(route.media_types)}.")
-    data = request.stream.read(service.max_body + 1)
+    try:
+        data = request.stream.read(service.max_body + 1)
+    except (OSError, ValueError):  # the client went away, or its chunks are malformed
+        raise Invalid(reason="The request body broke off or is malformed.") from None
     if len(data) > service.max_body:
         raise TooLarge(reason=f"The request body is larger than {service.max_body} bytes.")
     if not data and not isinstance(route.body, Body):
@@ -286,16 +289,9 @@ def _finish(
     headers["Server-Timing"] = ", ".join([*parts, f"total;dur={elapsed * 1000:.2f}"])
     if response.status_code == 204:
         headers.pop("Content-Type", None)
-    _drain(request)
     REQUESTS.labels(service.name, request.method, str(response.status_code)).observe(elapsed)
     ACCESS.info(
         "%s %s %s %s %.1f ms", request_id, request.method, request.path, response.status_code,
         elapsed * 1000,
     )  # fmt: skip
     return response
-
-
-def _drain(request: flask.Request) -> None:
-    """Read what little body is left unread, so that the connection can serve another request."""
-    if (request.content_length or 0) <= 64 * 1024:
-        request.stream.read(64 * 1024)

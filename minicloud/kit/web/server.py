@@ -12,7 +12,11 @@ from typing import Any
 
 from cheroot import wsgi
 
+from minicloud.kit.web.chunked import ChunkedBody
+
 LOG = logging.getLogger(__name__)
+_UNREAD = 1024 * 1024
+_PIECE = 64 * 1024
 
 
 class WebServer:
@@ -24,6 +28,7 @@ class WebServer:
         )
         self._server.max_request_header_size = 64 * 1024
         self._server.timeout = 60
+        self._server.gateway = _Gateway
         setattr(self._server, "error_log", _log_error)  # noqa: B010 - it is a method to the type checker
         self._thread: threading.Thread | None = None
 
@@ -44,6 +49,36 @@ class WebServer:
 
     def stop(self) -> None:
         self._server.stop()
+
+
+class _Gateway(wsgi.Gateway_10):
+    """One request's way into the application, with a body that cannot fill the memory.
+
+    What the application leaves unread, cheroot would read in one piece, or take a chunked body's
+    rest for the next request. Here a little is read and forgotten, so that a client that is still
+    sending sees its answer; with more to come the connection ends instead.
+    """
+
+    def __init__(self, req: Any) -> None:
+        if req.chunked_read:
+            req.rfile = ChunkedBody(req.conn.rfile)
+        super().__init__(req)
+
+    def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
+        if not _read_to_end(self.req.rfile):
+            self.req.close_connection = True
+        return super().start_response(status, headers, exc_info)
+
+
+def _read_to_end(body: Any) -> bool:
+    """Whether nothing of the request is left, after reading a bounded rest of it."""
+    try:
+        left = _UNREAD
+        while left > 0 and (piece := body.read(_PIECE)):
+            left -= len(piece)
+    except (OSError, ValueError):  # the client went away, or never spoke HTTP
+        return False
+    return bool(body.ended if isinstance(body, ChunkedBody) else body.remaining == 0)
 
 
 def _log_error(msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
