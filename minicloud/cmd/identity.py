@@ -1,0 +1,44 @@
+"""minicloud-identity: the Identity v3 API."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from minicloud.cmd import wire
+from minicloud.identity.keys import ensure_keys
+from minicloud.identity.passwords import Passwords
+from minicloud.identity.routes import rest_service
+from minicloud.kit import daemon
+from minicloud.kit.db import migrate
+
+LOG = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    options = wire.configure("identity", argv)
+    database = wire.database(options, "identity")
+    if not migrate.is_current("identity", database):
+        LOG.error("The tables are behind: run minicloud-manage db upgrade identity")
+        sys.exit(1)
+    key_dir = Path(options.identity.key_dir)
+    ensure_keys(key_dir)
+    service = rest_service(
+        database,
+        key_dir=key_dir,
+        token_lifetime_s=options.identity.token_lifetime_s,
+        passwords=Passwords(
+            memory_kib=options.identity.hash_memory_kib,
+            time_cost=options.identity.hash_time_cost,
+        ),
+        public_url=options.identity.public_url or "",
+        policy_file=options.policy_file,
+    )
+    web = wire.web_server(options, "identity", service)
+    daemon.run("identity", start=[web.start], stop=[web.stop, database.close])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""minicloud-manage: what an operator does before daemons run.
+
+Each command imports the service it is about and no other, so that a machine with one service
+needs no other's libraries. Secrets come from files, never from the command line.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import stat
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from minicloud import conf
+from minicloud.cmd import wire
+from minicloud.kit import log
+from minicloud.kit.db import Database, migrate
+
+
+class _Service(msgspec.Struct, frozen=True):
+    daemon: str
+    """Whose configuration file names the database."""
+    models: str
+    """The module of its tables."""
+    policies: str
+    """The module with its ``RULES``."""
+
+
+SERVICES: Mapping[str, _Service] = {
+    "identity": _Service("identity", "minicloud.identity.models", "minicloud.identity.policies"),
+    "image": _Service("image", "minicloud.image.models", "minicloud.image.policies"),
+    "network": _Service("network", "minicloud.network.models", "minicloud.network.policies"),
+    "volume": _Service("volume", "minicloud.volume.models", "minicloud.volume.policies"),
+    "compute": _Service("api", "minicloud.db.models", "minicloud.api.policies"),
+}
+
+
+@click.group()
+def main() -> None:
+    """Prepare and look after a minicloud.
+
+    Reads the daemons' own configuration, from /etc/minicloud or MINICLOUD_CONFIG_DIR.
+    """
+
+
+@main.group()
+def db() -> None:
+    """The tables of the services."""
+
+
+_NAMES = click.argument("services", nargs=-1, type=click.Choice(list(SERVICES)))
+
+
+@db.command()
+@_NAMES
+def upgrade(services: Sequence[str]) -> None:
+    """Bring tables up to date: of SERVICES, or of all."""
+    for name in services or _present():
+        database, _ = _database(name)
+        migrate.upgrade(name, database)
+        database.close()
+        click.echo(f"{name}: up to date")
+
+
+@db.command()
+@_NAMES
+def check(services: Sequence[str]) -> None:
+    """Say which tables are up to date; exit status 1 where some are not."""
+    behind = False
+    for name in services or _present():
+        database, _ = _database(name)
+        current = migrate.is_current(name, database)
+        database.close()
+        click.echo(f"{name}: {'up to date' if current else 'behind'}")
+        behind = behind or not current
+    sys.exit(1 if behind else 0)
+
+
+@main.command()
+@click.option(
+    "--secrets",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help='JSON file: {"admin": PASSWORD, "demo": ..., "alt_demo": ..., "services": {USER: ...}}.',
+)
+@click.option("--host", required=True, help="Name or address at which clients reach the APIs.")
+def bootstrap(secrets: Path, host: str) -> None:
+    """Give identity its first users, roles, projects and catalog. Repeatable."""
+    from minicloud.identity import bootstrap as first
+    from minicloud.identity.keys import ensure_keys
+    from minicloud.identity.passwords import Passwords
+
+    accounts = _read_secrets(secrets, first.Accounts)
+    database, options = _database("identity")
+    if not migrate.is_current("identity", database):
+        raise click.ClickException("The tables are behind: run minicloud-manage db upgrade.")
+    ensure_keys(Path(options.identity.key_dir))
+    done = first.bootstrap(
+        database,
+        Passwords(
+            memory_kib=options.identity.hash_memory_kib,
+            time_cost=options.identity.hash_time_cost,
+        ),
+        accounts=accounts,
+        catalog=first.catalog_of(host),
+        region=options.region,
+    )
+    database.close()
+    for words in done:
+        click.echo(words)
+    click.echo(f"identity: {len(done)} changes")
+
+
+@main.group()
+def config() -> None:
+    """The options of the daemons."""
+
+
+@config.command("sample")
+def config_sample() -> None:
+    """Print every option with its default."""
+    from minicloud.conf import sample
+
+    click.echo(sample.render(), nl=False)
+
+
+@main.group()
+def policy() -> None:
+    """Who may do what."""
+
+
+@policy.command("sample")
+@click.argument("service", type=click.Choice(list(SERVICES)))
+def policy_sample(service: str) -> None:
+    """Print the rules of SERVICE, as a policy file that changes nothing."""
+    module = SERVICES[service].policies
+    if not _there(module):
+        raise click.ClickException(f"{service} has no policies.")
+    for name, rule in sorted(importlib.import_module(module).RULES.items()):
+        click.echo(f"#{msgspec.json.encode(name).decode()}: {msgspec.json.encode(rule).decode()}")
+
+
+def _present() -> list[str]:
+    """The services whose tables this installation has."""
+    return [name for name, service in SERVICES.items() if _there(service.models)]
+
+
+def _there(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _database(name: str) -> tuple[Database, Any]:
+    """The database of a service, and its daemon's options."""
+    options = conf.load(SERVICES[name].daemon)
+    log.setup("manage", host=options.host, level="WARNING", style="text")
+    return wire.database(options, name), options
+
+
+def _read_secrets(path: Path, kind: Any) -> Any:
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise click.ClickException(f"{path} must be readable by its owner alone (chmod 600).")
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except msgspec.DecodeError as problem:
+        raise click.ClickException(f"{path}: {problem}") from None

@@ -1,0 +1,156 @@
+"""The bodies of /auth/tokens: what a client shows and asks, and a token as it is answered."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from minicloud.domain.errors import Invalid
+from minicloud.identity.schemas import Line, Password
+from minicloud.identity.service import Named, PasswordProof, ScopeAsked
+from minicloud.identity.tokens import Token
+from minicloud.kit import clock
+
+
+class DomainRef(msgspec.Struct):
+    id: Line | None = None
+    name: Line | None = None
+
+
+class UserRef(msgspec.Struct):
+    password: Password
+    id: Line | None = None
+    name: Line | None = None
+    domain: DomainRef | None = None
+
+    def __repr__(self) -> str:  # the password must never reach a log
+        return "<UserRef>"
+
+
+class PasswordMethod(msgspec.Struct):
+    user: UserRef
+
+
+class TokenMethod(msgspec.Struct):
+    id: Annotated[str, Meta(max_length=8192)]
+
+    def __repr__(self) -> str:
+        return "<TokenMethod>"
+
+
+class IdentityPart(msgspec.Struct):
+    methods: Annotated[list[str], Meta(min_length=1, max_length=8)]
+    password: PasswordMethod | None = None
+    token: TokenMethod | None = None
+
+
+class ProjectRef(msgspec.Struct):
+    id: Line | None = None
+    name: Line | None = None
+    domain: DomainRef | None = None
+
+
+class SystemRef(msgspec.Struct):
+    all: bool = False
+
+
+class ScopePart(msgspec.Struct, forbid_unknown_fields=True):
+    project: ProjectRef | None = None
+    domain: DomainRef | None = None
+    system: SystemRef | None = None
+    unscoped: dict[str, Any] | None = None
+
+
+class AuthRequest(msgspec.Struct):
+    identity: IdentityPart
+    scope: ScopePart | Literal["unscoped"] | None = None
+
+
+def proof(part: IdentityPart) -> PasswordProof | None:
+    """The password shown. Invalid where it does not say whose."""
+    if "password" not in part.methods:
+        return None
+    if part.password is None:
+        raise Invalid(reason="Expecting to find password in identity.")
+    user = part.password.user
+    if user.id is None and user.name is None:
+        raise Invalid(reason="Expecting to find id or name in user.")
+    if user.id is not None:
+        return PasswordProof(user=Named(id=user.id), password=user.password)
+    return PasswordProof(user=_named("user", user.name, user.domain), password=user.password)
+
+
+def shown_token(part: IdentityPart) -> str | None:
+    if "token" not in part.methods:
+        return None
+    if part.token is None:
+        raise Invalid(reason="Expecting to find token in identity.")
+    return part.token.id
+
+
+def scope(part: ScopePart | str | None) -> ScopeAsked:
+    """What the token shall be for. Invalid where it is not exactly one thing."""
+    if part is None:
+        return ScopeAsked(kind="default")
+    if isinstance(part, str):
+        return ScopeAsked(kind="")
+    parts = [part.project, part.domain, part.system, part.unscoped]
+    if sum(each is not None for each in parts) != 1:
+        raise Invalid(reason="The scope must be one of project, domain, system or unscoped.")
+    if part.project is not None:
+        target = (
+            Named(id=part.project.id)
+            if part.project.id is not None
+            else _named("project", part.project.name, part.project.domain)
+        )
+        return ScopeAsked(kind="project", target=target)
+    if part.domain is not None:
+        if part.domain.id is None and part.domain.name is None:
+            raise Invalid(reason="Expecting to find id or name in domain.")
+        return ScopeAsked(kind="domain", target=Named(id=part.domain.id, name=part.domain.name))
+    if part.system is not None:
+        if not part.system.all:
+            raise Invalid(reason="The scope system must be all of it.")
+        return ScopeAsked(kind="system")
+    return ScopeAsked(kind="")
+
+
+def _named(noun: str, name: str | None, domain: DomainRef | None) -> Named:
+    if name is None:
+        raise Invalid(reason=f"Expecting to find id or name in {noun}.")
+    if domain is None or (domain.id is None and domain.name is None):
+        raise Invalid(reason=f"Expecting to find domain in {noun}.")
+    return Named(name=name, domain_id=domain.id, domain_name=domain.name)
+
+
+def token_view(token: Token, *, with_catalog: bool) -> dict[str, Any]:
+    """The answer to issuing and validating."""
+    standing = token.standing
+    shown: dict[str, Any] = {
+        "methods": token.methods,
+        "user": {
+            "id": standing.user_id,
+            "name": standing.user_name,
+            "domain": {"id": standing.user_domain_id, "name": standing.user_domain_name},
+            "password_expires_at": None,
+        },
+        "audit_ids": token.audit_ids,
+        "issued_at": clock.iso_micro(token.issued_at, "Z"),
+        "expires_at": clock.iso_micro(token.expires_at, "Z"),
+    }
+    scope_ = standing.scope
+    if scope_.kind == "project":
+        domain = {"id": standing.scope_domain_id, "name": standing.scope_domain_name}
+        shown["project"] = {"id": scope_.id, "name": standing.scope_name, "domain": domain}
+        shown["is_domain"] = False
+    elif scope_.kind == "domain":
+        shown["domain"] = {"id": scope_.id, "name": standing.scope_name}
+    elif scope_.kind == "system":
+        shown["system"] = {"all": True}
+    if scope_.kind:
+        shown["roles"] = [{"id": id_, "name": name} for id_, name in token.roles.items()]
+        if with_catalog:
+            shown["catalog"] = token.catalog
+    return {"token": shown}

@@ -1,0 +1,128 @@
+"""What the store hands out: one frozen Struct a noun, never rows. No secret is in any of them
+except ``Login``, which hides its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    extra: dict[str, Any] = {}
+    """Properties kept for clients and shown among the others."""
+
+
+class Domain(Record, frozen=True, kw_only=True):
+    name: str
+    description: str = ""
+    enabled: bool = True
+    tags: list[str] = []
+    options: dict[str, Any] = {}
+
+
+class Project(Record, frozen=True, kw_only=True):
+    domain_id: str
+    name: str
+    parent_id: str | None = None
+    """The project above it; None directly below its domain."""
+    description: str = ""
+    enabled: bool = True
+    tags: list[str] = []
+    options: dict[str, Any] = {}
+
+
+class User(Record, frozen=True, kw_only=True):
+    domain_id: str
+    name: str
+    enabled: bool = True
+    default_project_id: str | None = None
+    options: dict[str, Any] = {}
+
+
+class Group(Record, frozen=True, kw_only=True):
+    domain_id: str
+    name: str
+    description: str = ""
+
+
+class Role(Record, frozen=True, kw_only=True):
+    name: str
+    description: str | None = None
+    options: dict[str, Any] = {}
+
+
+class Region(Record, frozen=True, kw_only=True):
+    description: str = ""
+    parent_region_id: str | None = None
+
+
+class Service(Record, frozen=True, kw_only=True):
+    type: str
+    name: str = ""
+    description: str = ""
+    enabled: bool = True
+
+
+class Endpoint(Record, frozen=True, kw_only=True):
+    service_id: str
+    interface: str
+    url: str
+    region_id: str | None = None
+    enabled: bool = True
+
+
+class Assignment(msgspec.Struct, frozen=True, kw_only=True):
+    """One role for one user or group on one project, one domain or the system."""
+
+    role_id: str
+    user_id: str | None = None
+    group_id: str | None = None
+    project_id: str | None = None
+    domain_id: str | None = None
+    system: bool = False
+
+
+class Login(msgspec.Struct, frozen=True, kw_only=True):
+    """What proving a password needs."""
+
+    user_id: str
+    password_hash: str | None
+    token_generation: int
+    default_project_id: str | None
+
+    def __repr__(self) -> str:
+        return f"<Login {self.user_id}>"
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """Where a token holds. ``kind``: project, domain, system, or empty for nowhere."""
+
+    kind: str = ""
+    id: str = ""
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """A user at a scope, as the database has it now."""
+
+    user_id: str
+    user_name: str
+    user_domain_id: str
+    user_domain_name: str
+    user_enabled: bool
+    """Of the user and of its domain."""
+    token_generation: int
+    revoked: bool
+    """Whether the token that was asked about is revoked."""
+    generation: int
+    """Of roles and catalog."""
+    scope: Scope
+    scope_enabled: bool
+    """False too where the project or the domain does not exist."""
+    scope_name: str
+    scope_domain_id: str
+    scope_domain_name: str
+    role_ids: frozenset[str]
+    """Given directly or through groups, without what they imply."""
