@@ -32,6 +32,8 @@ class Database:
         if self.is_sqlite:
             if parsed.database and parsed.database != ":memory:":
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+                # Rows hold password hashes and users' data; -wal and -shm take over the mode.
+                Path(parsed.database).touch(mode=0o600)
             self.engine = sa.create_engine(
                 parsed,
                 connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False},
