@@ -70,7 +70,7 @@ def missing() -> str:
     """Why lab hosts cannot be made here; empty when they can."""
     if os.geteuid() != 0:
         return "lab hosts need root"
-    tools = ("libvirtd", "qemu-system-x86_64", "unshare", "nsenter", "ip")
+    tools = ("libvirtd", "virsh", "qemu-system-x86_64", "unshare", "nsenter", "setpriv", "ip")
     absent = [tool for tool in tools if shutil.which(tool) is None]
     return f"lab hosts need {', '.join(absent)}" if absent else ""
 
@@ -89,10 +89,6 @@ class LabHost:
         """Where its libvirtd answers, from outside its namespaces."""
         return f"qemu:///system?socket=/proc/{self._pid}/root/run/libvirt/libvirt-sock"
 
-    @property
-    def socket(self) -> Path:
-        return Path(f"/proc/{self._pid}/root/run/libvirt/libvirt-sock")
-
     def start(self) -> None:
         """Make the namespaces and start libvirtd in them; returns when it answers."""
         for part in ("etc", "var", "log", "cache/qemu"):
@@ -104,7 +100,9 @@ class LabHost:
         (etc / "qemu.conf").write_text(_QEMU_CONF)
         if _CACHE.is_dir():
             shutil.copytree(_CACHE, self._capabilities, dirs_exist_ok=True)
-        command = ["unshare", "--mount", "--uts", "--net", "--pid", "--fork", "--kill-child=KILL"]
+        # Should the tests be killed, the host ends with them.
+        command = ["setpriv", "--pdeathsig", "KILL"]
+        command += ["unshare", "--mount", "--uts", "--net", "--pid", "--fork", "--kill-child=KILL"]
         command += ["/bin/bash", "-c", _INIT, "labhost", str(self.directory), self.name]
         with (self.directory / "out").open("wb") as out:
             self._unshare = subprocess.Popen(

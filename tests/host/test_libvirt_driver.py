@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import queue
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -213,6 +216,37 @@ def test_what_qemu_refuses_is_told_in_words(host: Host) -> None:
     with pytest.raises(HostProblem, match="not in qcow2 format"):
         host.driver.ensure_running(msgspec.structs.replace(spec, nics=()))
     host.driver.ensure_absent(spec.server_id)
+
+
+_RUN_AND_BE_KILLED = """
+import sys, msgspec
+from minicloud.virt.driver import DomainSpec
+from minicloud.virt.libvirt.driver import LibvirtDriver
+driver = LibvirtDriver(sys.argv[1], "qemu", "a test")
+driver.list_domains()
+print("ready", flush=True)
+driver.ensure_running(msgspec.json.decode(sys.argv[2], type=DomainSpec))
+"""
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.01, 0.04])
+def test_a_start_cut_short_is_finished_by_the_next(host: Host, after_s: float) -> None:
+    spec = host.spec()
+    arguments = [host.lab.uri, msgspec.json.encode(spec).decode()]
+    with subprocess.Popen(
+        [sys.executable, "-c", _RUN_AND_BE_KILLED, *arguments], stdout=subprocess.PIPE
+    ) as victim:
+        assert victim.stdout is not None
+        assert victim.stdout.readline() == b"ready\n"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            victim.wait(after_s)
+        victim.kill()
+    host.driver.ensure_running(spec)
+    assert host.power(spec) is Power.RUNNING
+    host.wait_for_boot(spec)
+    assert host.boots(spec) == 1
+    host.driver.ensure_absent(spec.server_id)
+    assert host.driver.list_domains() == []
 
 
 def test_several_at_once(host: Host) -> None:

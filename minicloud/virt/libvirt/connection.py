@@ -187,10 +187,9 @@ class Connection:
         """Call ``callback(server_id, power)`` when one of our domains changes its power.
 
         It runs in libvirt's event thread: it must only enqueue, and never call libvirt. Events
-        of the time without a connection are lost, and the next call after it subscribes again.
+        of the time without a connection are lost: whichever call opens one subscribes.
         """
         self._callbacks.append(callback)
-        self._run("subscribe to events", lambda c: c.isAlive())
 
     def changes(self) -> int:
         """How many lifecycle events have come; for ``wait_for_change``."""
