@@ -30,19 +30,17 @@ EXPIRED_WINDOW_S = 48 * 3600
 _SCOPES = ("", "project", "domain", "system")
 _FORMAT = 1
 
-_Packed = bytes | str | None
-
 
 class _Payload(msgspec.Struct, frozen=True, array_like=True):
     """What is sealed. Short on purpose: a token travels with every request."""
 
     format: int
-    user: _Packed
+    user: bytes
     token_generation: int
     methods: int
     """Bit n: ``METHODS[n]``."""
     scope: int
-    target: _Packed
+    target: bytes
     issued_us: int
     expires_us: int
     audit: bytes
@@ -212,17 +210,17 @@ def _holds(standing: Standing, roles: dict[str, str]) -> bool:
     return not standing.scope.kind or (standing.scope_enabled and bool(roles))
 
 
-def _pack(id_: str) -> _Packed:
-    """A UUID in hexadecimal digits takes 16 bytes; any other id stays as it is."""
+def _pack(id_: str) -> bytes:
+    """Identity's own ids are 32 hexadecimal digits, which take 16 bytes; others stay as text."""
     try:
         packed = uuid.UUID(hex=id_)
     except ValueError:
-        return id_
-    return packed.bytes if packed.hex == id_ else id_
+        return b"t" + id_.encode()
+    return b"u" + packed.bytes if packed.hex == id_ else b"t" + id_.encode()
 
 
-def _unpack(packed: _Packed) -> str:
-    return packed.hex() if isinstance(packed, bytes) else packed or ""
+def _unpack(packed: bytes) -> str:
+    return packed[1:].hex() if packed[:1] == b"u" else packed[1:].decode()
 
 
 def _audit_text(audit: bytes) -> str:
