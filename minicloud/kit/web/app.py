@@ -130,6 +130,9 @@ def _answer(service: Service, routes: list[Route], params: dict[str, str]) -> fl
     version: Version | None = None
     timings: dict[str, float] = {}
     try:
+        if b"%00" in request.query_string or "\x00" in request.path:
+            # No name or id has one, and PostgreSQL refuses a text that does.
+            raise Invalid(reason="The URL must not contain a NUL character.")
         if service.versions is not None:
             version = service.versions.negotiate(request.headers)
         route = _at_version(routes, version)
