@@ -28,7 +28,10 @@ class HostNetworking(Protocol):
         """
 
     def restore(self) -> list[str]:
-        """Make the host have what it had, after a restart; returns what was done, in words."""
+        """Make the host have what it had; returns what was done, in words.
+
+        To be called once when the daemon starts: guests' metadata is served from then on.
+        """
 
     def ports(self) -> frozenset[str]:
         """The ids of the ports that are to be wired here."""

@@ -29,6 +29,8 @@ def with_port(wiring: HostWiring, network: NetworkWiring, port: PortWiring) -> H
     """
     _check_network(network)
     _check_port(port)
+    if port.network_id != network.id:
+        raise Invalid(reason=f"Port {port.id} is not on network {network.id}")
     return HostWiring(
         networks=_in_order([*_others(wiring.networks, network.id), _one_form(network)]),
         ports=_in_order([*_others(wiring.ports, port.id), _one_form(port)]),

@@ -1,8 +1,8 @@
 """A host's networking: makes the kernel agree with a desired state, and keeps it so.
 
 Holds the order of things and nothing else: what to change is computed in ``plan``, ``rules``
-and ``gateway``, and done by ``kernel``, ``dhcp`` and ``metadata``. A port's rules are loaded
-before its TAP comes up. Whatever this process remembers only spares it a look at the kernel.
+and ``gateway``, and done by ``kernel`` and ``services``. A port's rules are loaded before its
+TAP comes up. Whatever this process remembers only spares it a look at the kernel.
 """
 
 from __future__ import annotations
@@ -19,11 +19,9 @@ from minicloud.domain import ids
 from minicloud.domain.errors import HostProblem
 from minicloud.hostnet import foreign, names, namespaces, rules
 from minicloud.hostnet.desired import normal, with_port, without_port
-from minicloud.hostnet.dhcp import Dhcp
 from minicloud.hostnet.kernel import Kernel
-from minicloud.hostnet.metadata import Guest, MetadataProxy
+from minicloud.hostnet.metadata import MetadataProxy
 from minicloud.hostnet.plan import (
-    METADATA_ADDRESS,
     Strays,
     new_port,
     plan_network,
@@ -32,6 +30,7 @@ from minicloud.hostnet.plan import (
     plan_strays,
 )
 from minicloud.hostnet.recency import Recency
+from minicloud.hostnet.services import Services
 from minicloud.hostnet.state import StateFile
 from minicloud.hostnet.view import HostView, Space
 from minicloud.hostnet.wiring import HostWiring, NetworkWiring, PortWiring
@@ -48,15 +47,13 @@ class HostNetwork:
 
     def __init__(self, *, state_dir: Path, metadata: MetadataProxy | None) -> None:
         self.kernel = Kernel()
-        self._dhcp = Dhcp(state_dir / "dhcp", self.kernel)
+        self._services = Services(state_dir / "dhcp", self.kernel, metadata)
         self._state = StateFile(state_dir / "hostnet.json")
-        self._metadata = metadata
         self._recency = Recency(time.monotonic)
         self._lock = threading.RLock()
         # What this process has itself seen complete, so that it need not look again.
         self._networks: dict[str, NetworkWiring] = {}
         self._ports: dict[str, PortWiring] = {}
-        self._listening: dict[str, int | None] = {}
         self._skipped: dict[str, list[str]] = {}
 
     # -- what the compute daemon asks for --------------------------------------------------------
@@ -68,7 +65,7 @@ class HostNetwork:
             network = next(item for item in wanted.networks if item.id == network.id)
             port = next(item for item in wanted.ports if item.id == port.id)
             tap = ids.tap_name(port.id)
-            seen = self._networks.get(network.id) == network and self._dhcp.is_running(network)
+            seen = self._networks.get(network.id) == network and self._services.are_running(network)
             plugged = self.kernel.has_link(tap)
             if seen and plugged and self._ports.get(port.id) == port:
                 return tap
@@ -90,13 +87,12 @@ class HostNetwork:
             if network is None:
                 self._forget_network(port.network_id)
                 view = self.kernel.read([ids.netns_name(port.network_id)])
-                self.kernel.ip_batch(plan_removal(port.network_id, [port_id], view).lines)
+                self._delete(plan_removal(port.network_id, [port_id], view))
             elif self.kernel.has_link(ids.tap_name(port_id)):
-                self.kernel.ip_batch([f"link del dev {ids.tap_name(port_id)}"])
+                self._delete(Strays(links=[ids.tap_name(port_id)]))
             self._load_rules(after)
             if network is not None:
-                self._dhcp.ensure(network, _ports_of(after, network))
-                self._serve_metadata(network, after)
+                self._serve(network, after)
             self._state.write_wiring(after)
 
     def sync(self, desired: HostWiring, *, as_of: float | None = None) -> list[str]:
@@ -118,7 +114,7 @@ class HostNetwork:
             known = [port.id for port in self._state.value.wiring.ports]
             view = self.kernel.read(_our_namespaces())
             strays = plan_strays(HostWiring(), known, view)
-            words = self._remove(strays, self._dhcp.known())
+            words = self._remove(strays, self._services.known())
             tables = [key for key in view.root.tables if key[1] == names.TABLE]
             if tables:
                 self.kernel.nft(rules.removal(tables))
@@ -128,8 +124,9 @@ class HostNetwork:
             if self._state.value.switched_on_forwarding:
                 self.kernel.set_ip_forward(False)
                 words.append("switched IP forwarding off again")
-            self._dhcp.remove_directory()
+            self._services.remove_directory()
             self._state.remove()
+            self._networks.clear()
             self._ports.clear()
             return words
 
@@ -140,13 +137,22 @@ class HostNetwork:
         try:
             self._load_rules(wiring)
             self.kernel.ip_batch(new_port(port, network.mtu))
-            self._dhcp.ensure(network, _ports_of(wiring, network))
-            self._serve_metadata(network, wiring)
         except HostProblem as problem:
             LOG.warning("Port %s: %s; looking at the whole network", port.id, problem)
-            self._networks.pop(network.id, None)
+            return False
+        if not self._serve(network, wiring):
             return False
         self._ports[port.id] = port
+        return True
+
+    def _serve(self, network: NetworkWiring, wiring: HostWiring) -> bool:
+        """Tell a network's services who is there; False if its namespace is not as it was."""
+        try:
+            self._services.ensure(network, _ports_of(wiring, network))
+        except HostProblem as problem:
+            LOG.warning("Network %s: %s; the next pass mends it", network.id, problem)
+            self._networks.pop(network.id, None)
+            return False
         return True
 
     def _load_rules(self, wiring: HostWiring) -> None:
@@ -170,7 +176,9 @@ class HostNetwork:
         if scope is None:
             strays = plan_strays(wiring, known, view)
             kept = {network.id for network in networks}
-            words += self._remove(strays, [name for name in self._dhcp.known() if name not in kept])
+            words += self._remove(
+                strays, [name for name in self._services.known() if name not in kept]
+            )
             view = view.without(set(strays.links), set(strays.namespaces))
         words += self._set_up_host(wiring, view.root)
         problems: list[str] = []
@@ -220,11 +228,11 @@ class HostNetwork:
             port_lines = plan_port(port, network.mtu, view.root)
             lines += port_lines
             words += [f"plugged {ids.tap_name(port.id)}"] if port_lines else []
+        self.kernel.ip_remove(changes.remove)
         self.kernel.ip_batch(lines)
         self.kernel.ip_batch(changes.inside, name)
         words += self._set_up_routing(name, view.spaces.get(name) or Space())
-        words += self._dhcp.ensure(network, ports, rebuilt=changes.rebuilt)
-        words += self._serve_metadata(network, wiring)
+        words += self._services.ensure(network, ports, rebuilt=changes.rebuilt)
         self._tell_skipped(network.id, list(changes.skipped))
         self._networks[network.id] = network
         self._ports.update({port.id: port for port in ports})
@@ -243,44 +251,26 @@ class HostNetwork:
             words.append(f"switched IP forwarding on in {name}")
         return words
 
-    def _serve_metadata(self, network: NetworkWiring, wiring: HostWiring) -> list[str]:
-        if self._metadata is None:
-            return []
-        guests = {
-            address: Guest(server_id=port.device_id, project_id=port.project_id)
-            for port in _ports_of(wiring, network)
-            for _, address in port.fixed_ips
-        }
-        self._metadata.publish(network.id, guests)
-        name = ids.netns_name(network.id)
-        space = namespaces.inode(name)
-        if self._listening.get(network.id) == space:
-            return []
-        try:
-            listener = namespaces.listen(name, METADATA_ADDRESS, 80)
-        except OSError as problem:
-            reason = f"metadata cannot be served in {name}: {problem.strerror}"
-            raise HostProblem(reason=reason) from problem
-        self._metadata.listen(network.id, listener)
-        self._listening[network.id] = space
-        return [f"serving metadata on network {network.id}"]
-
     def _remove(self, strays: Strays, networks: Iterable[str]) -> list[str]:
         """Remove devices and namespaces, and first whatever runs in them."""
         words: list[str] = []
         spaces = {names.network_of_namespace(name) for name in strays.namespaces}
         for network_id in sorted({*networks, *filter(None, spaces)}):
             words += self._forget_network(network_id)
-        self.kernel.ip_batch(strays.lines)
+        self._delete(strays)
         return words + strays.words
+
+    def _delete(self, strays: Strays) -> None:
+        """A TAP that stays although its rules go would be an open door: better fail."""
+        self.kernel.ip_remove(strays.lines)
+        left = [name for name in strays.links if self.kernel.has_link(name)]
+        if left:
+            raise HostProblem(reason=f"{', '.join(left)} could not be removed")
 
     def _forget_network(self, network_id: str) -> list[str]:
         self._networks.pop(network_id, None)
         self._skipped.pop(network_id, None)
-        self._listening.pop(network_id, None)
-        if self._metadata is not None:
-            self._metadata.forget(network_id)
-        return self._dhcp.stop(network_id)
+        return self._services.stop(network_id)
 
     def _tell_skipped(self, network_id: str, sentences: list[str]) -> None:
         if self._skipped.get(network_id, []) != sentences:

@@ -6,6 +6,7 @@ change to the network costs.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import subprocess
@@ -15,6 +16,8 @@ from pathlib import Path
 from minicloud.domain.errors import HostProblem
 from minicloud.hostnet import namespaces
 from minicloud.hostnet.view import HostView, Space, parse_space
+
+LOG = logging.getLogger(__name__)
 
 _LIMIT = 60
 """Seconds that one command may take on a badly loaded host."""
@@ -55,6 +58,19 @@ class Kernel:
         except HostProblem as problem:
             reason = f"{problem} (of: {'; '.join(lines)})"
             raise HostProblem(reason=reason) from problem
+
+    def ip_remove(self, lines: Sequence[str]) -> None:
+        """Run ``lines``, which remove things, one and all: what is gone already is fine.
+
+        The kernel removes the devices of a dying namespace in its own time, so any of them may
+        vanish first. What could not be removed is still there for the next pass to find.
+        """
+        if not lines:
+            return
+        try:
+            self.run(["ip", "-force", "-batch", "-"], "\n".join(lines) + "\n")
+        except HostProblem as problem:
+            LOG.info("While removing: %s", problem)
 
     def nft(self, text: str, namespace: str | None = None) -> None:
         """Apply ``text`` as one transaction: all of it, or nothing and HostProblem."""

@@ -26,7 +26,6 @@ import msgspec
 LOG = logging.getLogger(__name__)
 
 _REQUEST_BYTES = 16 * 1024
-_REQUEST_SECONDS = 5.0
 _UPSTREAM_SECONDS = 15.0
 _REPLY_BYTES = 4 * 1024 * 1024
 _AT_ONCE = 4
@@ -64,9 +63,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MetadataProxy:
-    """``upstream``: URL of the compute API's metadata service. ``secret``: shared with it."""
+    """``upstream``: URL of the compute API's metadata service. ``secret``: shared with it.
 
-    def __init__(self, *, upstream: str, secret: str) -> None:
+    ``patience``: seconds that a guest may take for its request.
+    """
+
+    def __init__(self, *, upstream: str, secret: str, patience: float = 5.0) -> None:
+        self._patience = patience
         self._upstream = urlsplit(upstream)
         self._secret = secret.encode()
         self._lock = threading.Lock()
@@ -166,12 +169,12 @@ class MetadataProxy:
         try:
             with connection:
                 try:
-                    request = parse_request(read_head(connection))
+                    request = parse_request(read_head(connection, self._patience))
                     reply = self.answer(network_id, address, request)
                     with_body = request.method != "HEAD"
                 except BadRequest as problem:
                     reply, with_body = Reply(status=problem.status), True
-                connection.settimeout(_REQUEST_SECONDS)
+                connection.settimeout(self._patience)
                 connection.sendall(render(reply, with_body=with_body))
         except OSError:
             LOG.debug("A guest at %s went away", address)
@@ -179,9 +182,9 @@ class MetadataProxy:
             places.release()
 
 
-def read_head(connection: socket.socket) -> bytes:
+def read_head(connection: socket.socket, patience: float) -> bytes:
     """A request up to its empty line. Raises BadRequest if it is too long or too slow."""
-    deadline = time.monotonic() + _REQUEST_SECONDS
+    deadline = time.monotonic() + patience
     head = b""
     while b"\r\n\r\n" not in head:
         left = deadline - time.monotonic()

@@ -6,6 +6,7 @@ looks at the kernel.
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 TABLE = "minicloud"
@@ -36,6 +37,16 @@ def bridge_leg(network_id: str) -> str:
 def host_leg(network_id: str) -> str:
     """The host's end of the veth pair between the host and a network's namespace."""
     return f"mch{network_id[:11]}"
+
+
+def gateway_mac(network_id: str) -> str:
+    """The MAC address of a network's namespace.
+
+    It stays the same when the device is made anew, so that no guest has to learn another, and
+    is the same on every host, so that a guest that moves finds its gateway where it was.
+    """
+    digest = hashlib.sha256(network_id.encode()).hexdigest()
+    return f"fa:16:3f:{digest[:2]}:{digest[2:4]}:{digest[4:6]}"
 
 
 def is_bridge(name: str) -> bool:

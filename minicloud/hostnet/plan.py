@@ -23,11 +23,13 @@ from minicloud.hostnet.view import HostView, Link, Route, Space
 from minicloud.hostnet.wiring import HostWiring, NetworkWiring, PortWiring
 
 METADATA_ADDRESS = "169.254.169.254"
+_UPLINK_MTU = 1500
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do, in this order: ``root`` on the host, then ``inside`` the namespace."""
+    """What to do, in this order: ``remove`` and ``root`` on the host, ``inside`` the namespace."""
 
+    remove: Sequence[str] = ()
     root: Sequence[str] = ()
     inside: Sequence[str] = ()
     words: Sequence[str] = ()
@@ -66,12 +68,15 @@ def plan_network(network: NetworkWiring, view: HostView) -> Changes:
     words: list[str] = []
     root += _bridge(network, view.root)
     if have is None:
-        root += [f"netns del {name}"] if name in view.spaces else []
         root.append(f"netns add {name}")
         words.append(f"made namespace {name}")
     pair = transfer(network.id, view.root)
     tenant_lines, rebuilt = _tenant_pair(network, view.root, inside)
     uplink_lines, uplink_rebuilt = _uplink_pair(network, view.root, inside, pair)
+    # An end whose peer is elsewhere is no use.
+    ends = [(names.bridge_leg(network.id), rebuilt), (names.host_leg(network.id), uplink_rebuilt)]
+    remove = [f"link del dev {end}" for end, new in ends if new and end in view.root.links]
+    remove += [f"netns del {name}"] if have is None and name in view.spaces else []
     routes = plan_routes(network, pair, _without_device(view.root, network, uplink_rebuilt))
     root += [*tenant_lines, *uplink_lines, *routes.delete, *routes.add]
     gone = {names.TENANT} if rebuilt else set()
@@ -82,6 +87,7 @@ def plan_network(network: NetworkWiring, view: HostView) -> Changes:
     if inside_lines:
         words.append(f"set up network {network.id} in its namespace")
     return Changes(
+        remove=remove,
         root=root,
         inside=inside_lines,
         words=words,
@@ -205,10 +211,8 @@ def _pair(
     """Lines for a veth pair from the host into the namespace; whether it is made anew."""
     if outer in root.links and inner in inside.links:
         return [], False
-    # An end whose peer is elsewhere is no use; deleting it takes the peer along.
-    lines = [f"link del dev {outer}"] if outer in root.links else []
     space = ids.netns_name(network_id)
-    lines += [
+    lines = [
         f"link add name {outer} type veth peer name {inner} netns {space}",
         f"link set dev {outer} addrgenmode none",
     ]
@@ -217,20 +221,13 @@ def _pair(
 
 def _inside(network: NetworkWiring, pair: Transfer, space: Space, remade: set[str]) -> list[str]:
     links = {name: link for name, link in space.links.items() if name not in remade}
-    wanted = {
-        "lo": (65536, []),
-        names.TENANT: (network.mtu, _tenant_addresses(network)),
-        names.UPLINK: (1500, [f"{pair.inside}/31"]),
-    }
-    lines: list[str] = []
-    for name, (mtu, addresses) in wanted.items():
-        link = links.get(name)
-        if link is None and name != "lo":
-            lines.append(f"link set dev {name} addrgenmode none")
-        if link is None or link.mtu != mtu or not link.up:
-            lines.append(f"link set dev {name} mtu {mtu} up")
-        if name != "lo":
-            lines += _addresses(name, addresses, link)
+    lines = [] if "lo" in links and links["lo"].up else ["link set dev lo up"]
+    tenant, uplink = links.get(names.TENANT), links.get(names.UPLINK)
+    mac = names.gateway_mac(network.id)
+    if tenant is None or tenant.mac != mac:
+        lines.append(f"link set dev {names.TENANT} address {mac}")
+    lines += _device(names.TENANT, network.mtu, _tenant_addresses(network), tenant)
+    lines += _device(names.UPLINK, _UPLINK_MTU, [f"{pair.inside}/31"], uplink)
     has_default = any(
         route.destination == "default" and route.via == str(pair.host)
         for route in space.routes
@@ -241,6 +238,13 @@ def _inside(network: NetworkWiring, pair: Transfer, space: Space, remade: set[st
     return lines
 
 
+def _device(name: str, mtu: int, addresses: Sequence[str], link: Link | None) -> list[str]:
+    lines = [] if link else [f"link set dev {name} addrgenmode none"]
+    if link is None or link.mtu != mtu or not link.up:
+        lines.append(f"link set dev {name} mtu {mtu} up")
+    return lines + _addresses(name, addresses, link)
+
+
 def _tenant_addresses(network: NetworkWiring) -> list[str]:
     own = [address for subnet in ipv4_subnets(network) for address in inside_addresses(subnet)]
     return [*own, f"{METADATA_ADDRESS}/32"]
@@ -249,9 +253,10 @@ def _tenant_addresses(network: NetworkWiring) -> list[str]:
 def _addresses(device: str, wanted: Sequence[str], link: Link | None) -> list[str]:
     have = list(link.addresses) if link else []
     extra = [address for address in have if address not in wanted]
-    # Deleting a subnet's first address takes its others along, so then all are said again.
+    # Deleting a subnet's first address takes its others along: so it goes last, and then all
+    # that are wanted are said again.
     missing = wanted if extra else [address for address in wanted if address not in have]
-    return [f"address del {address} dev {device}" for address in extra] + [
+    return [f"address del {address} dev {device}" for address in reversed(extra)] + [
         f"address replace {address} dev {device}" for address in missing
     ]
 

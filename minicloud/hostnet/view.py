@@ -21,6 +21,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     kind: str = ""
+    mac: str = ""
     mtu: int = 1500
     master: str | None = None
     up: bool = False
@@ -70,7 +71,7 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse_space(ip_output: str, nft_output: str, *, ip_forward: bool) -> Space:
     """A namespace from the two JSON lists of ``ip`` (addresses, routes) and nft's ruleset."""
-    links, routes = _json_values(ip_output)
+    links, routes, *_ = [*_json_values(ip_output), []]  # no routes may be no list at all
     ruleset = json.loads(nft_output)["nftables"]
     return Space(
         links={entry["ifname"]: _link(entry) for entry in links if "ifname" in entry},
@@ -99,6 +100,7 @@ def _link(entry: dict[str, Any]) -> Link:
     return Link(
         name=entry["ifname"],
         kind=info.get("info_kind", ""),
+        mac=entry.get("address", ""),
         mtu=entry["mtu"],
         master=entry.get("master"),
         up="UP" in entry["flags"],

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import msgspec
@@ -306,34 +307,52 @@ def test_a_restart_finds_all_as_it_was(
     assert again.restore() == []
     again.ensure_port(network, a_port(network, 12))
     assert _dnsmasq_pid(tmp_path, network) == server
+    assert os.getsid(server) != os.getsid(0), "who ends our session's processes spares it"
 
 
-def test_what_a_stranger_broke_is_mended(host: HostNetwork, tmp_path: Path, plug: Plug) -> None:
-    network = a_network(1)
-    guest = plug(network, a_port(network, 11))
-    desired = wiring((network, a_port(network, 11)))
-    space = ids.netns_name(network.id)
-    breakages: list[Callable[[], object]] = [
-        lambda: os.kill(_dnsmasq_pid(tmp_path, network), signal.SIGKILL),
-        lambda: run("nft", "flush", "table", "bridge", "minicloud"),
-        lambda: run("nft", "delete", "table", "ip", "minicloud"),
-        lambda: run("ip", "link", "del", names.bridge_leg(network.id)),
-        lambda: run("ip", "link", "del", names.host_leg(network.id)),
-        lambda: run("ip", "link", "set", ids.tap_name(a_port(network, 11).id), "nomaster"),
-        lambda: run("ip", "link", "set", ids.bridge_name(network.id), "mtu", "1400"),
-        lambda: run("ip", "-n", space, "route", "del", "default"),
-        lambda: run("ip", "-n", space, "address", "del", "10.20.1.2/24", "dev", "tenant"),
-        lambda: run("ip", "-n", space, "address", "add", "10.9.9.9/24", "dev", "tenant"),
-        lambda: run("ip", "route", "del", "10.20.1.0/24"),
-        lambda: run("ip", "netns", "del", space),
-    ]
-    for breakage in breakages:
-        breakage()
-        assert host.sync(desired) != []
-        assert host.sync(desired) == []
-        assert guest.dhcp()["ip"] == "10.20.1.11"
-        assert answers("10.20.1.11")
-        assert "X-Instance-ID" in guest.fetch("http://169.254.169.254/")
+BREAKAGES = {
+    "packet filter emptied": "nft flush table bridge minicloud",
+    "packet filter gone": "nft delete table ip minicloud",
+    "bridge leg gone": "ip link del {bridge_leg}",
+    "host leg gone": "ip link del {host_leg}",
+    "TAP taken off the bridge": "ip link set {tap} nomaster",
+    "bridge's MTU changed": "ip link set {bridge} mtu 1400",
+    "default route gone": "ip -n {space} route del default",
+    "address gone": "ip -n {space} address del 10.20.1.2/24 dev tenant",
+    "address added": "ip -n {space} address add 10.9.9.9/24 dev tenant",
+    "transfer address gone": "ip -n {space} address del {inside}/31 dev uplink",
+    "device down": "ip -n {space} link set tenant down",
+    "host's route gone": "ip route del 10.20.1.0/24",
+    "namespace gone": "ip netns del {space}",
+    "DHCP killed": "kill -KILL {dnsmasq}",
+}
+
+
+@pytest.mark.parametrize("command", BREAKAGES.values(), ids=BREAKAGES.keys())
+def test_what_a_stranger_broke_is_mended(
+    host: HostNetwork, tmp_path: Path, plug: Plug, command: str
+) -> None:
+    network, port = a_network(1), a_port(a_network(1), 11)
+    guest = plug(network, port)
+    assert guest.dhcp()["ip"] == "10.20.1.11"
+    assert guest.answers("10.20.1.1"), "and has learnt the gateway's MAC address"
+    desired = wiring((network, port))
+    leg = json.loads(run("ip", "-j", "address", "show", names.host_leg(network.id)))[0]
+    values = {
+        "space": ids.netns_name(network.id),
+        "bridge": ids.bridge_name(network.id),
+        "bridge_leg": names.bridge_leg(network.id),
+        "host_leg": names.host_leg(network.id),
+        "tap": ids.tap_name(port.id),
+        "inside": str(ip_address(leg["addr_info"][0]["local"]) + 1),
+        "dnsmasq": str(_dnsmasq_pid(tmp_path, network)),
+    }
+    run(*command.format(**values).split())
+    assert host.sync(desired) != []
+    assert host.sync(desired) == []
+    assert guest.dhcp()["ip"] == "10.20.1.11"
+    assert answers("10.20.1.11")
+    assert "X-Instance-ID" in guest.fetch("http://169.254.169.254/")
 
 
 def test_sync_removes_what_is_not_desired(host: HostNetwork) -> None:
