@@ -74,6 +74,16 @@ class RestClient:
         self._session = session or new_session()
         self._timeout_s = timeout_s
 
+    def below(self, change: Callable[[str], str]) -> RestClient:
+        """The same conversation at the URL that ``change`` makes of this one's."""
+        return RestClient(
+            self.service,
+            lambda: change(self._endpoint()),
+            self._headers,
+            session=self._session,
+            timeout_s=self._timeout_s,
+        )
+
     def get(self, path: str, **query: Any) -> Answer:
         return self.request("GET", path, query=query)
 

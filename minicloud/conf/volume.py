@@ -18,4 +18,10 @@ OPTS = [
         "encryption: name one on a network of the hosts alone. Unset: to this host only.",
     ),
     cfg.StrOpt("nbd_ports", default="10810-11809", help="First and last TCP port of exports."),
+    cfg.FloatOpt(
+        "reconcile_s",
+        default=5.0,
+        min=0.2,
+        help="Seconds between two passes that mend exports and finish what a kill interrupted.",
+    ),
 ]

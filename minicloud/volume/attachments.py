@@ -1,0 +1,260 @@
+"""Attachments: a server's claim on a volume, and the export that goes with it.
+
+The compare-and-set from ``available`` to ``reserved`` is the claim; while it lasts the volume's
+status follows from its attachments, under the volume's row. An export starts after the row wants
+it and ends before the row is gone, so a kill in between leaves a row from which the pass in
+``reconcile.py`` starts or ends the same export.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from minicloud.domain.errors import Conflict, HostProblem, Invalid, NotFound, Unavailable
+from minicloud.domain.ids import is_uuid, new_id
+from minicloud.kit import clock
+from minicloud.kit.context import Context
+from minicloud.kit.db import Database, Transaction
+from minicloud.volume import attachment_store, store
+from minicloud.volume.access import is_visible
+from minicloud.volume.attachment_store import PortTaken
+from minicloud.volume.desired import DesiredExports
+from minicloud.volume.exports import Exporter, free_port
+from minicloud.volume.records import Attachment, Volume
+from minicloud.volume.service import refused
+from minicloud.volume.states import MOVES, AttachmentStatus, VolumeStatus, of_attachments
+
+LOG = logging.getLogger(__name__)
+_TRIES = 20
+_A = AttachmentStatus
+
+
+class AttachmentService:
+    """``address`` and ``ports``: where exports to other hosts listen; an empty address: nowhere."""
+
+    def __init__(
+        self,
+        database: Database,
+        exporter: Exporter,
+        desired: DesiredExports,
+        *,
+        host: str,
+        address: str,
+        ports: Sequence[int],
+    ) -> None:
+        self._database, self._exporter, self._desired = database, exporter, desired
+        self._host, self._address, self._ports = host, address, ports
+
+    # -- reading ---------------------------------------------------------------------------------
+    def get(self, ctx: Context, attachment_id: str) -> tuple[Attachment, Volume]:
+        """NotFound also for another project's."""
+        with self._database.read() as tx:
+            return self._visible(tx, ctx, attachment_id)
+
+    def select(
+        self,
+        *,
+        project_id: str | None,
+        filters: Mapping[str, str],
+        limit: int,
+        marker: str | None,
+        offset: int,
+    ) -> list[tuple[Attachment, Volume]]:
+        """Oldest first, each with its volume. ``project_id`` None: of all projects. Invalid: no
+        such marker.
+        """
+        with self._database.read() as tx:
+            after = attachment_store.attachment_get(tx, marker) if marker else None
+            if marker and (after is None or project_id not in (None, after.project_id)):
+                raise Invalid(reason=f"marker [{marker[:64]}] not found")
+            found = attachment_store.attachments_list(
+                tx, project_id=project_id, filters=filters, limit=limit, marker=after,
+                offset=offset,
+            )  # fmt: skip
+            volumes = store.volumes_by_id(tx, {each.volume_id for each in found})
+        return [(each, volumes[each.volume_id]) for each in found if each.volume_id in volumes]
+
+    # -- verbs -----------------------------------------------------------------------------------
+    def create(
+        self,
+        ctx: Context,
+        volume_id: str,
+        server_id: str,
+        connector: Mapping[str, Any] | None = None,
+    ) -> tuple[Attachment, Volume]:
+        """Claim the volume for the server, and export it where there is a connector. Invalid: the
+        volume is not available; a second claim by the same server is let through, for a migration
+        has two.
+        """
+        attachment_id = new_id()
+        with self._database.write() as tx:
+            volume = store.volume_get(tx, volume_id) if is_uuid(volume_id) else None
+            if volume is None or not is_visible(ctx, volume.project_id):
+                raise NotFound(kind="Volume", id=volume_id)
+            self._reserve(tx, volume, server_id)
+            attachment_store.attachment_add(
+                tx,
+                Attachment(
+                    id=attachment_id,
+                    volume_id=volume_id,
+                    project_id=volume.project_id,
+                    server_id=server_id,
+                    status=_A.RESERVED.value,
+                    connector=None,
+                    port=None,
+                    created_at=clock.now(),
+                    attached_at=None,
+                ),
+            )
+        if connector is not None:
+            try:
+                return self.connect(ctx, attachment_id, connector)
+            except (Invalid, HostProblem, Unavailable):
+                self._release(attachment_id, volume)
+                raise
+        return self.get(ctx, attachment_id)
+
+    def connect(
+        self, ctx: Context, attachment_id: str, connector: Mapping[str, Any]
+    ) -> tuple[Attachment, Volume]:
+        """Export the volume to the connector's host. Repeating it is fine. Invalid: the host
+        cannot be served, or the attachment is in use by another one.
+        """
+        with self._database.read() as tx:
+            attachment, volume = self._visible(tx, ctx, attachment_id)
+        if attachment.status == _A.ATTACHED.value:
+            self._check_may_disturb(ctx, attachment)
+            if connector["host"] != attachment.host:
+                raise Invalid(
+                    reason=f"Invalid volume: attachment {attachment_id} is in use on host "
+                    f"{attachment.host}."
+                )
+        else:
+            self._connect_row(attachment, volume, connector)
+        if not self._exporter.ensure(attachment_id, lambda: self._desired.of(attachment_id)):
+            raise Conflict(reason=f"Attachment {attachment_id} was given up meanwhile.")
+        return self.get(ctx, attachment_id)
+
+    def complete(self, ctx: Context, attachment_id: str) -> None:
+        """The host has the disk: the volume is in use. Invalid: it was never connected."""
+        with self._database.write() as tx:
+            attachment, volume = self._visible(tx, ctx, attachment_id)
+            store.volume_lock(tx, volume.id)
+            if attachment.status == _A.ATTACHED.value:
+                return
+            done = attachment_store.attachment_move(
+                tx, attachment_id, [_A.ATTACHING], _A.ATTACHED, attached_at=clock.now()
+            )
+            if not done:
+                raise Invalid(
+                    reason=f"Invalid volume: attachment {attachment_id} is {attachment.status}, "
+                    "not attaching."
+                )
+            self._follow(tx, volume.id)
+        LOG.info("Volume %s is in use by server %s", volume.id, attachment.server_id)
+
+    def delete(self, ctx: Context, attachment_id: str) -> list[tuple[Attachment, Volume]]:
+        """End the export and give the volume back; the attachments it still has. Conflict: a
+        server uses it, and the caller is neither an administrator nor a service.
+        """
+        with self._database.read() as tx:
+            attachment, volume = self._visible(tx, ctx, attachment_id)
+        self._check_may_disturb(ctx, attachment)
+        self._release(attachment_id, volume)
+        with self._database.read() as tx:
+            left = attachment_store.attachments_of_volumes(tx, [volume.id]).get(volume.id, [])
+        return [(each, volume) for each in left]
+
+    def finish_detaching(self, attachment: Attachment) -> None:
+        """From ``detaching`` to gone. HostProblem: the exporter does not end."""
+        self._exporter.ensure(attachment.id, lambda: None)
+        with self._database.write() as tx:
+            store.volume_lock(tx, attachment.volume_id)
+            attachment_store.attachment_remove(tx, attachment.id)
+            self._follow(tx, attachment.volume_id)
+        LOG.info("Attachment %s of volume %s is gone", attachment.id, attachment.volume_id)
+
+    # -- parts -----------------------------------------------------------------------------------
+    def _visible(
+        self, tx: Transaction, ctx: Context, attachment_id: str
+    ) -> tuple[Attachment, Volume]:
+        found = None
+        if is_uuid(attachment_id):
+            found = attachment_store.attachment_get(tx, attachment_id)
+        volume = store.volume_get(tx, found.volume_id) if found else None
+        if found is None or volume is None or not is_visible(ctx, found.project_id):
+            raise NotFound(kind="Volume attachment", id=attachment_id)
+        return found, volume
+
+    def _reserve(self, tx: Transaction, volume: Volume, server_id: str) -> None:
+        if store.volume_move(tx, volume.id, "reserve", clock.now()):
+            return
+        store.volume_lock(tx, volume.id)
+        now = store.volume_get(tx, volume.id)
+        if now is None:
+            raise NotFound(kind="Volume", id=volume.id)
+        mine = server_id and any(each.server_id == server_id for each in now.attachments)
+        if not mine or now.status not in (VolumeStatus.RESERVED.value, VolumeStatus.IN_USE.value):
+            raise refused(now, "reserve", [each.value for each in MOVES["reserve"].start])
+
+    def _connect_row(
+        self, attachment: Attachment, volume: Volume, connector: Mapping[str, Any]
+    ) -> None:
+        if volume.host != self._host:
+            raise Unavailable(service=f"Volume host {volume.host}", reason="this is another one")
+        remote = self._desired.is_remote(connector["host"])
+        if remote and not self._address:
+            raise Invalid(
+                reason=f"Volumes are exported on host {self._host} alone, not to "
+                f"{connector['host']}: the operator has set no nbd_address."
+            )
+        for _ in range(_TRIES):
+            try:
+                with self._database.write() as tx:
+                    store.volume_lock(tx, volume.id)
+                    port = self._port(tx, attachment) if remote else None
+                    if not attachment_store.attachment_connect(tx, attachment.id, connector, port):
+                        raise Conflict(reason=f"Attachment {attachment.id} is being detached.")
+                    self._follow(tx, volume.id)
+                    return
+            except PortTaken:
+                continue
+        raise Unavailable(service="Volume export", reason="ports are in great demand")
+
+    def _port(self, tx: Transaction, attachment: Attachment) -> int:
+        if attachment.port is not None:
+            return attachment.port
+        port = free_port(self._address, self._ports, attachment_store.ports_taken(tx))
+        if port is None:
+            raise Unavailable(service="Volume export", reason="no port of nbd_ports is free")
+        return port
+
+    def _check_may_disturb(self, ctx: Context, attachment: Attachment) -> None:
+        """A volume that a server uses is compute's to take away: the guest would lose its disk
+        without notice, and another's data could come under the same name.
+        """
+        if ctx.is_admin or ctx.is_service or not attachment.server_id:
+            return
+        if attachment.status != _A.RESERVED.value:
+            raise Conflict(
+                reason=f"Detach volume from instance {attachment.server_id} using the Compute API"
+            )
+
+    def _release(self, attachment_id: str, volume: Volume) -> None:
+        with self._database.write() as tx:
+            store.volume_lock(tx, volume.id)
+            found = attachment_store.attachment_get(tx, attachment_id)
+            if found is None:
+                return
+            attachment_store.attachment_move(tx, attachment_id, list(_A), _A.DETACHING)
+            self._follow(tx, volume.id)
+        if volume.host == self._host:
+            self.finish_detaching(found)
+
+    def _follow(self, tx: Transaction, volume_id: str) -> None:
+        """Make the volume what its attachments make it; the caller holds its row."""
+        left = attachment_store.attachments_of_volumes(tx, [volume_id]).get(volume_id, [])
+        status = of_attachments([each.status for each in left])
+        store.volume_declare(tx, volume_id, status, clock.now())

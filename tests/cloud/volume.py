@@ -1,0 +1,124 @@
+"""The volume service on a free loopback port, for tests that talk HTTP to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import requests
+from tokens import CALLERS, authenticate
+
+from minicloud.cmd.volume import Settings, build
+from minicloud.kit.db import Database, migrate
+from minicloud.kit.web import WebServer, build_app
+
+HOST = "lab1"
+QUOTAS = {"volumes": 50, "gigabytes": 1000, "per_volume_gigabytes": -1}
+SERVER = "11111111-2222-4333-8444-555555555555"
+
+
+class VolumeCloud:
+    """A running volume service and a client's view of it. Call ``turn`` for a periodic pass."""
+
+    def __init__(self, web: WebServer, turn: Any, database: Database, settings: Settings) -> None:
+        self.url = "http://{}:{}".format(*web.address)
+        self.turn = turn
+        self.database = database
+        self.files = settings.data_dir
+        self.sockets = settings.export_dir
+
+    def call(self, method: str, path: str, token: str = "demo", **arguments: Any) -> Any:
+        """``path`` below the token's project; one that begins with two slashes is taken as is."""
+        headers = {
+            "X-Auth-Token": token,
+            "OpenStack-API-Version": "volume 3.44",
+            **arguments.pop("headers", {}),
+        }
+        project = CALLERS[token].project_id if token in CALLERS else "x"
+        path = path[1:] if path.startswith("//") else f"/v3/{project}{path}"
+        return requests.request(method, self.url + path, headers=headers, timeout=60, **arguments)
+
+    def ask(self, method: str, path: str, status: int, token: str = "demo", **more: Any) -> Any:
+        """``call`` that must answer ``status``; the JSON of the answer."""
+        answer = self.call(method, path, token, **more)
+        assert answer.status_code == status, answer.text
+        return answer.json() if answer.content else None
+
+    def create(self, size: int = 1, token: str = "demo", **values: Any) -> dict[str, Any]:
+        body = {"volume": {"size": size, **values}}
+        volume: dict[str, Any] = self.ask("POST", "/volumes", 202, token, json=body)["volume"]
+        return volume
+
+    def show(self, volume_id: str, token: str = "demo") -> dict[str, Any]:
+        volume: dict[str, Any] = self.ask("GET", f"/volumes/{volume_id}", 200, token)["volume"]
+        return volume
+
+    def attach(
+        self, volume_id: str, host: str | None = HOST, server: str = SERVER, status: int = 200
+    ) -> dict[str, Any]:
+        """What compute asks for; ``host`` None only reserves. The attachment, or the error."""
+        body: dict[str, Any] = {"volume_uuid": volume_id, "instance_uuid": server}
+        if host is not None:
+            body["connector"] = {"host": host, "mountpoint": "/dev/vdb"}
+        answer = self.ask("POST", "/attachments", status, json={"attachment": body},
+                          headers={"X-Service-Token": "service"})  # fmt: skip
+        found: dict[str, Any] = answer.get("attachment", answer)
+        return found
+
+    def complete(self, attachment_id: str) -> None:
+        self.ask("POST", f"/attachments/{attachment_id}/action", 204, json={"os-complete": None},
+                 headers={"X-Service-Token": "service"})  # fmt: skip
+
+    def detach(self, attachment_id: str) -> Any:
+        return self.ask("DELETE", f"/attachments/{attachment_id}", 200,
+                        headers={"X-Service-Token": "service"})  # fmt: skip
+
+    def pid(self, attachment_id: str) -> int:
+        """The exporter's process id."""
+        return int((self.sockets / f"{attachment_id}.pid").read_text())
+
+    def is_served(self, attachment_id: str) -> bool:
+        try:
+            pid = self.pid(attachment_id)
+            return b"qemu-nbd" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except FileNotFoundError:
+            return False
+
+
+@contextlib.contextmanager
+def volume_cloud(
+    directory: Path,
+    *,
+    url: str | None = None,
+    quotas: Mapping[str, int] = QUOTAS,
+    **settings: Any,
+) -> Iterator[VolumeCloud]:
+    """The service with its tables, files and sockets below ``directory``; ``settings`` of
+    ``cmd.volume.Settings``. Ends the exporters it left.
+    """
+    database = Database(url or f"sqlite:///{directory / 'volume.sqlite'}")
+    migrate.upgrade("volume", database)
+    chosen = Settings(
+        host=HOST,
+        data_dir=directory / "data",
+        export_dir=directory / "exports",
+        quotas=quotas,
+        **settings,
+    )
+    graph = build(chosen, database, authenticate)
+    web = WebServer(build_app(graph.service), host="127.0.0.1", port=0, threads=16)
+    web.start()
+    try:
+        yield VolumeCloud(web, graph.reconciler.run, database, chosen)
+    finally:
+        web.stop()
+        database.close()
+        for path in chosen.export_dir.glob("*.pid"):
+            with contextlib.suppress(ProcessLookupError, ValueError, FileNotFoundError):
+                pid = int(path.read_text())
+                if str(path) in Path(f"/proc/{pid}/cmdline").read_text():
+                    os.kill(pid, signal.SIGKILL)
