@@ -11,8 +11,8 @@ import threading
 import time
 
 from minicloud.compute.clients import Clients
-from minicloud.compute.manager import ComputeManager
 from minicloud.compute.journal import NoJournal
+from minicloud.compute.manager import ComputeManager
 from minicloud.compute.recipes import DELETE, LEAVE, HostTools, Job
 from minicloud.domain.errors import StaleOperation
 from minicloud.domain.models import HostOrders, HostReport, Server
