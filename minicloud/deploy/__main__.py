@@ -1,0 +1,49 @@
+"""``python -m minicloud.deploy up|down``: what tools/up and tools/down call."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from minicloud.deploy.down import down
+from minicloud.deploy.places import Places
+from minicloud.deploy.stage import StageFailed, describe
+from minicloud.deploy.up import Wishes, up
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="minicloud.deploy", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    up_options = verbs.add_parser("up", help="set this machine up as a cloud")
+    up_options.add_argument("--checkout", type=Path, required=True, help="the tree of the code")
+    up_options.add_argument("--host", default="", help="address that clients reach the cloud at")
+    up_options.add_argument("--no-launch", action="store_true", help="without a first server")
+    down_options = verbs.add_parser("down", help="stop the cloud")
+    down_options.add_argument("--purge", action="store_true", help="and remove every trace of it")
+    arguments = parser.parse_args()
+    os.umask(0o022)
+    try:
+        if arguments.verb == "down":
+            checkout = Path(__file__).resolve().parents[2]
+            done = down(Places(), checkout, purge=arguments.purge)
+        else:
+            wishes = Wishes(
+                checkout=arguments.checkout,
+                host=arguments.host,
+                database_url=os.environ.get("MINICLOUD_DATABASE_URL", ""),
+                launch=not arguments.no_launch,
+            )
+            done = up(Places(), wishes)
+    except StageFailed as failure:
+        sys.stderr.write(f"\n{describe(failure)}")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\n  Interrupted. The same command goes on where it stopped.\n")
+        return 130
+    return 0 if done else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""Stage: the daemons' configuration files, written from one table.
+
+Only secrets, URLs and addresses are written: everything else is the options' own defaults. An
+operator's own settings belong in the daemons' files, below a line that is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from minicloud.deploy import files
+from minicloud.deploy.places import USER, Places
+from minicloud.deploy.settings import Settings
+
+DAEMONS = (
+    "identity",
+    "image",
+    "network",
+    "volume",
+    "api",
+    "scheduler",
+    "conductor",
+    "compute",
+    "consoleproxy",
+)
+DATABASES = {
+    "identity": ("identity",),
+    "image": ("image",),
+    "network": ("network",),
+    "volume": ("volume",),
+    "compute": ("api", "scheduler", "conductor"),
+}
+"""Whose database it is, and the daemons that use it."""
+
+BROKER_HOST = "127.0.0.1"
+BROKER_PORT = 5672
+IDENTITY_PORT = 5000
+OWN_LINES = "# Below this line are your own settings; they are kept. They win over those above.\n"
+
+Sections = Mapping[str, Mapping[str, str]]
+
+
+def database_url(base: str, service: str) -> str:
+    """The URL of ``service``'s database: that of ``base`` with ``_service`` after its name."""
+    parts = urlsplit(base)
+    name = parts.path.rstrip("/") or "/minicloud"
+    return urlunsplit(parts._replace(path=f"{name}_{service}"))
+
+
+def transport_url(settings: Settings) -> str:
+    password = quote(settings.rabbitmq_password, safe="")
+    return f"rabbit://minicloud:{password}@{BROKER_HOST}:{BROKER_PORT}/minicloud"
+
+
+def shared(settings: Settings) -> Sections:
+    """minicloud.conf: what every daemon reads."""
+    return {
+        "auth": {
+            "url": f"http://127.0.0.1:{IDENTITY_PORT}/v3",
+            "password": settings.service_password,
+        },
+        "metadata": {"shared_secret": settings.metadata_secret},
+        "rpc": {"transport_url": transport_url(settings)},
+        "web": {"listen": settings.listen},
+    }
+
+
+def of_daemon(daemon: str, settings: Settings) -> Sections:
+    """<daemon>.conf: what only this one needs."""
+    if not settings.database_url:
+        return {}
+    for service, users in DATABASES.items():
+        if daemon in users:
+            return {"database": {"url": database_url(settings.database_url, service)}}
+    return {}
+
+
+def render(sections: Sections) -> str:
+    """An ini file as oslo.config reads it: a dollar sign would start a reference to an option."""
+    lines = ["# Written by tools/up."]
+    for section, options in sections.items():
+        lines += ["", f"[{section}]"]
+        lines += [f"{name} = {value.replace('$', '$$')}" for name, value in options.items()]
+    return "\n".join(lines) + "\n"
+
+
+def merged(rendered: str, existing: str) -> str:
+    """``rendered`` with the operator's own lines of the ``existing`` file."""
+    _, mark, own = existing.partition(OWN_LINES)
+    return f"{rendered}\n{OWN_LINES}{own if mark else ''}"
+
+
+def ensure(places: Places, settings: Settings) -> str:
+    """Every file, readable by root and the daemons alone; tells whether any changed."""
+    _, gid = files.ids(USER, USER)
+    wanted = {"minicloud": shared(settings)}
+    wanted.update({daemon: of_daemon(daemon, settings) for daemon in DAEMONS})
+    changed = []
+    for name, sections in wanted.items():
+        path = places.config / f"{name}.conf"
+        existing = path.read_text(encoding="utf-8") if path.exists() else ""
+        text = merged(render(sections), existing)
+        if files.write(path, text, mode=0o640, gid=gid):
+            changed.append(name)
+    return f"wrote {len(changed)} files" if changed else "unchanged"

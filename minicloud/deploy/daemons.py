@@ -1,0 +1,151 @@
+"""Stage: every daemon runs with today's code and configuration, and is ready.
+
+A daemon is started anew only if what it would run with differs from what it runs with. Ready
+means that it said so in its log and, where it serves REST, that it answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from minicloud.conf.web import PORTS
+from minicloud.deploy import processes
+from minicloud.deploy.config import DAEMONS
+from minicloud.deploy.ledger import Ledger
+from minicloud.deploy.places import Places
+from minicloud.deploy.settings import Settings
+from minicloud.deploy.stage import StageFailed
+from minicloud.deploy.supervise import Keeper
+
+READY_LIMIT_S = 45.0
+_STARTED = (b'"message": "Started"', b" Started\n")
+"""What ``kit.daemon`` logs when all is started, as JSON and as text."""
+_NOT_DAEMON_CODE = ("deploy", "cli")
+
+
+class Daemons:
+    """The daemons of this machine. ``checkout``: the tree that their code is in."""
+
+    def __init__(
+        self, places: Places, ledger: Ledger, settings: Settings, keeper: Keeper, checkout: Path
+    ) -> None:
+        self._places = places
+        self._ledger = ledger
+        self._settings = settings
+        self._keeper = keeper
+        self._checkout = checkout
+
+    def ensure(self) -> str:
+        anew = self._keeper.install()
+        code = code_digest(self._checkout)
+        wanted = {daemon: self._fingerprint(daemon, code) for daemon in DAEMONS}
+        running = {} if anew else self._keeper.running()
+        known = self._ledger.record.fingerprints
+        changed = [
+            daemon
+            for daemon in DAEMONS
+            if daemon not in running or known.get(daemon) != wanted[daemon]
+        ]
+        if changed:
+            for daemon in changed:
+                known.pop(daemon, None)
+            self._ledger.save()
+            sizes = {daemon: _size(self._places.log(daemon)) for daemon in changed}
+            self._keeper.restart(changed)
+            self._wait_for(sizes)
+            known.update({daemon: wanted[daemon] for daemon in changed})
+            self._ledger.save()
+        still = [daemon for daemon in DAEMONS if daemon not in changed and daemon in PORTS]
+        self._wait_for_answers(still)
+        if not changed:
+            return f"{len(DAEMONS)} running, unchanged ({self._keeper.name})"
+        return f"started {len(changed)} of {len(DAEMONS)} ({self._keeper.name})"
+
+    def _fingerprint(self, daemon: str, code: str) -> str:
+        digest = hashlib.sha256(f"{self._checkout}\n{code}\n".encode())
+        for name in ("minicloud", daemon):
+            digest.update((self._places.config / f"{name}.conf").read_bytes())
+        return digest.hexdigest()
+
+    def _wait_for(self, log_sizes: dict[str, int]) -> None:
+        """Every daemon of ``log_sizes`` says that it started, past that size of its log."""
+        deadline = time.monotonic() + READY_LIMIT_S
+        for daemon, size in log_sizes.items():
+            log = self._places.log(daemon)
+
+            def said_so(log: Path = log, size: int = size) -> bool:
+                return has_started(_text_after(log, size))
+
+            if not processes.wait_until(said_so, limit_s=deadline - time.monotonic()):
+                raise self._failure(daemon, "it did not say that it started")
+        self._wait_for_answers([daemon for daemon in log_sizes if daemon in PORTS])
+
+    def _wait_for_answers(self, daemons: Sequence[str]) -> None:
+        deadline = time.monotonic() + READY_LIMIT_S
+        for daemon in daemons:
+            port = PORTS[daemon]
+
+            def answers(port: int = port) -> bool:
+                return _answers(port)
+
+            if not processes.wait_until(answers, limit_s=deadline - time.monotonic()):
+                raise self._failure(daemon, f"it does not answer on port {port}")
+
+    def _failure(self, daemon: str, why: str) -> StageFailed:
+        return StageFailed(
+            f"The daemon minicloud-{daemon} did not come up.",
+            why,
+            "the log says what stopped it",
+            self._places.log(daemon),
+        )
+
+
+def code_digest(checkout: Path) -> str:
+    """A digest of all the code that daemons run."""
+    digest = hashlib.sha256((checkout / "setup.cfg").read_bytes())
+    package = checkout / "minicloud"
+    for path in sorted(package.rglob("*.py")):
+        relative = path.relative_to(package)
+        if relative.parts[0] not in _NOT_DAEMON_CODE:
+            digest.update(f"{relative}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def has_started(log: bytes) -> bool:
+    """Whether the log tells, as JSON or as text, that a daemon finished starting."""
+    return any(words in log for words in _STARTED)
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/")
+        connection.getresponse().read()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _text_after(path: Path, size: int) -> bytes:
+    """What was written past ``size``; all of it where the file is a newer, shorter one."""
+    try:
+        with path.open("rb") as file:
+            if file.seek(0, 2) < size:
+                size = 0
+            file.seek(size)
+            return file.read()
+    except FileNotFoundError:
+        return b""

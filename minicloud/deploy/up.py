@@ -1,0 +1,97 @@
+"""The set-up as a list of stages: the whole of what ``tools/up`` does once Python is there.
+
+``tools/bootstrap.sh`` does the stages before these and counts them all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from pathlib import Path
+
+from minicloud.deploy import account, clouds, config, databases, settings
+from minicloud.deploy.broker import Broker
+from minicloud.deploy.daemons import Daemons
+from minicloud.deploy.hypervisor import Libvirt
+from minicloud.deploy.image import DemoImage
+from minicloud.deploy.ledger import Ledger
+from minicloud.deploy.places import Places
+from minicloud.deploy.processes import has_systemd
+from minicloud.deploy.stage import Stage, run_stages
+from minicloud.deploy.supervise import Keeper
+from minicloud.deploy.supervisord import Supervisord
+from minicloud.deploy.systemd import Systemd
+from minicloud.virt import probe
+
+BASH_STAGES = 2
+"""Packages and the Python environment."""
+
+STAGES = 11
+"""All of them. tools/bootstrap.sh has the same number."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Wishes:
+    """What the operator asked for; "" leaves a choice as it was."""
+
+    checkout: Path
+    host: str = ""
+    database_url: str = ""
+    launch: bool = True
+
+
+def keeper(places: Places, ledger: Ledger, checkout: Path) -> Keeper:
+    return Systemd(checkout) if has_systemd() else Supervisord(places, ledger)
+
+
+def up(places: Places, wishes: Wishes) -> bool:
+    """Run every stage; False when one failed and said so."""
+    ledger = Ledger(places.ledger)
+    accounts = Stage("user and directories", lambda: account.ensure(places, ledger))
+    number = BASH_STAGES + 1
+    # The other stages need the directories before they can be put together.
+    if not run_stages([accounts], first=number, total=STAGES):
+        return False
+    if not run_stages(later_stages(places, ledger, wishes), first=number + 1, total=STAGES):
+        return False
+    print(_what_next(places))
+    return True
+
+
+def later_stages(places: Places, ledger: Ledger, wishes: Wishes) -> list[Stage]:
+    chosen = settings.ensure(places, host=wishes.host, database_url=wishes.database_url)
+    checkout = wishes.checkout
+    broker = Broker(places, ledger, chosen)
+    libvirt = Libvirt(places, ledger)
+    image = DemoImage(places, checkout)
+    daemons = Daemons(places, ledger, chosen, keeper(places, ledger, checkout), checkout)
+    return [
+        Stage("RabbitMQ", broker.ensure, broker.begin),
+        Stage("libvirt", libvirt.ensure, libvirt.begin),
+        Stage("KVM or emulation", lambda: _virt_type(places)),
+        Stage("configuration", lambda: config.ensure(places, chosen)),
+        Stage("databases", lambda: databases.ensure(places, ledger, chosen, checkout)),
+        Stage("daemons", daemons.ensure),
+        Stage("demo image", image.ensure, image.begin),
+        Stage("client access", lambda: clouds.ensure(places, ledger, chosen)),
+    ]
+
+
+def _virt_type(places: Places) -> str:
+    decision = probe.decide("auto", places.state / "compute")
+    return f"{decision.virt_type}: {decision.reason}"
+
+
+def _what_next(places: Places) -> str:
+    path, _ = clouds.personal_file()
+    since = float(os.environ.get("MINICLOUD_UP_SINCE", time.time()))
+    return f"""
+  The cloud is up after {time.time() - since:.0f} s. What next:
+
+    export OS_CLOUD=minicloud            # user demo; minicloud-admin is the administrator
+    {places.program("minicloud")} --help
+    openstack server list                # any OpenStack client works: {path}
+
+    logs: {places.logs}   settings: {places.config}   stop: sudo tools/down
+"""
