@@ -7,7 +7,7 @@ Invalid and so on with the service's own words; no answer becomes Unavailable.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import IO, Any, Generic, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -113,6 +113,11 @@ class RestClient:
             except ValueError:
                 decoded = None
             return Answer(response.status_code, decoded, response.headers)
+
+    def upload(self, path: str, data: IO[bytes]) -> None:
+        """PUT a file's bytes as they are read."""
+        headers = {"Content-Type": "application/octet-stream"}
+        self._send("PUT", path, data=data, headers=headers).close()
 
     def stream(self, path: str) -> requests.Response:
         """A GET whose body is read by the caller with ``iter_content``; close it."""

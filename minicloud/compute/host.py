@@ -7,6 +7,7 @@ crash may have left) and servers whose remains it should remove.
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import time
 
@@ -52,7 +53,8 @@ class HostReporter:
                 "give each host a name of its own ([DEFAULT] host)",
                 self._tools.name,
             )
-            raise SystemExit(1) from None
+            signal.raise_signal(signal.SIGTERM)
+            return
         self._follow(ctx, orders)
 
     def _report(self) -> HostReport:

@@ -90,8 +90,7 @@ class ConductorManager(ConductorRPC):
     def _owned(self, tx: Transaction, operation_id: str, host: str, epoch: int) -> Operation:
         """The operation, if it is live (or stuck) and belongs to this life of ``host``."""
         operation = operations.operation_get(tx, operation_id)
-        current = any(h.name == host and h.epoch == epoch for h in hosts.host_list(tx))
-        if operation.host != host or not current:
+        if operation.host != host or hosts.host_epoch(tx, host) != epoch:
             raise StaleOperation(id=operation_id)
         if not operation.live and operation.state != "stuck":
             raise StaleOperation(id=operation_id)

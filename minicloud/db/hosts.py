@@ -46,6 +46,12 @@ def host_get(tx: Transaction, host_id: str) -> Host:
     raise NotFound(kind="Compute host", id=host_id)
 
 
+def host_epoch(tx: Transaction, name: str) -> int | None:
+    """The epoch of the host's present life; None for a host that never registered."""
+    row = tx.execute(sa.select(hosts.c.epoch).where(hosts.c.name == name)).first()
+    return None if row is None else int(row.epoch)
+
+
 def host_register(tx: Transaction, name: str) -> int:
     """Begin a new epoch for the host and return it."""
     row = tx.execute(

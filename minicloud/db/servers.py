@@ -81,14 +81,24 @@ def server_insert(tx: Transaction, server: Server) -> None:
 
 
 def server_get(
-    tx: Transaction, server_id: str, *, project_id: str | None = None, deleted: bool | None = False
+    tx: Transaction,
+    server_id: str,
+    *,
+    project_id: str | None = None,
+    deleted: bool | None = False,
+    lock: bool = False,
 ) -> Server:
-    """The server. NotFound where there is none, or it is another project's (None: any)."""
+    """The server. NotFound where there is none, or it is another project's (None: any).
+
+    ``lock``: the row is nobody else's until the transaction ends.
+    """
     query = sa.select(*_FIELDS).where(t.c.id == server_id)
     if project_id is not None:
         query = query.where(t.c.project_id == project_id)
     if deleted is not None:
         query = query.where(t.c.deleted == deleted)
+    if lock:
+        query = query.with_for_update()
     server = record(tx.execute(query), Server)
     if server is None:
         raise NotFound(kind="Instance", id=server_id)
