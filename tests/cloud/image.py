@@ -1,9 +1,13 @@
-"""The image service on a free loopback port, for tests that talk HTTP to it."""
+"""The image service on a free loopback port, for tests that talk HTTP to it.
+
+As a program (``image.py DIRECTORY``) it serves until its standard input ends, so that a test may
+kill it.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import threading
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,6 +97,9 @@ def image_cloud(
     finally:
         web.stop()
         database.close()
-        leftover = [thread for thread in threading.enumerate() if thread.name == "web"]
-        for thread in leftover:
-            thread.join(10)
+
+
+if __name__ == "__main__":
+    with image_cloud(Path(sys.argv[1])) as cloud:
+        print(cloud.url, flush=True)
+        sys.stdin.read()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from migrations import differences
-
 from minicloud.image.models import metadata
 
 
