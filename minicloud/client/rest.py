@@ -152,7 +152,7 @@ class RestClient:
         if status == 404:
             return errors.NotFound(kind=self.service.capitalize() + " resource", id=path)
         if status in _BY_STATUS:
-            return _BY_STATUS[status](reason=reason)
+            return _BY_STATUS[status](reason=reason, **_type_of(response))
         if status in (429, 502, 503, 504):
             return errors.Unavailable(service=self.service, reason=reason)
         return errors.Remote(service=self.service, status=status, reason=reason)
@@ -169,6 +169,14 @@ def message_of(response: requests.Response) -> str:
             if isinstance(value, dict) and isinstance(value.get("message"), str):
                 return str(value["message"]).replace("<br />", "").strip()[:400]
     return response.reason or str(response.status_code)
+
+
+def _type_of(response: requests.Response) -> dict[str, str]:
+    """The fact ``type`` where the service names the kind of its error, as Neutron does."""
+    try:
+        return {"type": str(response.json()["NeutronError"]["type"])}
+    except (ValueError, KeyError, TypeError):
+        return {}
 
 
 def new_session() -> requests.Session:

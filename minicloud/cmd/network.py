@@ -1,0 +1,49 @@
+"""minicloud-network: the network service's object graph."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from minicloud.cmd import wire
+from minicloud.kit import daemon
+from minicloud.kit.db import migrate
+from minicloud.network.routes import rest_service
+from minicloud.network.service import NetworkService, Settings
+
+LOG = logging.getLogger(__name__)
+
+
+def main() -> None:
+    options = wire.configure("network")
+    database = wire.database(options, "network")
+    if not migrate.is_current("network", database):
+        LOG.critical("The tables are behind this version: run minicloud-manage db upgrade")
+        sys.exit(1)
+    limits = options.quota
+    settings = Settings(
+        quota={
+            "network": limits.networks,
+            "subnet": limits.subnets,
+            "port": limits.ports,
+            "security_group": limits.security_groups,
+            "security_group_rule": limits.security_group_rules,
+        },
+        mtu=options.network.mtu,
+        mac_prefix=options.network.mac_prefix,
+        dns_domain=options.network.dns_domain,
+        dns_servers=options.network.dns_servers,
+    )
+    tokens = wire.token_validator(options, wire.service_session(options))
+    service = rest_service(
+        NetworkService(database, settings),
+        tokens.authenticate,
+        policy_file=options.policy_file,
+        auth_url=options.auth.url,
+    )
+    web = wire.web_server(options, "network", service)
+    daemon.run("network", start=[web.start], stop=[web.stop, database.close])
+
+
+if __name__ == "__main__":
+    main()

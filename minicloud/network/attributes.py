@@ -1,0 +1,152 @@
+"""The attributes that each collection can be filtered and sorted by, as one table a noun.
+
+An attribute of the wire is a column or, where minicloud has but one value for it, that value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from minicloud.network.models import networks, ports, security_group_rules, security_groups, subnets
+from minicloud.network.query import Kind
+from minicloud.network.records import DHCP_OWNER
+
+
+class Attribute(msgspec.Struct, frozen=True, kw_only=True):
+    """``column`` or ``constant``; ``kind`` is how a query spells its values."""
+
+    column: Any = None
+    constant: Any = None
+    kind: Kind = "text"
+    privileged: bool = False
+    """Only administrators and services may filter by it."""
+
+
+class Collection(msgspec.Struct, frozen=True, kw_only=True):
+    plural: str
+    table: sa.Table
+    source: sa.FromClause
+    attributes: Mapping[str, Attribute]
+
+    def kinds(self, *, privileged: bool) -> dict[str, Kind]:
+        """What ``query.parse`` takes, for this caller."""
+        return {
+            name: attribute.kind
+            for name, attribute in self.attributes.items()
+            if privileged or not attribute.privileged
+        }
+
+
+def _columns(table: sa.Table, *names: str, kind: Kind = "text") -> dict[str, Attribute]:
+    return {name: Attribute(column=table.c[name], kind=kind) for name in names}
+
+
+def _standard(table: sa.Table) -> dict[str, Attribute]:
+    return {
+        **_columns(table, "id", "project_id", "name", "description"),
+        "tenant_id": Attribute(column=table.c.project_id),
+        **_columns(table, "created_at", "updated_at", kind="time"),
+        "revision_number": Attribute(column=table.c.revision_number, kind="number"),
+    }
+
+
+NETWORKS = Collection(
+    plural="networks",
+    table=networks,
+    source=networks,
+    attributes={
+        **_standard(networks),
+        **_columns(networks, "admin_state_up", "shared", "is_default", kind="flag"),
+        **_columns(networks, "port_security_enabled", kind="flag"),
+        **_columns(networks, "mtu", kind="number"),
+        **_columns(networks, "dns_domain"),
+        "router:external": Attribute(column=networks.c.external, kind="flag"),
+        "status": Attribute(constant="ACTIVE"),
+        "provider:network_type": Attribute(constant="vxlan", privileged=True),
+        "provider:physical_network": Attribute(constant=None, privileged=True),
+        "provider:segmentation_id": Attribute(
+            column=networks.c.segment, kind="number", privileged=True
+        ),
+    },
+)
+
+SUBNETS = Collection(
+    plural="subnets",
+    table=subnets,
+    source=subnets.join(networks, subnets.c.network_id == networks.c.id),
+    attributes={
+        **_standard(subnets),
+        **_columns(subnets, "network_id", "cidr", "gateway_ip"),
+        **_columns(subnets, "enable_dhcp", kind="flag"),
+        "shared": Attribute(column=networks.c.shared, kind="flag"),
+        "ip_version": Attribute(constant=4, kind="number"),
+        "ipv6_address_mode": Attribute(constant=None),
+        "ipv6_ra_mode": Attribute(constant=None),
+        "subnetpool_id": Attribute(constant=None),
+        "segment_id": Attribute(constant=None),
+    },
+)
+
+PORTS = Collection(
+    plural="ports",
+    table=ports,
+    source=ports.join(networks, ports.c.network_id == networks.c.id),
+    attributes={
+        **_standard(ports),
+        **_columns(ports, "network_id", "mac_address", "device_id", "device_owner", "dns_name"),
+        **_columns(ports, "admin_state_up", "port_security_enabled", kind="flag"),
+        "status": Attribute(
+            column=sa.case(
+                (
+                    sa.and_(
+                        ports.c.admin_state_up,
+                        sa.or_(ports.c.host != "", ports.c.device_owner == DHCP_OWNER),
+                    ),
+                    "ACTIVE",
+                ),
+                else_="DOWN",
+            )
+        ),
+        "binding:vnic_type": Attribute(constant="normal"),
+        "binding:host_id": Attribute(column=ports.c.host, privileged=True),
+        "security_groups": Attribute(),
+    },
+)
+
+GROUPS = Collection(
+    plural="security_groups",
+    table=security_groups,
+    source=security_groups,
+    attributes={
+        **_standard(security_groups),
+        "stateful": Attribute(constant=True, kind="flag"),
+        "shared": Attribute(constant=False, kind="flag"),
+    },
+)
+
+RULES = Collection(
+    plural="security_group_rules",
+    table=security_group_rules,
+    source=security_group_rules.join(
+        security_groups, security_group_rules.c.security_group_id == security_groups.c.id
+    ),
+    attributes={
+        **_standard(security_group_rules),
+        **_columns(
+            security_group_rules,
+            "security_group_id",
+            "remote_group_id",
+            "direction",
+            "ethertype",
+            "protocol",
+            "remote_ip_prefix",
+        ),
+        **_columns(security_group_rules, "port_range_min", "port_range_max", kind="number"),
+        "belongs_to_default_sg": Attribute(column=security_groups.c.is_default, kind="flag"),
+        "remote_address_group_id": Attribute(constant=None),
+    },
+)

@@ -1,0 +1,83 @@
+"""What the service says about itself: versions, resources and extensions.
+
+Clients decide by an extension's alias what they may use, so only what works is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from minicloud.domain.errors import NotFound
+
+RESOURCES = {
+    "network": "networks",
+    "subnet": "subnets",
+    "port": "ports",
+    "security_group": "security-groups",
+    "security_group_rule": "security-group-rules",
+    "quota": "quotas",
+}
+"""Name -> path below /v2.0."""
+
+_ALIASES: Mapping[str, tuple[str, str]] = {
+    "binding": ("Port Binding", "Ports are bound to hosts."),
+    "dns-integration": ("DNS Integration", "Ports have names that their guests are told."),
+    "empty-string-filtering": ("Empty String Filtering", "Filters take the empty string."),
+    "external-net": ("External Networks", "Networks can be marked as external."),
+    "filter-validation": ("Filter Validation", "A filter that is not known is refused."),
+    "minicloud-host-wiring": ("Host Wiring", "A host asks for all that it has to wire."),
+    "net-mtu": ("Network MTU", "Networks show their MTU."),
+    "net-mtu-writable": ("Network MTU (writable)", "The MTU of a network can be set."),
+    "pagination": ("Pagination", "Lists come in pages."),
+    "port-security": ("Port Security", "Ports say whether they are protected."),
+    "project-id": ("Project ID", "Resources have a project_id."),
+    "provider": ("Provider Network", "Administrators see how a network is made."),
+    "quota-check-limit": ("Quota Check Limit", "A limit below what is used can be refused."),
+    "quota_details": ("Quota Details", "Quotas show what is used."),
+    "quotas": ("Quota Management", "Projects have quotas."),
+    "security-group": ("Security Group", "Security groups and their rules."),
+    "sorting": ("Sorting", "Lists are sorted by any attribute."),
+    "standard-attr-description": ("Description", "Resources have a description."),
+    "standard-attr-revisions": ("Revision Numbers", "Resources count their revisions."),
+    "standard-attr-tag": ("Tags", "Resources have tags."),
+    "standard-attr-timestamp": ("Timestamps", "Resources show when they were made and changed."),
+}
+_UPDATED = "2026-11-23T00:00:00-00:00"
+
+
+def extension_list() -> list[dict[str, Any]]:
+    return [extension_get(alias) for alias in _ALIASES]
+
+
+def extension_get(alias: str) -> dict[str, Any]:
+    """NotFound for what does not work here."""
+    try:
+        name, description = _ALIASES[alias]
+    except KeyError:
+        raise NotFound(kind="Extension", id=alias[:64]) from None
+    return {
+        "alias": alias,
+        "name": name,
+        "description": description,
+        "updated": _UPDATED,
+        "links": [],
+    }
+
+
+def versions(base_url: str) -> dict[str, Any]:
+    links = [{"rel": "self", "href": f"{base_url}/v2.0/"}]
+    return {"versions": [{"id": "v2.0", "status": "CURRENT", "links": links}]}
+
+
+def resources(base_url: str) -> dict[str, Any]:
+    return {
+        "resources": [
+            {
+                "name": name,
+                "collection": path.replace("-", "_"),
+                "links": [{"rel": "self", "href": f"{base_url}/v2.0/{path}"}],
+            }
+            for name, path in RESOURCES.items()
+        ]
+    }

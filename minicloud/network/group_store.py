@@ -1,0 +1,67 @@
+"""Queries on security groups and their rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import sqlalchemy as sa
+
+from minicloud.kit.db import Transaction
+from minicloud.network import attributes
+from minicloud.network.listing import rows_list
+from minicloud.network.models import security_group_rules, security_groups
+from minicloud.network.query import ListQuery
+from minicloud.network.records import Group, Rule, from_row
+from minicloud.network.store import Visible
+
+
+def group_visible(project_id: str, *, sees_all: bool) -> Visible:
+    return sa.true() if sees_all else security_groups.c.project_id == project_id
+
+
+def group_get(tx: Transaction, group_id: str, *, lock: bool = False) -> Group | None:
+    statement = sa.select(security_groups).where(security_groups.c.id == group_id)
+    if lock:
+        statement = statement.with_for_update(key_share=True)
+    row = tx.execute(statement).mappings().first()
+    return _filled(tx, [from_row(row, Group)])[0] if row else None
+
+
+def group_list(tx: Transaction, query: ListQuery, visible: Visible) -> list[Group]:
+    rows = rows_list(tx, attributes.GROUPS, query, visible)
+    return _filled(tx, [from_row(row, Group) for row in rows])
+
+
+def group_owners(tx: Transaction, group_ids: Iterable[str]) -> dict[str, str]:
+    """id -> project id of the groups that exist."""
+    statement = sa.select(security_groups.c.id, security_groups.c.project_id).where(
+        security_groups.c.id.in_(set(group_ids))
+    )
+    return dict(tx.execute(statement).tuples().all())
+
+
+def rule_get(tx: Transaction, rule_id: str) -> Rule | None:
+    statement = sa.select(security_group_rules).where(security_group_rules.c.id == rule_id)
+    row = tx.execute(statement).mappings().first()
+    return from_row(row, Rule) if row else None
+
+
+def rule_list(tx: Transaction, query: ListQuery, visible: Visible) -> list[Rule]:
+    rows = rows_list(tx, attributes.RULES, query, visible)
+    return [from_row(row, Rule) for row in rows]
+
+
+def _filled(tx: Transaction, found: Sequence[Group]) -> list[Group]:
+    """``found`` with their rules: one query however many there are."""
+    rules: dict[str, list[Rule]] = {group.id: [] for group in found}
+    if rules:
+        table = security_group_rules
+        statement = (
+            sa.select(table)
+            .where(table.c.security_group_id.in_(rules))
+            .order_by(table.c.created_at, table.c.id)
+        )
+        for row in tx.execute(statement).mappings():
+            rules[row["security_group_id"]].append(from_row(row, Rule))
+    return [msgspec.structs.replace(group, rules=rules[group.id]) for group in found]

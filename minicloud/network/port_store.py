@@ -1,0 +1,165 @@
+"""Queries on ports, their addresses and their security groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from minicloud.kit.db import Transaction
+from minicloud.network import attributes
+from minicloud.network.ipam import Pool
+from minicloud.network.listing import rows_list
+from minicloud.network.models import addresses, networks, port_security_groups, ports
+from minicloud.network.query import ListQuery
+from minicloud.network.records import DHCP_OWNER, FixedIp, Port, from_row
+from minicloud.network.store import Visible
+
+
+def port_visible(project_id: str, *, sees_all: bool) -> Visible:
+    """Which ports a project sees: its own, and all on its own networks."""
+    if sees_all:
+        return sa.true()
+    return sa.or_(ports.c.project_id == project_id, networks.c.project_id == project_id)
+
+
+def port_get(tx: Transaction, port_id: str, *, lock: bool = False) -> Port | None:
+    statement = sa.select(ports).where(ports.c.id == port_id)
+    if lock:
+        statement = statement.with_for_update()
+    rows = tx.execute(statement).mappings().all()
+    found = _filled(tx, rows)
+    return found[0] if found else None
+
+
+def port_list(tx: Transaction, query: ListQuery, visible: Visible) -> list[Port]:
+    return _filled(tx, rows_list(tx, attributes.PORTS, query, visible))
+
+
+def port_list_of_host(tx: Transaction, host: str) -> list[Port]:
+    """Every port bound to the host, in the order of their ids."""
+    statement = sa.select(ports).where(ports.c.host == host).order_by(ports.c.id)
+    return _filled(tx, tx.execute(statement).mappings().all())
+
+
+def port_groups_replace(tx: Transaction, port_id: str, group_ids: Sequence[str]) -> bool:
+    """False if a group is gone meanwhile."""
+    table = port_security_groups
+    try:
+        with tx.begin_nested():
+            tx.execute(sa.delete(table).where(table.c.port_id == port_id))
+            rows = [{"port_id": port_id, "security_group_id": name} for name in group_ids]
+            if rows:
+                tx.execute(sa.insert(table), rows)
+    except sa.exc.IntegrityError:
+        return False
+    return True
+
+
+def subnet_has_bound_ports(tx: Transaction, subnet_id: str) -> bool:
+    """Whether a port with an address of the subnet is bound to a host."""
+    statement = (
+        sa.select(ports.c.id)
+        .join(addresses, addresses.c.port_id == ports.c.id)
+        .where(addresses.c.subnet_id == subnet_id, ports.c.host != "")
+    )
+    return tx.execute(statement.limit(1)).first() is not None
+
+
+def subnet_has_guests(tx: Transaction, subnet_id: str) -> bool:
+    """Whether a port other than the DHCP port has an address of the subnet."""
+    statement = (
+        sa.select(ports.c.id)
+        .join(addresses, addresses.c.port_id == ports.c.id)
+        .where(addresses.c.subnet_id == subnet_id, ports.c.device_owner != DHCP_OWNER)
+    )
+    return tx.execute(statement.limit(1)).first() is not None
+
+
+# -- addresses -----------------------------------------------------------------------------------
+def address_is_taken(tx: Transaction, subnet_id: str, number: int) -> bool:
+    return bool(addresses_taken(tx, subnet_id, Pool(number, number)))
+
+
+def addresses_taken(tx: Transaction, subnet_id: str, window: Pool) -> set[int]:
+    """The subnet's given addresses within ``window``."""
+    statement = sa.select(addresses.c.number).where(
+        addresses.c.subnet_id == subnet_id,
+        addresses.c.number.between(window.first, window.last),
+    )
+    return set(tx.execute(statement).scalars())
+
+
+def addresses_in_order(tx: Transaction, subnet_id: str) -> Iterator[int]:
+    """All of the subnet's given addresses, lowest first, as they are asked for."""
+    statement = (
+        sa.select(addresses.c.number)
+        .where(addresses.c.subnet_id == subnet_id)
+        .order_by(addresses.c.number)
+    )
+    return iter(tx.execute(statement).scalars())
+
+
+def address_insert(tx: Transaction, port_id: str, fixed: FixedIp, position: int) -> bool:
+    """Give an address to a port; False if another port has it, or the subnet is gone."""
+    try:
+        with tx.begin_nested():
+            tx.execute(
+                sa.insert(addresses).values(
+                    port_id=port_id,
+                    subnet_id=fixed.subnet_id,
+                    number=fixed.number,
+                    position=position,
+                )
+            )
+    except sa.exc.IntegrityError:
+        return False
+    return True
+
+
+def addresses_delete(tx: Transaction, port_id: str) -> None:
+    tx.execute(sa.delete(addresses).where(addresses.c.port_id == port_id))
+
+
+def dhcp_addresses(tx: Transaction, subnet_ids: Iterable[str]) -> dict[str, int]:
+    """subnet id -> address of its DHCP port, where it has one; one query."""
+    wanted = set(subnet_ids)
+    if not wanted:
+        return {}
+    statement = (
+        sa.select(addresses.c.subnet_id, addresses.c.number)
+        .join(ports, addresses.c.port_id == ports.c.id)
+        .where(addresses.c.subnet_id.in_(wanted), ports.c.device_owner == DHCP_OWNER)
+    )
+    return dict(tx.execute(statement).tuples().all())
+
+
+def _filled(tx: Transaction, rows: Sequence[Mapping[Any, Any]]) -> list[Port]:
+    """``rows`` with addresses and security groups: two queries however many there are."""
+    wanted = [row["id"] for row in rows]
+    fixed: dict[str, list[FixedIp]] = {identity: [] for identity in wanted}
+    groups: dict[str, list[str]] = {identity: [] for identity in wanted}
+    if wanted:
+        for port_id, subnet_id, number in tx.execute(
+            sa.select(addresses.c.port_id, addresses.c.subnet_id, addresses.c.number)
+            .where(addresses.c.port_id.in_(wanted))
+            .order_by(addresses.c.position)
+        ):
+            fixed[port_id].append(FixedIp(subnet_id, number))
+        link = port_security_groups
+        for port_id, group_id in tx.execute(
+            sa.select(link.c.port_id, link.c.security_group_id)
+            .where(link.c.port_id.in_(wanted))
+            .order_by(link.c.security_group_id)
+        ):
+            groups[port_id].append(group_id)
+    return [
+        msgspec.structs.replace(
+            from_row(row, Port),
+            fixed_ips=fixed[row["id"]],
+            security_groups=groups[row["id"]],
+        )
+        for row in rows
+    ]

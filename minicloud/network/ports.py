@@ -1,0 +1,290 @@
+"""Ports: the rules of their life, from the request to the address and the binding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from minicloud.domain.errors import Conflict, Forbidden, InUse, Invalid, NotFound
+from minicloud.kit.db import Database, Transaction
+from minicloud.network import port_store, store
+from minicloud.network.allocation import Allocator, checked_mac, kept
+from minicloud.network.binding import Binder
+from minicloud.network.caller import Caller
+from minicloud.network.dhcp import DhcpPorts
+from minicloud.network.groups import Groups
+from minicloud.network.models import ports
+from minicloud.network.networks import network_seen
+from minicloud.network.query import ListQuery
+from minicloud.network.quotas import Quotas
+from minicloud.network.records import DHCP_OWNER, Network, Port
+from minicloud.network.schemas import FixedIpBody, PortCreate, PortUpdate, given, owner_named
+from minicloud.network.views import port_view
+
+INDEX_KEY = "minicloud_index"
+"""Key of binding:profile with the number of the device's interface: unique for a device."""
+_PLAIN = (
+    "name", "description", "admin_state_up", "port_security_enabled", "device_id",
+    "device_owner", "dns_name",
+)  # fmt: skip
+_PROFILE_LIMIT = 4095
+
+
+class Ports:
+    def __init__(
+        self,
+        database: Database,
+        quotas: Quotas,
+        groups: Groups,
+        allocator: Allocator,
+        dhcp_ports: DhcpPorts,
+        binder: Binder,
+        *,
+        dns_domain: str,
+    ) -> None:
+        self._database = database
+        self._quotas = quotas
+        self._groups = groups
+        self._allocator = allocator
+        self._dhcp_ports = dhcp_ports
+        self._binder = binder
+        self._dns_domain = dns_domain
+
+    def create(self, caller: Caller, bodies: Sequence[PortCreate]) -> list[dict[str, Any]]:
+        """All or none. NotFound for network or group, NoAddressLeft, QuotaExceeded, Conflict."""
+        wanted = [(body, caller.owner_of(owner_named(body), "create_port")) for body in bodies]
+        with self._database.write() as tx:
+            for owner in sorted({owner for _, owner in wanted}):
+                amount = sum(1 for _, other in wanted if other == owner)
+                self._quotas.take(tx, owner, port=amount)
+                self._groups.ensure_default(tx, owner)
+            networks = {
+                network_id: network_seen(tx, caller, network_id, lock=True)
+                for network_id in sorted({body.network_id for body in bodies})
+            }
+            made = [
+                self._insert(tx, caller, body, owner, networks[body.network_id])
+                for body, owner in wanted
+            ]
+            return self._views(tx, caller, made)
+
+    def find(self, caller: Caller, query: ListQuery) -> list[dict[str, Any]]:
+        visible = port_store.port_visible(caller.project_id, sees_all=caller.sees_all)
+        with self._database.read() as tx:
+            return self._views(tx, caller, port_store.port_list(tx, query, visible))
+
+    def show(self, caller: Caller, port_id: str) -> dict[str, Any]:
+        with self._database.read() as tx:
+            return self._views(tx, caller, [_seen(tx, caller, port_id)[0]])[0]
+
+    def update(self, caller: Caller, port_id: str, body: PortUpdate) -> dict[str, Any]:
+        """Forbidden, NoAddressLeft, Conflict for what another port has, Invalid."""
+        with self._database.write() as tx:
+            port, network = _seen(tx, caller, port_id, lock=True)
+            caller.check("update_port", {"project_id": port.project_id})
+            _check_attributes(caller, "update_port", body, port.project_id, network)
+            if body.device_id and port.device_id not in ("", body.device_id):
+                raise InUse(
+                    type="PortInUse", kind="Port", id=port.id, reason="another device has it"
+                )
+            values = _values(body, port)
+            if "mac_address" in given(body, "mac_address"):
+                values["mac_address"] = checked_mac(str(body.mac_address))
+            self._allocator.port_update(tx, port.id, values)
+            wanted = given(body, "fixed_ips")
+            if "fixed_ips" in wanted:
+                addresses = kept(wanted["fixed_ips"] or (), port.fixed_ips)
+                port_store.addresses_delete(tx, port.id)
+                self._assign(tx, port.id, network, addresses, values.get("device_owner", ""))
+            self._set_groups(tx, caller, port, body, values)
+            changed = port_store.port_get(tx, port.id)
+            assert changed is not None  # its row is locked
+            self._ensure_dhcp(tx, network, changed)
+            return self._views(tx, caller, [changed])[0]
+
+    def delete(self, caller: Caller, port_id: str) -> None:
+        with self._database.write() as tx:
+            port, _ = _seen(tx, caller, port_id)
+            caller.check("delete_port", {"project_id": port.project_id})
+            if port.device_owner == DHCP_OWNER:
+                raise InUse(
+                    type="ServicePortInUse", kind="Port", id=port.id, reason="its subnet needs it"
+                )
+            store.row_delete(tx, ports, port.id)
+
+    def host_wiring(self, host: str) -> dict[str, Any]:
+        """The wiring of every port that is bound to ``host``."""
+        with self._database.read() as tx:
+            return self._binder.host_wiring(tx, host)
+
+    def _insert(
+        self, tx: Transaction, caller: Caller, body: PortCreate, owner: str, network: Network
+    ) -> Port:
+        may_use = network.shared or network.project_id == owner or caller.is_privileged
+        if not may_use:  # an external network can be seen, which is not to plug into it
+            raise Forbidden(action="create_port")
+        _check_attributes(caller, "create_port", body, owner, network)
+        values = {
+            **store.standard_values(owner),
+            "network_id": network.id,
+            "admin_state_up": True,
+            "port_security_enabled": network.port_security_enabled,
+            "device_id": "",
+            "device_owner": "",
+            "dns_name": "",
+            "host": "",
+            "profile": {},
+            **_values(body, None),
+        }
+        mac = given(body, "mac_address").get("mac_address")
+        if not self._allocator.port_insert(tx, values, checked_mac(mac) if mac else None):
+            raise Conflict(reason=f"Port {values['id']} already exists.")
+        wanted = given(body, "fixed_ips").get("fixed_ips")
+        self._assign(tx, values["id"], network, wanted, values["device_owner"])
+        made = port_store.port_get(tx, values["id"])
+        assert made is not None
+        self._set_groups(tx, caller, made, body, values, is_new=True)
+        self._ensure_dhcp(tx, network, made)
+        found = port_store.port_get(tx, made.id)
+        assert found is not None
+        return found
+
+    def _assign(
+        self,
+        tx: Transaction,
+        port_id: str,
+        network: Network,
+        wanted: Sequence[FixedIpBody] | None,
+        device_owner: str,
+    ) -> None:
+        self._allocator.assign(
+            tx,
+            port_id,
+            store.subnets_of(tx, [network.id])[network.id],
+            wanted,
+            network_id=network.id,
+            may_be_gateway=device_owner.startswith("network:"),
+        )
+
+    def _set_groups(
+        self,
+        tx: Transaction,
+        caller: Caller,
+        port: Port,
+        body: PortUpdate,
+        values: Mapping[str, Any],
+        *,
+        is_new: bool = False,
+    ) -> None:
+        is_secured = values.get("port_security_enabled", port.port_security_enabled)
+        asked = given(body, "security_groups")
+        if "security_groups" in asked:
+            wanted = sorted(set(asked["security_groups"] or ()))
+        elif is_new and is_secured and not port.device_owner.startswith("network:"):
+            wanted = [self._groups.default_id(port.project_id)]
+        else:
+            wanted = list(port.security_groups)
+        if wanted and not is_secured:
+            raise Conflict(
+                type="PortSecurityPortHasSecurityGroup",
+                reason="A port without port security takes no security groups.",
+            )
+        if wanted == list(port.security_groups):
+            return
+        self._groups.check_usable(tx, caller, port.project_id, wanted)
+        if not port_store.port_groups_replace(tx, port.id, wanted):
+            raise Conflict(reason="A security group was deleted meanwhile.")
+
+    def _ensure_dhcp(self, tx: Transaction, network: Network, port: Port) -> None:
+        """A bound port needs its subnets' DHCP addresses."""
+        if port.host:
+            needed = {fixed.subnet_id for fixed in port.fixed_ips}
+            members = store.subnets_of(tx, [network.id])[network.id]
+            self._dhcp_ports.ensure(
+                tx, network, [subnet for subnet in members if subnet.id in needed]
+            )
+
+    def _views(
+        self, tx: Transaction, caller: Caller, found: Sequence[Port]
+    ) -> list[dict[str, Any]]:
+        tags = store.tags_of(tx, [port.id for port in found])
+        details = self._binder.vif_details(tx, found) if caller.is_privileged else None
+        return [
+            port_view(
+                port,
+                tags[port.id],
+                dns_domain=self._dns_domain,
+                details=None if details is None else details.get(port.id, {}),
+            )
+            for port in found
+        ]
+
+
+def _seen(
+    tx: Transaction, caller: Caller, port_id: str, *, lock: bool = False
+) -> tuple[Port, Network]:
+    """The port and its network, locked on demand, if the caller may see the port. NotFound."""
+    port = port_store.port_get(tx, port_id)
+    network = store.network_get(tx, port.network_id, lock=lock) if port else None
+    if lock:
+        port = port_store.port_get(tx, port_id, lock=True)
+    if port is None or network is None or not (
+        caller.sees_all or caller.project_id in (port.project_id, network.project_id)
+    ):  # fmt: skip
+        raise NotFound(kind="Port", id=port_id)
+    return port, network
+
+
+def _check_attributes(
+    caller: Caller, action: str, body: PortUpdate, project_id: str, network: Network
+) -> None:
+    """Policy of the attributes that not everybody may set."""
+    target = {"project_id": project_id, "network_project_id": network.project_id}
+    used = given(
+        body, "mac_address", "fixed_ips", "port_security_enabled", "host", "profile",
+        "device_owner",
+    )  # fmt: skip
+    if "mac_address" in used:
+        caller.check(f"{action}:mac_address", target)
+    if any(one.ip_address for one in used.get("fixed_ips") or ()):
+        caller.check(f"{action}:fixed_ips:ip_address", target)
+    if "port_security_enabled" in used:
+        caller.check(f"{action}:port_security_enabled", target)
+    if used.get("host"):
+        caller.check(f"{action}:binding:host_id", target)
+    if used.get("profile"):
+        caller.check(f"{action}:binding:profile", target)
+    if used.get("device_owner", "").startswith("network:"):
+        caller.check(f"{action}:device_owner", target)
+
+
+def _values(body: PortUpdate, current: Port | None) -> dict[str, Any]:
+    """The columns that ``body`` sets."""
+    values = given(body, *_PLAIN)
+    if values.get("device_owner") == DHCP_OWNER:
+        raise Invalid(type="InvalidInput", reason="The DHCP ports make themselves.")
+    binding = given(body, "host", "profile")
+    if "host" in binding:
+        values["host"] = binding["host"] or ""
+    if "profile" in binding:
+        values["profile"] = dict(binding["profile"] or {})
+        if len(msgspec.json.encode(values["profile"])) > _PROFILE_LIMIT:
+            raise Invalid(
+                type="InvalidInput",
+                reason=f"binding:profile is longer than {_PROFILE_LIMIT} characters.",
+            )
+    values["device_index"] = _device_index(values, current)
+    return values
+
+
+def _device_index(values: Mapping[str, Any], current: Port | None) -> int | None:
+    profile = values.get("profile", current.profile if current else {})
+    device = values.get("device_id", current.device_id if current else "")
+    index = profile.get(INDEX_KEY)
+    if index is None or not device:
+        return None
+    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < 2**16:
+        raise Invalid(type="InvalidInput", reason=f"{INDEX_KEY} must be a small whole number.")
+    return index

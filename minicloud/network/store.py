@@ -1,0 +1,185 @@
+"""Queries on networks, subnets, tags, and the rows that are locked while something is counted.
+
+Every function takes the caller's transaction and returns values of ``records.py``. On PostgreSQL
+a writer first locks its project's row, then its network's, and only then touches anything else:
+in that order there is no deadlock. On SQLite a write transaction is alone anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from minicloud.domain.ids import new_id
+from minicloud.kit import clock
+from minicloud.kit.db import Transaction
+from minicloud.network import attributes
+from minicloud.network.listing import rows_list
+from minicloud.network.models import networks, ports, projects, subnets, tags
+from minicloud.network.query import ListQuery
+from minicloud.network.records import DHCP_OWNER, Network, Subnet, from_row
+
+Visible = sa.ColumnElement[bool]
+
+
+def project_lock(tx: Transaction, project_id: str) -> None:
+    """Let nobody else count or make anything for the project until the transaction ends."""
+    lock = sa.select(projects.c.id).where(projects.c.id == project_id).with_for_update()
+    if tx.execute(lock).first() is None:
+        row_insert(tx, projects, {"id": project_id})
+        tx.execute(lock)
+
+
+def standard_values(project_id: str, identity: str | None = None) -> dict[str, Any]:
+    """The columns that every new resource starts with; a random id unless one is given."""
+    now = clock.now()
+    return {
+        "id": identity or new_id(),
+        "project_id": project_id,
+        "name": "",
+        "description": "",
+        "created_at": now,
+        "updated_at": now,
+        "revision_number": 1,
+    }
+
+
+def row_insert(tx: Transaction, table: sa.Table, values: Mapping[str, Any]) -> bool:
+    """Insert a row; False if a constraint refuses it, with the transaction still usable."""
+    try:
+        with tx.begin_nested():
+            tx.execute(sa.insert(table).values(**values))
+    except sa.exc.IntegrityError:
+        return False
+    return True
+
+
+def row_update(
+    tx: Transaction, table: sa.Table, identity: str, now: float, values: Mapping[str, Any]
+) -> bool:
+    """Change a resource and count its revision; False if it is gone."""
+    revision = table.c.revision_number + 1
+    done = tx.execute(
+        sa.update(table)
+        .where(table.c.id == identity)
+        .values(**values, updated_at=now, revision_number=revision)
+    )
+    return done.rowcount == 1
+
+
+def row_delete(tx: Transaction, table: sa.Table, identity: str) -> bool:
+    """Delete a resource and its tags; False if a constraint refuses it."""
+    try:
+        with tx.begin_nested():
+            tx.execute(sa.delete(table).where(table.c.id == identity))
+    except sa.exc.IntegrityError:
+        return False
+    tx.execute(sa.delete(tags).where(tags.c.resource_id == identity))
+    return True
+
+
+def rows_count(tx: Transaction, table: sa.Table, project_id: str) -> int:
+    """How many of the project's rows there are; the DHCP ports are nobody's."""
+    statement = (
+        sa.select(sa.func.count()).select_from(table).where(table.c.project_id == project_id)
+    )
+    if table is ports:
+        statement = statement.where(ports.c.device_owner != DHCP_OWNER)
+    return tx.execute(statement).scalar_one()
+
+
+# -- networks ------------------------------------------------------------------------------------
+def network_visible(project_id: str, *, sees_all: bool) -> Visible:
+    """Which networks a project sees: its own, the shared and the external ones."""
+    if sees_all:
+        return sa.true()
+    return sa.or_(networks.c.project_id == project_id, networks.c.shared, networks.c.external)
+
+
+def network_get(tx: Transaction, network_id: str, *, lock: bool = False) -> Network | None:
+    """``lock``: let nobody else give out addresses of the network until the transaction ends."""
+    statement = sa.select(networks).where(networks.c.id == network_id)
+    if lock:
+        statement = statement.with_for_update(key_share=True)
+    row = tx.execute(statement).mappings().first()
+    return from_row(row, Network) if row else None
+
+
+def network_list(tx: Transaction, query: ListQuery, visible: Visible) -> list[Network]:
+    rows = rows_list(tx, attributes.NETWORKS, query, visible)
+    return [from_row(row, Network) for row in rows]
+
+
+def networks_of(tx: Transaction, network_ids: Iterable[str]) -> dict[str, Network]:
+    """id -> network, in one query."""
+    wanted = set(network_ids)
+    if not wanted:
+        return {}
+    rows = tx.execute(sa.select(networks).where(networks.c.id.in_(wanted))).mappings()
+    return {row["id"]: from_row(row, Network) for row in rows}
+
+
+def network_has_strangers(tx: Transaction, network: Network) -> bool:
+    """Whether another project has a port on the network."""
+    statement = sa.select(ports.c.id).where(
+        ports.c.network_id == network.id,
+        ports.c.project_id != network.project_id,
+        ports.c.device_owner != DHCP_OWNER,
+    )
+    return tx.execute(statement.limit(1)).first() is not None
+
+
+def network_ports(tx: Transaction, network_id: str) -> list[tuple[str, str]]:
+    """(id, device_owner) of every port of the network."""
+    statement = sa.select(ports.c.id, ports.c.device_owner).where(ports.c.network_id == network_id)
+    return [(identity, owner) for identity, owner in tx.execute(statement)]
+
+
+# -- subnets -------------------------------------------------------------------------------------
+def subnet_get(tx: Transaction, subnet_id: str) -> Subnet | None:
+    row = tx.execute(sa.select(subnets).where(subnets.c.id == subnet_id)).mappings().first()
+    return from_row(row, Subnet) if row else None
+
+
+def subnet_list(tx: Transaction, query: ListQuery, visible: Visible) -> list[Subnet]:
+    rows = rows_list(tx, attributes.SUBNETS, query, visible)
+    return [from_row(row, Subnet) for row in rows]
+
+
+def subnets_of(tx: Transaction, network_ids: Iterable[str]) -> dict[str, list[Subnet]]:
+    """network id -> its subnets, oldest first, in one query."""
+    found: dict[str, list[Subnet]] = {network_id: [] for network_id in network_ids}
+    if found:
+        statement = (
+            sa.select(subnets)
+            .where(subnets.c.network_id.in_(found))
+            .order_by(subnets.c.created_at, subnets.c.id)
+        )
+        for row in tx.execute(statement).mappings():
+            found[row["network_id"]].append(from_row(row, Subnet))
+    return found
+
+
+def subnet_delete(tx: Transaction, subnet_id: str) -> bool:
+    """False while a port has an address of the subnet."""
+    return row_delete(tx, subnets, subnet_id)
+
+
+# -- tags ----------------------------------------------------------------------------------------
+def tags_of(tx: Transaction, resource_ids: Sequence[str]) -> dict[str, list[str]]:
+    """resource id -> its tags in order, in one query."""
+    found: dict[str, list[str]] = {resource_id: [] for resource_id in resource_ids}
+    if found:
+        statement = sa.select(tags).where(tags.c.resource_id.in_(found)).order_by(tags.c.tag)
+        for resource_id, tag in tx.execute(statement):
+            found[resource_id].append(tag)
+    return found
+
+
+def tags_replace(tx: Transaction, resource_id: str, wanted: Iterable[str]) -> None:
+    tx.execute(sa.delete(tags).where(tags.c.resource_id == resource_id))
+    rows = [{"resource_id": resource_id, "tag": tag} for tag in sorted(set(wanted))]
+    if rows:
+        tx.execute(sa.insert(tags), rows)

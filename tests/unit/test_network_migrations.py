@@ -1,0 +1,12 @@
+"""The network service's migrations build the tables that its models describe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from migrations import differences
+from minicloud.network.models import metadata
+
+
+def test_models_are_what_the_migrations_make(tmp_path: Path) -> None:
+    assert differences("network", metadata, tmp_path) == []
