@@ -7,7 +7,7 @@ Identity keeps properties it does not know, so these types allow them; ``read`` 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -35,6 +35,9 @@ Options = dict[str, Any]
 
 class _Fields(msgspec.Struct, kw_only=True):
     """Base: a field that the client left out is UNSET and not among the values."""
+
+    in_extra: ClassVar[frozenset[str]] = frozenset()
+    """Fields whose type is checked, but which are kept with the properties nobody knows."""
 
 
 class DomainCreate(_Fields):
@@ -72,6 +75,10 @@ class ProjectCreate(ProjectUpdate):
 
 
 class UserUpdate(_Fields):
+    in_extra = frozenset({"description", "email"})
+
+    description: Text | None | UnsetType = UNSET
+    email: Line | None | UnsetType = UNSET
     name: Name | UnsetType = UNSET
     domain_id: Id | UnsetType | None = UNSET
     default_project_id: Id | UnsetType | None = UNSET
@@ -162,9 +169,10 @@ def read(kind: type[_Fields], body: dict[str, Any]) -> dict[str, Any]:
     values = {
         each.name: value for each in fields if (value := getattr(converted, each.name)) is not UNSET
     }
+    extra = {key: value for key, value in body.items() if key not in known | _OURS}
+    extra |= {key: values.pop(key) for key in kind.in_extra & values.keys()}
     if values.get("description", "") is None:
         values["description"] = ""
-    extra = {key: value for key, value in body.items() if key not in known | _OURS}
     if any(len(key) > 255 for key in extra):
         raise Invalid(reason="The name of a property is longer than 255 characters.")
     return {**values, "extra": extra}
