@@ -77,9 +77,9 @@ class ProjectCreate(ProjectUpdate):
 class UserUpdate(_Fields):
     in_extra = frozenset({"description", "email"})
 
-    description: Text | None | UnsetType = UNSET
-    email: Line | None | UnsetType = UNSET
     name: Name | UnsetType = UNSET
+    description: Text | UnsetType | None = UNSET
+    email: Line | UnsetType | None = UNSET
     domain_id: Id | UnsetType | None = UNSET
     default_project_id: Id | UnsetType | None = UNSET
     enabled: bool | UnsetType = UNSET
