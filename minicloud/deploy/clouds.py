@@ -14,14 +14,16 @@ from typing import Any
 
 import yaml
 
-from minicloud.deploy import files
+from minicloud.deploy import blocks, files
 from minicloud.deploy.config import IDENTITY_PORT
 from minicloud.deploy.ledger import Ledger
 from minicloud.deploy.places import USER, Places
 from minicloud.deploy.settings import Settings
 
-BEGIN = "# minicloud's tools/up keeps the clouds from here"
-END = "# to here; put your own outside of these two lines"
+MARKS = blocks.Marks(
+    "# minicloud's tools/up keeps the clouds from here",
+    "# to here; put your own outside of these two lines",
+)
 _REGION = "RegionOne"
 _DOMAIN = "Default"
 
@@ -78,15 +80,7 @@ def merged(existing: str, ours: Entries) -> str:
 
 def without_ours(text: str) -> str:
     """The text without our block; "" where nothing else was in it."""
-    kept, inside = [], False
-    for line in text.splitlines(keepends=True):
-        if line.strip() == BEGIN:
-            inside = True
-        elif line.strip() == END:
-            inside = False
-        elif not inside:
-            kept.append(line)
-    rest = "".join(kept)
+    rest = blocks.without(text, MARKS)
     return "" if rest.strip() in ("", "clouds:") else rest
 
 
@@ -150,7 +144,7 @@ def _with_block(theirs: str, added: Entries) -> str:
 def _block(added: Entries, indent: str) -> list[str]:
     text = yaml.safe_dump(_plain(added), sort_keys=False, default_flow_style=False)
     body = [f"{indent}{line}\n" for line in text.splitlines()]
-    return [f"{indent}{BEGIN}\n", *body, f"{indent}{END}\n"]
+    return [f"{indent}{MARKS.begin}\n", *body, f"{indent}{MARKS.end}\n"]
 
 
 def _clouds_of(text: str) -> dict[str, Any]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minicloud.deploy import command, files, processes
+from minicloud.deploy import command, processes
+from minicloud.deploy.apparmor import AppArmor
 from minicloud.deploy.ledger import Ledger
 from minicloud.deploy.places import Places
 from minicloud.deploy.stage import StageFailed
 
 _URI = "qemu:///system"
 _START_LIMIT_S = 30.0
-_APPARMOR = Path("/etc/apparmor.d/abstractions")
-_INCLUDE = "libvirt-qemu.d"
 
 
 class Libvirt:
@@ -21,6 +20,7 @@ class Libvirt:
     def __init__(self, places: Places, ledger: Ledger) -> None:
         self._places = places
         self._ledger = ledger
+        self._apparmor = AppArmor(places.state, ledger)
 
     def begin(self) -> None:
         """Set it going where there is no systemd and it does not answer."""
@@ -35,7 +35,7 @@ class Libvirt:
 
     def ensure(self) -> str:
         """It answers, and AppArmor, where it is on, lets its guests open our files."""
-        allowed = self._allow_in_apparmor()
+        allowed = self._apparmor.allow()
         if self._answers():
             return self._words("running", allowed)
         if processes.has_systemd():
@@ -63,9 +63,7 @@ class Libvirt:
         return stopped
 
     def purge(self) -> None:
-        files.remove(_APPARMOR / _INCLUDE / "minicloud")
-        if self._ledger.made(_INCLUDE):
-            (_APPARMOR / _INCLUDE).rmdir()
+        self._apparmor.remove()
 
     def _start(self, name: str) -> None:
         started = processes.start_detached(
@@ -82,25 +80,6 @@ class Libvirt:
         return any(path.exists() for path in sockets) and command.succeeds(
             ["virsh", "-q", "-c", _URI, "uri"]
         )
-
-    def _allow_in_apparmor(self) -> bool:
-        """Guests' profiles include every file in one directory; True if ours is there."""
-        abstraction = _APPARMOR / "libvirt-qemu"
-        if not abstraction.exists() or _INCLUDE not in abstraction.read_text(encoding="utf-8"):
-            return False
-        if not (_APPARMOR / _INCLUDE).is_dir():
-            self._ledger.note_made(_INCLUDE)
-            files.directory(_APPARMOR / _INCLUDE, mode=0o755)
-        state = self._places.state
-        files.write(
-            _APPARMOR / _INCLUDE / "minicloud",
-            "# Written by minicloud's tools/up: its guests' disks and volumes.\n"
-            f"{state}/volume/exports/* rw,\n"
-            f"{state}/compute/instances/** rwk,\n"
-            f"{state}/compute/images/** rk,\n",
-            mode=0o644,
-        )
-        return True
 
     def _words(self, outcome: str, allowed: bool) -> str:
         return f"{outcome}, AppArmor rules in place" if allowed else outcome
