@@ -139,7 +139,7 @@ def test_a_reader_creates_nothing(cloud: ImageCloud) -> None:
 
 
 def test_errors_come_as_the_client_accepts(cloud: ImageCloud) -> None:
-    for accept, kind in (("*/*", "text/html"), ("", "text/plain")):
+    for accept, kind in (("*/*", "text/html"), ("", "text/html"), ("image/png", "text/plain")):
         answer = cloud.call("GET", UNKNOWN, headers={"Accept": accept})
         assert answer.status_code == 404
         assert answer.headers["Content-Type"].startswith(kind)

@@ -108,7 +108,8 @@ def glance(error: MinicloudError, accept: str) -> Rendered:
         body = {"message": f"{error.message}<br /><br />\n\n\n", "code": name,
                 "title": title(status)}  # fmt: skip
         return status, body, {}
-    if "html" in accept or "*/*" in accept:
+    # Without Accept Glance sends plain text, of which openstacksdk shows nothing; HTML it shows.
+    if "html" in accept or "*/*" in accept or not accept.strip():
         safe = html.escape(error.message)
         page = (
             f"<html>\n <head>\n  <title>{name}</title>\n </head>\n <body>\n"
