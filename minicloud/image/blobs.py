@@ -175,10 +175,16 @@ class _Held:
 
 
 def pieces(file: BinaryIO, start: int, length: int) -> Iterator[bytes]:
-    """``length`` bytes of ``file`` from ``start``; closes the file."""
+    """``length`` bytes of ``file`` from ``start``; closes the file.
+
+    EOFError when it is shorter: that ends the connection, so that no client waits for the rest.
+    """
     with file:
         file.seek(start)
-        while length > 0 and (piece := file.read(min(_PIECE, length))):
+        while length > 0:
+            piece = file.read(min(_PIECE, length))
+            if not piece:
+                raise EOFError(f"Image file {file.name} is shorter than its record says.")
             length -= len(piece)
             yield piece
 
