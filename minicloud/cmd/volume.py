@@ -110,7 +110,11 @@ def main() -> None:
         policy_file=options.policy_file,
     )
     tokens = wire.token_validator(options, wire.service_session(options))
-    graph = build(settings, database, tokens.authenticate)
+    try:
+        graph = build(settings, database, tokens.authenticate)
+    except ValueError as problem:
+        LOG.critical("%s", problem)
+        sys.exit(1)
     web = wire.web_server(options, "volume", graph.service)
     # Its first turn is at once: exports that a reboot took come back.
     turns = Periodic("reconcile", options.volume.reconcile_s, graph.reconciler.run)

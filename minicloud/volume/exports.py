@@ -25,6 +25,8 @@ from minicloud.domain.errors import HostProblem
 LOG = logging.getLogger(__name__)
 _START_TIMEOUT_S = 20.0
 _END_TIMEOUT_S = 20.0
+_SOCKET_PATH = 107  # Linux takes no longer name for a Unix socket
+_LONGEST_ID = "0" * 36
 _CLIENTS = 2  # the guest, and the same guest anew while the server has not missed the old one
 
 
@@ -45,10 +47,18 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Exporter:
-    """The exports below one directory. Safe for many threads and several daemons at once."""
+    """The exports below one directory. Safe for many threads and several daemons at once.
+    ValueError: the directory's name is too long for the sockets in it.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        length = len(os.fsencode(self.socket_path(_LONGEST_ID)))
+        if length > _SOCKET_PATH:
+            raise ValueError(
+                f"export_dir is {length - _SOCKET_PATH} characters too long for Unix sockets: "
+                f"{directory}"
+            )
         directory.mkdir(parents=True, exist_ok=True)
         # Others may pass through but not look: a socket's name is the right to connect to it,
         # since QEMU runs as a user of its own.

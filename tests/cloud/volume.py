@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -81,6 +84,13 @@ class VolumeCloud:
         """The exporter's process id."""
         return int((self.sockets / f"{attachment_id}.pid").read_text())
 
+    def kill(self, attachment_id: str) -> None:
+        """kill -9 its exporter, and wait for its end."""
+        handle = os.pidfd_open(self.pid(attachment_id))
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        assert select.select([handle], [], [], 20)[0]
+        os.close(handle)
+
     def is_served(self, attachment_id: str) -> bool:
         try:
             pid = self.pid(attachment_id)
@@ -100,12 +110,14 @@ def volume_cloud(
     """The service with its tables, files and sockets below ``directory``; ``settings`` of
     ``cmd.volume.Settings``. Ends the exporters it left.
     """
+    # Unix sockets have short names, and pytest's directories long ones.
+    sockets = Path(tempfile.mkdtemp(prefix="mc-volume-"))
     database = Database(url or f"sqlite:///{directory / 'volume.sqlite'}")
     migrate.upgrade("volume", database)
     chosen = Settings(
         host=HOST,
         data_dir=directory / "data",
-        export_dir=directory / "exports",
+        export_dir=sockets,
         quotas=quotas,
         **settings,
     )
@@ -122,3 +134,4 @@ def volume_cloud(
                 pid = int(path.read_text())
                 if str(path) in Path(f"/proc/{pid}/cmdline").read_text():
                     os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(sockets)
