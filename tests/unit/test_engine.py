@@ -118,3 +118,16 @@ def test_a_cancelled_run_stops_before_its_next_step_and_undoes_nothing() -> None
     ended = run(stopping, world, journal=Notes(), cancelled=cancelled)
     assert ended.result == "cancelled"
     assert world.asked == []
+
+
+def test_a_run_cancelled_while_its_last_step_waits_is_not_done() -> None:
+    world, cancelled = World(), threading.Event()
+    world.faults["b"] = [Unavailable(service="volume", reason="x")] * 99
+
+    def give_up(world: World) -> None:
+        threading.Timer(0.05, cancelled.set).start()
+
+    steps = [Step("a", give_up), *recipe(world, "b").steps]
+    ended = run(Recipe("test", steps), world, journal=Notes(), cancelled=cancelled)
+    assert (ended.result, ended.step) == ("cancelled", "b")
+    assert "undo b" not in world.asked

@@ -52,7 +52,8 @@ def run(
         try:
             _with_patience(step, state, cancelled, patience_s)
         except Exception as problem:
-            _log(recipe, step, problem)
+            if not cancelled.is_set():
+                _log(recipe, step, problem)
             journal.finished(step.name, problem=Ended("failed", step.name, problem).message)
             if cancelled.is_set():
                 return Ended("cancelled", step.name)
@@ -92,8 +93,8 @@ def _with_patience(step: Step[S], state: S, cancelled: threading.Event, patience
             if time.monotonic() + pause > give_up_at:
                 raise
             LOG.warning("Step %s waits: %s", step.name, problem.message)
-        if cancelled.wait(pause):
-            return
+            if cancelled.wait(pause):
+                raise
         pause = min(pause * 2, _LONGEST_PAUSE_S)
 
 
