@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from minicloud.cmd import wire
@@ -22,11 +23,11 @@ _SWEEP_S = 60.0
 _GIB = 1024**3
 
 
-def main() -> None:
-    options = wire.configure("image")
+def main(argv: Sequence[str] | None = None) -> None:
+    options = wire.configure("image", argv)
     database = wire.database(options, "image")
     if not migrate.is_current("image", database):
-        LOG.critical("The tables are behind this version: run minicloud-manage db upgrade")
+        LOG.critical("The tables are behind: run minicloud-manage db upgrade image")
         sys.exit(1)
     policy = Policy(RULES, policy_file=options.policy_file)
     blobs = BlobStore(Path(options.image.data_dir))

@@ -61,11 +61,15 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 ATTRIBUTES = tuple(name for name in Description.__struct_fields__ if name != "properties")
 
 
-class NewMember(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class NewMember(msgspec.Struct, frozen=True):
+    """openstacksdk repeats what the path says already, so more keys may come."""
+
     member: Label
 
 
-class MemberAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class MemberAnswer(msgspec.Struct, frozen=True):
+    """As NewMember, more keys may come."""
+
     status: Literal["pending", "accepted", "rejected"]
 
 
