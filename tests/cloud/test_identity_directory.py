@@ -8,11 +8,21 @@ from typing import Any
 
 import pytest
 from identity import IdentityCloud, identity_cloud, password, project
+from private_postgresql import missing, private_postgresql
 
 
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IdentityCloud]:
-    with identity_cloud(tmp_path_factory.mktemp("identity")) as running:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def cloud(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[IdentityCloud]:
+    directory = tmp_path_factory.mktemp("identity")
+    if request.param == "sqlite":
+        with identity_cloud(directory) as running:
+            yield running
+        return
+    if missing():
+        pytest.skip(f"needs {missing()}")
+    with private_postgresql() as url, identity_cloud(directory, url=url) as running:
         yield running
 
 
@@ -257,9 +267,9 @@ def test_roles_are_given_and_taken(
     assert list(found["scope"]) == [place]
     assert cloud.call("DELETE", one, admin).status_code == 204
     assert cloud.call("DELETE", one, admin).status_code == 404
-    for missing in (f"{every}/nothing", f"{where}/{holder}s/nobody/roles/{role}"):
+    for absent in (f"{every}/nothing", f"{where}/{holder}s/nobody/roles/{role}"):
         for method in ("HEAD", "PUT", "DELETE"):
-            assert cloud.call(method, missing, admin).status_code == 404
+            assert cloud.call(method, absent, admin).status_code == 404
 
 
 def test_groups_and_effective_assignments(cloud: IdentityCloud, admin: str) -> None:
