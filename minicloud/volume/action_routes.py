@@ -34,16 +34,16 @@ class ActionRoutes:
         ]  # fmt: skip
 
     def _row(
-        self, action: str, handler: Scoped, policy: str, kind: Any = schemas.Nothing,
-        status: int = 202,
-    ) -> Route:  # fmt: skip
+        self, action: str, handler: Scoped, policy: str, arguments: Any = None, status: int = 202
+    ) -> Route:
+        body = Body(type=arguments, wrapper=action) if arguments else schemas.Argumentless
         return Route(
             method="POST",
             path="/volumes/{volume_id}/action",
             action=action,
             handler=self._scoped(handler),
             policy=policy,
-            body=Body(type=kind, wrapper=action, may_be_null=kind is schemas.Nothing),
+            body=body,
             status=status,
             summary=f"Volume action {action}",
         )

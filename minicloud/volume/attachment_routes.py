@@ -50,7 +50,7 @@ class AttachmentRoutes:
             Route(method="POST", path=one + "/action", action="os-complete", since=(3, 44),
                   handler=scoped(self.complete), policy="volume:attachment_complete",
                   status=204, summary="Say that the host has the volume",
-                  body=Body(type=schemas.Nothing, wrapper="os-complete", may_be_null=True)),
+                  body=schemas.Argumentless),
         ]  # fmt: skip
 
     def create(self, call: Call, _project: str) -> Any:

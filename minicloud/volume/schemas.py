@@ -59,8 +59,8 @@ class MetaBody(msgspec.Struct, forbid_unknown_fields=True):
     meta: Annotated[dict[Key, Text], Meta(min_length=1, max_length=1)]
 
 
-class Nothing(msgspec.Struct, forbid_unknown_fields=True):
-    """An action without arguments."""
+Argumentless = dict[str, Any]
+"""An action without arguments: clients send null, {}, or an id again as its value."""
 
 
 class Extend(msgspec.Struct, forbid_unknown_fields=True):
