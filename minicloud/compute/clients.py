@@ -26,13 +26,12 @@ class Clients:
         self.network = NetworkClient(self._rest("network"))
         self.volume = VolumeClient(self._rest("block-storage"))
 
-    @property
-    def has_user_token(self) -> bool:
-        return bool(self._user_token)
-
-    def drop_user_token(self) -> None:
-        """Go on with the service's own credentials."""
-        self._user_token = ""
+    def refused(self) -> None:
+        """A token was refused: go on with the service's own, or if it was that, with a new one."""
+        if self._user_token:
+            self._user_token = ""
+        else:
+            self._session.forget()
 
     def _rest(self, service_type: str) -> RestClient:
         return RestClient(

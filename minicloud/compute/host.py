@@ -11,6 +11,8 @@ import signal
 import threading
 import time
 
+import msgspec
+
 from minicloud.compute.clients import Clients
 from minicloud.compute.journal import NoJournal
 from minicloud.compute.manager import ComputeManager
@@ -18,6 +20,7 @@ from minicloud.compute.recipes import DELETE, LEAVE, HostTools, Job
 from minicloud.domain.errors import StaleOperation
 from minicloud.domain.models import HostOrders, HostReport, Server
 from minicloud.domain.states import Power
+from minicloud.hostnet.wiring import HostWiring
 from minicloud.kit.context import Context
 from minicloud.kit.metrics import DOMAINS
 from minicloud.kit.operations import run
@@ -107,6 +110,7 @@ class NetworkPass:
 
     def run(self) -> None:
         asked = time.monotonic()
-        wiring = self._clients.network.host_wiring(self._tools.name).value
+        answer = self._clients.network.host_wiring(self._tools.name).value
+        wiring = msgspec.convert(answer, HostWiring)
         for done in self._tools.network.sync(wiring, as_of=asked):
             LOG.info("Networking: %s", done)

@@ -1,16 +1,17 @@
 """Operations on this host: taken from the conductor, carried out, reported back.
 
 A message is only a hint that there is an operation; the periodic pass hints the same. One
-operation works on one server at a time. An operation that comes for a server that is being
+operation works on one server at a time. A live operation that comes for a server that is being
 worked on has cancelled the other one: that one stops before its next step.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from minicloud.compute.clients import Clients
@@ -30,12 +31,30 @@ LOG = logging.getLogger(__name__)
 _FRESH_S = 300.0
 """Age up to which a request's own token is used."""
 _FINISH_TRIES = 5
+_FINISH_PAUSE_S = 1.0
+_FIRST_REST_S, _LONGEST_REST_S = 2.0, 300.0
 
 
 class _Running:
     def __init__(self, operation_id: str) -> None:
         self.operation_id = operation_id
         self.cancelled = threading.Event()
+
+
+class _Turn:
+    """Who works on one server now, and how many want to."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.wanted = 0
+
+
+class _Rest:
+    """An operation that is stuck is left alone for a while, longer each time."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.over_at = time.monotonic() + seconds
 
 
 class ComputeManager(ComputeRPC):
@@ -56,18 +75,21 @@ class ComputeManager(ComputeRPC):
         self._lock = threading.Lock()
         self._known: set[str] = set()
         self._working: dict[str, _Running] = {}
-        self._turns: dict[str, threading.Lock] = {}
+        self._turns: dict[str, _Turn] = {}
+        self._rests: dict[str, _Rest] = {}
 
     # -- RPC -----------------------------------------------------------------------------------
     def operation_run(self, ctx: Context, *, operation_id: str, server_id: str) -> None:
         received = clock.now()
         with self._lock:
-            if operation_id in self._known or not self.epoch:
+            rest = self._rests.get(operation_id)
+            resting = rest is not None and time.monotonic() < rest.over_at
+            if operation_id in self._known or resting or not self.epoch:
                 return
             self._known.add(operation_id)
             busy = self._working.get(server_id)
-            if busy is not None:
-                busy.cancelled.set()
+        if busy is not None:
+            self._supersede(ctx, busy, operation_id)
         self._pool.submit(self._work, ctx, operation_id, server_id, received)
 
     def console_output(self, ctx: Context, *, server_id: str, length: int) -> str:
@@ -85,21 +107,48 @@ class ComputeManager(ComputeRPC):
             return frozenset(self._working)
 
     def stop(self) -> None:
-        """Begin nothing more; what is under way is resumed at the next start."""
+        """Begin no step more; what is under way is resumed at the next start."""
+        with self._lock:
+            for running in self._working.values():
+                running.cancelled.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _supersede(self, ctx: Context, busy: _Running, newcomer: str) -> None:
+        """Stop ``busy`` if ``newcomer`` is live: a message of old may come late, or twice."""
+        try:
+            self._conductor.operation_take(
+                ctx, operation_id=newcomer, host=self._tools.name, epoch=self.epoch
+            )
+        except MinicloudError:
+            return  # it waits for its turn and is judged then
+        busy.cancelled.set()
+
+    @contextlib.contextmanager
+    def _turn(self, server_id: str) -> Iterator[None]:
+        """One operation at a time on a server."""
+        with self._lock:
+            turn = self._turns.setdefault(server_id, _Turn())
+            turn.wanted += 1
+        try:
+            with turn.lock:
+                yield
+        finally:
+            with self._lock:
+                turn.wanted -= 1
+                if not turn.wanted:
+                    del self._turns[server_id]
 
     # -- one operation -------------------------------------------------------------------------
     def _work(self, ctx: Context, operation_id: str, server_id: str, received: float) -> None:
-        with self._lock:
-            turn = self._turns.setdefault(server_id, threading.Lock())
         running = _Running(operation_id)
-        with working_for(ctx), turn:
+        with working_for(ctx), self._turn(server_id):
             with self._lock:
                 self._working[server_id] = running
             OPERATIONS_RUNNING.inc()
             try:
                 self._carry_out(ctx, running, received)
             except StaleOperation:
+                self._rests.pop(operation_id, None)
                 LOG.info("Operation %s is no longer ours", operation_id)
             except MinicloudError as problem:
                 LOG.warning("Operation %s is left for later: %s", operation_id, problem.message)
@@ -140,7 +189,7 @@ class ComputeManager(ComputeRPC):
                 journal.take()
                 LOG.info("%s of server %s was cancelled", operation.verb, work.server.id)
                 return
-            self._finish(ctx, operation, job, journal, ended)
+            self._finish(ctx, running, operation, job, journal, ended)
 
     def _record_arrival(
         self, journal: OperationJournal, work: Work, received: float, called: float, took: float
@@ -156,7 +205,13 @@ class ComputeManager(ComputeRPC):
         journal.step(18, read_done, max(called + took - read_done, 0.0), **conductor)
 
     def _finish(
-        self, ctx: Context, operation: Operation, job: Job, journal: OperationJournal, ended: Ended
+        self,
+        ctx: Context,
+        running: _Running,
+        operation: Operation,
+        job: Job,
+        journal: OperationJournal,
+        ended: Ended,
     ) -> None:
         result = ended.result
         if result == "failed" and operation.verb == "create" and operation.state != "stuck":
@@ -177,6 +232,7 @@ class ComputeManager(ComputeRPC):
             journal=journal.take(),
         )
         OPERATIONS.labels(operation.verb, result).inc()
+        self._rest_after(operation.id, result)
         for attempt in range(1, _FINISH_TRIES + 1):
             try:
                 self._conductor.operation_finish(ctx, outcome=outcome)
@@ -184,9 +240,15 @@ class ComputeManager(ComputeRPC):
             except Unavailable as problem:
                 # It may have been written all the same; then the next try is told that the
                 # operation is no longer ours, which ends this one well.
-                if attempt == _FINISH_TRIES:
-                    raise
                 LOG.warning("The end of %s is told again: %s", operation.id, problem.message)
+                if attempt == _FINISH_TRIES or running.cancelled.wait(_FINISH_PAUSE_S):
+                    raise
+
+    def _rest_after(self, operation_id: str, result: str) -> None:
+        before = self._rests.pop(operation_id, None)
+        if result == "stuck":
+            pause = _FIRST_REST_S if before is None else min(before.seconds * 2, _LONGEST_REST_S)
+            self._rests[operation_id] = _Rest(pause)
 
 
 def _may_do_better(problem: Exception | None) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from minicloud.compute.recipes.disks import drop_disks, ensure_disks
+from minicloud.compute.recipes.disks import drop_disks, ensure_disks, ensure_place
 from minicloud.compute.recipes.domain import (
     cut_off_domain,
     drop_domain,
@@ -47,10 +47,11 @@ RECIPES: Mapping[str, Recipe[Job]] = {
         Recipe(
             "create",
             (
+                step("place", ensure_place, drop_disks),
                 step("image", ensure_image),
                 step("ports", ensure_ports, drop_ports),
                 step("volumes", ensure_volumes, drop_volumes),
-                step("disks", ensure_disks, drop_disks),
+                step("disks", ensure_disks),
                 step("domain", ensure_domain, drop_domain),
                 step("attachments", complete_volumes),
             ),

@@ -8,10 +8,18 @@ from minicloud.compute.recipes.job import Job
 from minicloud.domain import metadata_docs
 
 
+def ensure_place(job: Job) -> None:
+    """The server has a directory here, from before anything else is made until all is gone.
+
+    By it a host that was cut off half-way knows that there may be something to remove, here or
+    at the other services.
+    """
+    job.tools.storage.ensure_dir(job.server.id)
+
+
 def ensure_disks(job: Job) -> None:
     """Every file of the server is there."""
     storage, server = job.tools.storage, job.server
-    storage.ensure_dir(server.id)
     storage.ensure_root(server.id, server.image_id, server.flavor.disk)
     for index, device in enumerate(server.block_devices):
         if device.destination_type == "local":

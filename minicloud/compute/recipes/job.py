@@ -62,14 +62,18 @@ def step(
     name: str, do: Callable[[Job], None], undo: Callable[[Job], None] | None = None
 ) -> Step[Job]:
     """A step that goes on with the service's own token when the user's is refused."""
+    return Step(name, _not_refused(do), None if undo is None else _not_refused(undo))
 
-    def with_fallback(job: Job) -> None:
-        try:
-            do(job)
-        except Unauthenticated:
-            if not job.clients.has_user_token:
-                raise
-            job.clients.drop_user_token()
-            do(job)
 
-    return Step(name, with_fallback, undo)
+def _not_refused(act: Callable[[Job], None]) -> Callable[[Job], None]:
+    """``act``, with the user's token, else with our own, else with a new one of our own."""
+
+    def acting(job: Job) -> None:
+        for _ in range(2):
+            try:
+                return act(job)
+            except Unauthenticated:
+                job.clients.refused()
+        return act(job)
+
+    return acting

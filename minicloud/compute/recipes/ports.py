@@ -39,7 +39,7 @@ def _port_for(job: Job, index: int, wanted: RequestedNic, spare: list[Port]) -> 
     """The port of NIC ``index``: one that the server has already, or a new or bound one."""
     host, server = job.tools.name, job.server
     for port in spare:
-        fits = port.id == wanted.port_id if wanted.port_id else port.network_id == wanted.network_id
+        fits = port.id == wanted.port_id if wanted.port_id else port.index == index
         if fits:
             spare.remove(port)
             if port.host == host and port.wiring is not None:
