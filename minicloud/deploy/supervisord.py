@@ -18,13 +18,16 @@ from minicloud.deploy.stage import StageFailed
 _START_LIMIT_S = 15.0
 _STOP_WAIT_S = 20
 _AS_ROOT = ("compute",)
-_STATES = ("STARTING", "RUNNING")
+_AT_WORK = ("STARTING", "RUNNING", "BACKOFF", "STOPPING")
+_NOT_RUNNING = 70
+"""supervisord's fault code for stopping what does not run."""
 
 
 class Supervisord:
     name = "supervisord"
 
-    def __init__(self, places: Places, ledger: Ledger) -> None:
+    def __init__(self, places: Places, ledger: Ledger, *, user: str = USER) -> None:
+        self._user = user
         self._places = places
         self._ledger = ledger
         self._socket = places.run / "supervisor" / "socket"
@@ -47,14 +50,13 @@ class Supervisord:
         return {info["name"]: info["pid"] for info in infos if info["statename"] == "RUNNING"}
 
     def restart(self, daemons: Sequence[str]) -> None:
-        infos: Any = self._call("getAllProcessInfo")
-        states = {info["name"]: info["statename"] for info in infos}
         for daemon in daemons:
-            if states[daemon] in _STATES:
-                self._call("signalProcess", daemon, "TERM")
-        for daemon in daemons:
-            if states[daemon] in _STATES:
-                self._call("stopProcess", daemon)
+            self._call("stopProcess", daemon, False, fine=_NOT_RUNNING)
+        if not processes.wait_until(
+            lambda: not any(self._states()[daemon] in _AT_WORK for daemon in daemons),
+            limit_s=_STOP_WAIT_S * 1.5,
+        ):
+            raise StageFailed("Some daemons do not stop.", log=self._places.log("supervisord"))
         for daemon in daemons:
             self._call("startProcess", daemon, False)
 
@@ -96,7 +98,7 @@ class Supervisord:
         return [
             f"[program:{daemon}]",
             f"command={self._places.program(f'minicloud-{daemon}')}",
-            f"user={'root' if daemon in _AS_ROOT else USER}",
+            f"user={'root' if daemon in _AS_ROOT else self._user}",
             "directory=/",
             "autostart=false",
             "autorestart=true",
@@ -127,9 +129,11 @@ class Supervisord:
             )
 
     def _end(self) -> None:
+        if self._answers():
+            # All at the same time; by itself it would stop one after the other.
+            self._call("stopAllProcesses", False)
         process = self._ledger.record.processes.get("supervisord")
         if process is not None:
-            # It stops its daemons first, each within its own time.
             processes.end(process, grace_s=_STOP_WAIT_S * 2.0)
             self._ledger.forget_process("supervisord")
 
@@ -143,11 +147,18 @@ class Supervisord:
             return False
         return True
 
-    def _call(self, method: str, *arguments: object) -> object:
+    def _states(self) -> dict[str, str]:
+        infos: Any = self._call("getAllProcessInfo")
+        return {info["name"]: info["statename"] for info in infos}
+
+    def _call(self, method: str, *arguments: object, fine: int = 0) -> object:
+        """Ask supervisord; a refusal with the fault code ``fine`` is an answer like any other."""
         proxy = xmlrpc.client.ServerProxy("http://supervisor", _UnixTransport(self._socket))
         try:
             return getattr(proxy.supervisor, method)(*arguments)
         except xmlrpc.client.Fault as fault:
+            if fault.faultCode == fine:
+                return None
             raise StageFailed(
                 f"supervisord refused {method} {' '.join(map(str, arguments))}.",
                 fault.faultString,

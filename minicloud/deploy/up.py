@@ -13,11 +13,13 @@ from pathlib import Path
 from minicloud.deploy import account, clouds, config, databases, settings
 from minicloud.deploy.broker import Broker
 from minicloud.deploy.daemons import Daemons
+from minicloud.deploy.first_launch import FirstLaunch
 from minicloud.deploy.hypervisor import Libvirt
 from minicloud.deploy.image import DemoImage
 from minicloud.deploy.ledger import Ledger
 from minicloud.deploy.places import Places
 from minicloud.deploy.processes import has_systemd
+from minicloud.deploy.seed import IMAGE, Seed
 from minicloud.deploy.stage import Stage, run_stages
 from minicloud.deploy.supervise import Keeper
 from minicloud.deploy.supervisord import Supervisord
@@ -27,7 +29,7 @@ from minicloud.virt import probe
 BASH_STAGES = 2
 """Packages and the Python environment."""
 
-STAGES = 11
+STAGES = 13
 """All of them. tools/bootstrap.sh has the same number."""
 
 
@@ -75,6 +77,8 @@ def later_stages(places: Places, ledger: Ledger, wishes: Wishes) -> list[Stage]:
         Stage("daemons", daemons.ensure),
         Stage("demo image", image.ensure, image.begin),
         Stage("client access", lambda: clouds.ensure(places, ledger, chosen)),
+        Stage("first contents", Seed(places, chosen).ensure),
+        Stage("first server", FirstLaunch(places).ensure if wishes.launch else lambda: "left out"),
     ]
 
 
@@ -84,14 +88,19 @@ def _virt_type(places: Places) -> str:
 
 
 def _what_next(places: Places) -> str:
-    path, _ = clouds.personal_file()
+    """For a person who wants to go on: what to type, and where things are."""
     since = float(os.environ.get("MINICLOUD_UP_SINCE", time.time()))
+    clouds_file, _ = clouds.personal_file()
+    minicloud = places.program("minicloud")
     return f"""
-  The cloud is up after {time.time() - since:.0f} s. What next:
+  The cloud is up, after {time.time() - since:.0f} s. What next:
 
-    export OS_CLOUD=minicloud            # user demo; minicloud-admin is the administrator
-    {places.program("minicloud")} --help
-    openstack server list                # any OpenStack client works: {path}
+    {minicloud} list
+    {minicloud} launch {IMAGE} my-server --flavor m1.nano
+    {minicloud} trace my-server     # the 28 steps of a launch, with times
 
-    logs: {places.logs}   settings: {places.config}   stop: sudo tools/down
+  Any OpenStack client works too: export OS_CLOUD=minicloud (user demo) or minicloud-admin;
+  both are in {clouds_file}.
+
+    settings {places.config}   logs {places.logs}   stop: sudo tools/down
 """
