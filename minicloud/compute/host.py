@@ -7,6 +7,7 @@ crash may have left) and servers whose remains it should remove.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -17,7 +18,7 @@ from minicloud.compute.clients import Clients
 from minicloud.compute.journal import NoJournal
 from minicloud.compute.manager import ComputeManager
 from minicloud.compute.recipes import DELETE, LEAVE, HostTools, Job
-from minicloud.domain.errors import StaleOperation
+from minicloud.domain.errors import StaleOperation, Unauthenticated
 from minicloud.domain.models import HostOrders, HostReport, Server
 from minicloud.domain.states import Power
 from minicloud.hostnet.wiring import HostWiring
@@ -44,7 +45,7 @@ class HostReporter:
         self._info = tools.driver.host_info()
 
     def run(self) -> None:
-        """One report. Registers first, and again when a newer life of this host has begun."""
+        """One report, after registering. Ends the daemon when a newer life of the host began."""
         ctx = Context()
         if not self._manager.epoch:
             self._manager.epoch = self._conductor.host_register(ctx, host=self._tools.name)
@@ -56,7 +57,8 @@ class HostReporter:
                 "give each host a name of its own ([DEFAULT] host)",
                 self._tools.name,
             )
-            signal.raise_signal(signal.SIGTERM)
+            # To the process: a signal to this thread would not wake the main one.
+            os.kill(os.getpid(), signal.SIGTERM)
             return
         self._follow(ctx, orders)
 
@@ -87,10 +89,10 @@ class HostReporter:
             self._manager.operation_run(ctx, operation_id=operation_id, server_id=server_id)
         busy = self._manager.busy_servers()
         for server in orders.reap:
-            if server.id not in busy:
-                self._reap(server)
+            if server.id not in busy and not self._reap(server):
+                return  # somebody is away, whom the next ones would wait for as well
 
-    def _reap(self, server: Server) -> None:
+    def _reap(self, server: Server) -> bool:
         """The server was deleted while this host was away, or lives elsewhere by now."""
         LOG.info("Removing what is left of server %s", server.id)
         journal = NoJournal()
@@ -99,6 +101,7 @@ class HostReporter:
         ended = run(recipe, job, journal=journal, cancelled=threading.Event(), patience_s=0)
         if ended.result != "done":
             LOG.warning("Remains of server %s are removed later: %s", server.id, ended.message)
+        return ended.result == "done"
 
 
 class NetworkPass:
@@ -110,7 +113,11 @@ class NetworkPass:
 
     def run(self) -> None:
         asked = time.monotonic()
-        answer = self._clients.network.host_wiring(self._tools.name).value
+        try:
+            answer = self._clients.network.host_wiring(self._tools.name).value
+        except Unauthenticated:
+            self._clients.refused()
+            raise
         wiring = msgspec.convert(answer, HostWiring)
         for done in self._tools.network.sync(wiring, as_of=asked):
             LOG.info("Networking: %s", done)
