@@ -66,11 +66,17 @@ class SchedulerManager(SchedulerRPC):
                 now=started,
             )
             choice = choose(snapshot, _request(operation, server), rules)
-            detail = f"{len(choice.ranked)} of {len(snapshot)} hosts passed"
-            chosen = self._step(10, started, clock.now() - started, detail=detail)
+            chosen = self._step(
+                10,
+                started,
+                clock.now() - started,
+                result="Success" if choice.ranked else "Error",
+                detail=f"{len(choice.ranked)} of {len(snapshot)} hosts passed",
+            )
             if not choice.ranked:
-                self._give_up(operation, choice, [*steps, chosen])
-                raise NoValidHost(verdicts=choice.explain())
+                if self._give_up(operation, choice, [*steps, chosen]):
+                    raise NoValidHost(verdicts=choice.explain())
+                continue
             host = self._claim(operation, server, choice, [*steps, chosen])
             if host is not None:
                 LOG.info("Placed server %s on %s", server.id, host)
@@ -92,24 +98,33 @@ class SchedulerManager(SchedulerRPC):
                     operation_id=operation.id,
                     flavor=server.flavor,
                     limits=self._limits,
-                ) and operations.operation_update(tx, operation.id, host=host)
+                )
                 if claimed:
+                    if not operations.operation_update(tx, operation.id, host=host):
+                        raise StaleOperation(id=operation.id)  # and the claim is not kept
                     record = self._step(11, started, clock.now() - started, detail=host)
                     operations.journal_steps(tx, server.id, operation.request_id, [*steps, record])
                     return host
         return None
 
-    def _give_up(self, operation: Operation, choice: Choice, steps: list[StepRecord]) -> None:
-        """No host will do: the server goes to ERROR with each filter's verdict."""
+    def _give_up(self, operation: Operation, choice: Choice, steps: list[StepRecord]) -> bool:
+        """No host will do: the server goes to ERROR with each filter's verdict.
+
+        False, with nothing changed, when another call has found it a host in the meantime.
+        """
         reason = NoValidHost(verdicts=choice.explain()).message
         fault = Fault(code=500, message=reason, details="", created_at=clock.now())
         with self._database.write() as tx:
+            now = servers.server_get(tx, operation.server_id, deleted=None, lock=True)
+            if now.host is not None or now.operation_id != operation.id:
+                return False
             operations.operation_update(tx, operation.id, state="failed", message=reason)
             servers.server_release(
                 tx, operation.server_id, operation.id, vm_state=VERBS["create"].fail, fault=fault
             )
             operations.journal_steps(tx, operation.server_id, operation.request_id, steps)
         LOG.info("No valid host for server %s: %s", operation.server_id, choice.explain())
+        return True
 
     def _cast(self, ctx: Context, operation: Operation, host: str) -> None:
         """Tell the host. If the message is lost, the host finds the row by itself."""
@@ -124,13 +139,22 @@ class SchedulerManager(SchedulerRPC):
         with self._database.write() as tx:
             operations.journal_steps(tx, operation.server_id, operation.request_id, [record])
 
-    def _step(self, number: int, start: float, duration: float, *, detail: str = "") -> StepRecord:
+    def _step(
+        self,
+        number: int,
+        start: float,
+        duration: float,
+        *,
+        result: str = "Success",
+        detail: str = "",
+    ) -> StepRecord:
         return StepRecord(
             number=number,
             start=start,
             duration=max(duration, 0.0),
             service="scheduler",
             host=self._host,
+            result=result,
             detail=detail,
         )
 
