@@ -48,7 +48,16 @@ def _done(tx: Transaction, operation: Operation, outcome: Outcome) -> None:
         values["nics"] = outcome.nics
     if outcome.volumes is not None:
         values["volumes"] = outcome.volumes
-    servers.server_release(tx, operation.server_id, operation.id, **values)
+    if not servers.server_release(tx, operation.server_id, operation.id, **values):
+        _recover(tx, operation, values)
+
+
+def _recover(tx: Transaction, operation: Operation, values: dict[str, Any]) -> None:
+    """A launch that was given up after its time and succeeded late: the server is what it is."""
+    if operation.verb == "create" and operation.state == "stuck":
+        server = servers.server_get(tx, operation.server_id, deleted=None)
+        if server.operation_id is None and server.vm_state is VmState.ERROR:
+            servers.server_update(tx, server.id, **values)
 
 
 def delete_server(tx: Transaction, operation: Operation) -> None:
@@ -69,7 +78,11 @@ def delete_server(tx: Transaction, operation: Operation) -> None:
 
 
 def fail(tx: Transaction, operation: Operation, message: str, *, undone: bool) -> None:
-    """The operation failed. ``undone``: nothing of a launch is left on the host."""
+    """The operation failed. ``undone``: nothing of a launch is left on the host.
+
+    An empty ``message`` leaves what is known of an earlier problem.
+    """
+    message = message or operation.message or ""
     operations.operation_update(tx, operation.id, states=_ENDABLE, state="failed", message=message)
     verb = VERBS[operation.verb]
     values: dict[str, Any] = {"vm_state": verb.fail or operation.prior_state}
@@ -103,18 +116,23 @@ def _elsewhere(tx: Transaction, operation: Operation, outcome: Outcome, max_atte
     if operation.verb != "create" or operation.attempt >= max_attempts:
         fail(tx, operation, outcome.message, undone=True)
         return False
+    place_again(tx, operation, failed=outcome.host, message=outcome.message)
+    return True
+
+
+def place_again(tx: Transaction, operation: Operation, *, failed: str, message: str) -> None:
+    """The launch waits for another host than ``failed``, which has nothing of it."""
     hosts.host_unclaim(tx, operation.server_id)
-    servers.server_update(tx, operation.server_id, host=None)
+    servers.server_update(tx, operation.server_id, host=None, task_state=VERBS["create"].via)
     operations.operation_update(
         tx,
         operation.id,
         state="queued",
         host=None,
         attempt=operation.attempt + 1,
-        excluded=[*operation.excluded, outcome.host],
-        message=outcome.message,
+        excluded=[*operation.excluded, failed],
+        message=message,
     )
-    return True
 
 
 def expire(tx: Transaction, operation: Operation) -> None:

@@ -1,17 +1,19 @@
 """The pass that finds what a lost message, a dead daemon or a dead host left behind.
 
-It places launches that nobody placed, gives up operations whose time is over, and finishes the
-deletion of servers whose host is down. It takes no input but the rows, and calls the same
-functions as the normal path; any number of conductors may run it at once.
+It places launches that nobody placed, or whose host went down before it took them, gives up
+operations whose time is over, and finishes the deletion of servers whose host is down. It takes
+no input but the rows, and calls the same functions as the normal path; any number of conductors
+may run it at once.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
-from minicloud.conductor.endings import delete_server, expire
+from minicloud.conductor.endings import delete_server, expire, place_again
 from minicloud.db import hosts, operations
-from minicloud.domain.errors import MinicloudError
+from minicloud.domain.errors import MinicloudError, Unavailable
 from minicloud.domain.models import Operation
 from minicloud.kit import clock
 from minicloud.kit.context import Context, working_for
@@ -45,42 +47,70 @@ class Reconciler:
                 for host in hosts.host_list(tx)
                 if host.forced_down or now - host.last_seen > self._service_down_s
             }
+        unplaced = []
         for operation in live:
-            ctx = Context(
-                request_id=operation.request_id,
-                user_id=operation.user_id,
-                project_id=operation.project_id,
-            )
-            with working_for(ctx):
-                self._look_at(ctx, operation, down, now)
+            with working_for(_context(operation)):
+                if self._look_at(operation, down, now):
+                    unplaced.append(operation)
+        self._place(unplaced)
 
-    def _look_at(self, ctx: Context, operation: Operation, down: set[str], now: float) -> None:
+    def _look_at(self, operation: Operation, down: set[str], now: float) -> bool:
+        """Do what the rows alone ask for; True when the operation needs a host."""
         if now > operation.deadline_at:
-            LOG.warning("Giving up %s of server %s", operation.verb, operation.server_id)
-            with self._database.write() as tx:
-                current = operations.operation_get(tx, operation.id)
-                if current.live:
-                    expire(tx, current)
+            self._give_up(operation)
         elif operation.verb == "create" and operation.host is None:
             waited = now - operation.updated_at
-            if operation.attempt > 1 or waited > self._unplaced_grace_s:
-                self._place(ctx, operation, now)
-        elif operation.verb == "delete" and operation.host in down:
+            return operation.attempt > 1 or waited > self._unplaced_grace_s
+        elif operation.verb == "create" and operation.state == "queued":
+            return operation.host in down and self._take_back(operation)
+        elif operation.verb == "delete" and (operation.host is None or operation.host in down):
             self._delete_without_host(operation)
+        return False
 
-    def _place(self, ctx: Context, operation: Operation, now: float) -> None:
-        try:
-            self._scheduler.place(ctx, operation_id=operation.id, sent_at=now)
-        except MinicloudError as problem:
-            LOG.warning("Server %s is not placed: %s", operation.server_id, problem.message)
+    def _give_up(self, operation: Operation) -> None:
+        LOG.warning("Giving up %s of server %s", operation.verb, operation.server_id)
+        with self._database.write() as tx:
+            current = operations.operation_get(tx, operation.id)
+            if current.live:
+                expire(tx, current)
+
+    def _take_back(self, operation: Operation) -> bool:
+        """The host went down before it took the launch: it may be placed again at once."""
+        host = operation.host
+        assert host is not None
+        with self._database.write() as tx:
+            current = operations.operation_get(tx, operation.id)
+            if current.state != "queued" or current.host != host:
+                return False
+            place_again(tx, current, failed=host, message=f"{host} went down before it began")
+        LOG.warning("Server %s is placed again: %s is down", operation.server_id, host)
+        return True
+
+    def _place(self, launches: Sequence[Operation]) -> None:
+        for operation in launches:
+            ctx = _context(operation)
+            with working_for(ctx):
+                try:
+                    self._scheduler.place(ctx, operation_id=operation.id, sent_at=clock.now())
+                except Unavailable as problem:
+                    LOG.warning("Launches wait for the scheduler: %s", problem.message)
+                    return  # one wait is enough for a pass
+                except MinicloudError as problem:
+                    LOG.warning("Server %s is not placed: %s", operation.server_id, problem.message)
 
     def _delete_without_host(self, operation: Operation) -> None:
         """The host is down: the records go now, the host removes the rest when it is back."""
+        why = "no host has it" if operation.host is None else f"{operation.host} is down"
         with self._database.write() as tx:
-            if operations.operation_update(
-                tx, operation.id, state="done", message=f"{operation.host} is down"
-            ):
+            if operations.operation_update(tx, operation.id, state="done", message=why):
                 delete_server(tx, operation)
-        LOG.warning(
-            "Server %s deleted while its host %s is down", operation.server_id, operation.host
-        )
+        LOG.warning("Server %s deleted without its host: %s", operation.server_id, why)
+
+
+def _context(operation: Operation) -> Context:
+    """Whose request it was, without their token, which nobody keeps."""
+    return Context(
+        request_id=operation.request_id,
+        user_id=operation.user_id,
+        project_id=operation.project_id,
+    )
