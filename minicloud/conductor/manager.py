@@ -31,12 +31,18 @@ class ConductorManager(ConductorRPC):
         host: str,
         max_attempts: int,
         unplaced: Callable[[], object],
+        settle_s: float = 20.0,
     ) -> None:
-        """``unplaced`` is called when a launch needs another host (it wakes the pass)."""
+        """``unplaced`` is called when a launch needs another host (it wakes the pass).
+
+        ``settle_s``: seconds after a server's last change from which on a host's report counts
+        for it; more than a report can be under way.
+        """
         self._database = database
         self._host = host
         self._max_attempts = max_attempts
         self._unplaced = unplaced
+        self._settle_s = settle_s
 
     def host_register(self, ctx: Context, *, host: str) -> int:
         with self._database.write() as tx:
@@ -52,7 +58,7 @@ class ConductorManager(ConductorRPC):
             services.service_report(tx, hosts.COMPUTE, report.host)
             pending = operations.operations_of_host(tx, report.host)
             busy = {server_id for _, server_id in pending}
-            reap = correct_servers(tx, report, busy)
+            reap = correct_servers(tx, report, busy, settle_s=self._settle_s)
         return HostOrders(operations=pending, reap=reap)
 
     def operation_take(self, ctx: Context, *, operation_id: str, host: str, epoch: int) -> Work:

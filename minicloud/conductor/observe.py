@@ -8,17 +8,23 @@ from collections.abc import Collection, Sequence
 from minicloud.db import servers
 from minicloud.domain.models import HostReport, Server
 from minicloud.domain.states import OBSERVED, Power
+from minicloud.kit import clock
 from minicloud.kit.db import Transaction
 
 LOG = logging.getLogger(__name__)
 
 
-def correct_servers(tx: Transaction, report: HostReport, busy: Collection[str]) -> Sequence[Server]:
+def correct_servers(
+    tx: Transaction, report: HostReport, busy: Collection[str], *, settle_s: float
+) -> Sequence[Server]:
     """Correct resting servers of the host; answer the servers whose remains it should remove.
 
-    A domain whose server was never recorded here is not ours to judge: it is left alone.
+    A server that changed less than ``settle_s`` seconds ago is left alone: the report may have
+    been written before, and would undo what an operation has just done. A domain whose server
+    was never recorded here is not ours to judge: it is left alone.
     """
     known = servers.servers_for_host(tx, report.host, list(report.domains))
+    settled = clock.now() - settle_s
     reap = []
     for server in known.values():
         here = not server.deleted and server.host == report.host
@@ -26,7 +32,7 @@ def correct_servers(tx: Transaction, report: HostReport, busy: Collection[str]) 
             if server.id not in busy:
                 reap.append(servers.server_get(tx, server.id, deleted=None))
             continue
-        if server.operation_id is not None:
+        if server.operation_id is not None or server.updated_at > settled:
             continue
         power = Power(report.domains.get(server.id, Power.NOSTATE))
         becomes = OBSERVED.get((server.vm_state, power))

@@ -141,7 +141,10 @@ def server_list(tx: Transaction, query: ServerQuery) -> Sequence[Server]:
     )
     if query.limit is not None:
         statement = statement.limit(query.limit)
-    return records(tx.execute(statement), Server)
+    try:
+        return records(tx.execute(statement), Server)
+    except sa.exc.DataError:
+        raise Invalid(reason="The database cannot compare with a value of the query.") from None
 
 
 def _after(tx: Transaction, marker: str, order: Sequence[tuple[Any, str]]) -> Any:
@@ -257,6 +260,7 @@ class HostServer(msgspec.Struct, frozen=True, kw_only=True):
     operation_id: str | None
     host: str | None
     deleted: bool
+    updated_at: float
 
 
 def servers_for_host(tx: Transaction, host: str, also: Sequence[str]) -> Mapping[str, HostServer]:
