@@ -30,15 +30,20 @@ def operation_begin(
 ) -> Operation:
     """Begin ``verb`` on ``server``: the check, the lock and the row in one go.
 
-    WrongState when the verb may not begin now or another request was quicker. A verb that
-    preempts cancels the operation that owns the server; if that already does the same verb, it
-    is returned as it is.
+    WrongState when the verb may not begin now, another request was quicker, or an earlier
+    operation of the server is still to be undone. A verb that preempts cancels the operation
+    that owns the server; if that already does the same verb, it is returned as it is.
     """
     check(verb, server.id, server.vm_state, server.task_state)
     if server.operation_id and verb.preempts:
         running = operation_get(tx, server.operation_id)
         if running.verb == verb.name and running.live:
             return running
+    if not verb.preempts and _is_stuck(tx, server.id):
+        raise WrongState(
+            verb=verb.name, id=server.id, attribute="vm_state", state=str(server.vm_state),
+            allowed=sorted(map(str, verb.start)),
+        )  # fmt: skip
     operation = operation_new(ctx, server, verb, params)
     owned = servers.server_own(
         tx,
@@ -62,6 +67,11 @@ def operation_begin(
         )
     operation_insert(tx, operation)
     return operation
+
+
+def _is_stuck(tx: Transaction, server_id: str) -> bool:
+    query = sa.select(t.c.id).where(t.c.server_id == server_id, t.c.state == "stuck")
+    return tx.execute(query).first() is not None
 
 
 def operation_new(ctx: Context, server: Server, verb: Verb, params: Mapping[str, Any]) -> Operation:
