@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 
-from minicloud.client.volume import Attachment
+from minicloud.client.volume import Attachment, Volume
 from minicloud.compute.recipes.job import Job
 from minicloud.domain.errors import HostProblem, NotFound
 from minicloud.domain.models import AttachedVolume, BlockDevice
@@ -73,7 +73,7 @@ def complete_volumes(job: Job) -> None:
 
 
 def _blank_volume(job: Job, index: int, device: BlockDevice) -> str:
-    for volume in job.clients.volume.volumes_by_metadata(OWNER_KEY, job.server.id).value:
+    for volume in _made_for(job):
         if volume.metadata.get(INDEX_KEY) == str(index):
             return _when_ready(job, volume.id)
     metadata = {OWNER_KEY: job.server.id, INDEX_KEY: str(index)}
@@ -83,6 +83,12 @@ def _blank_volume(job: Job, index: int, device: BlockDevice) -> str:
         project_id=job.server.project_id, size_gb=device.size_gb, name="", metadata=metadata
     ).value
     return _when_ready(job, volume.id)
+
+
+def _made_for(job: Job) -> list[Volume]:
+    """Blank volumes made for the server. Users write metadata: another project's is not ours."""
+    found = job.clients.volume.volumes_by_metadata(OWNER_KEY, job.server.id).value
+    return [volume for volume in found if volume.project_id in ("", job.server.project_id)]
 
 
 def _when_ready(job: Job, volume_id: str) -> str:
@@ -139,7 +145,7 @@ def _drop(job: Job, *, everything_made: bool) -> None:
         if device.volume_id and device.delete_on_termination and not everything_made
     }
     if any(d.source_type == "blank" for d in job.server.block_devices):
-        for volume in client.volumes_by_metadata(OWNER_KEY, job.server.id).value:
+        for volume in _made_for(job):
             if everything_made or KEEP_KEY not in volume.metadata:
                 doomed.add(volume.id)
     for volume_id in sorted(doomed):
