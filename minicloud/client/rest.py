@@ -131,18 +131,26 @@ class RestClient:
         extra = arguments.pop("headers", None) or {}
         headers = {"Accept": "application/json", **self._headers(), **extra}
         url = self._endpoint().rstrip("/") + path
-        try:
-            response = self._session.request(
-                method, url, headers=headers, timeout=self._timeout_s, **arguments
-            )
-        except requests.RequestException as problem:
-            raise errors.Unavailable(
-                service=self.service, reason=type(problem).__name__
-            ) from problem
+        response = self._answer(method, url, headers=headers, **arguments)
         if response.status_code >= 400:
             with response:
                 raise self._error(response, path)
         return response
+
+    def _answer(self, method: str, url: str, **arguments: Any) -> requests.Response:
+        tries = 2 if method in ("GET", "DELETE") else 1
+        while True:
+            tries -= 1
+            try:
+                return self._session.request(method, url, timeout=self._timeout_s, **arguments)
+            except requests.RequestException as problem:
+                # An idle connection may have been closed just when it was used again.
+                broken = isinstance(problem, requests.ConnectionError)
+                if broken and tries and not isinstance(problem, requests.Timeout):
+                    continue
+                raise errors.Unavailable(
+                    service=self.service, reason=type(problem).__name__
+                ) from problem
 
     def _error(self, response: requests.Response, path: str) -> errors.MinicloudError:
         reason = message_of(response)
