@@ -159,7 +159,7 @@ class _Held:
     def __enter__(self) -> bool:
         for path in self._paths:
             try:
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)  # NFS locks only what may be written
             except FileNotFoundError:
                 continue
             self._fds.append(fd)

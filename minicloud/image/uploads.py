@@ -7,6 +7,7 @@ holds, or a file that no row names; ``sweep`` mends both.
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import BinaryIO
 
@@ -108,7 +109,7 @@ class ImageData:
         with self._database.read() as tx:
             names -= store.blobs_known(tx)
         for name in names:
-            if self._blobs.remove_if_idle(name, lambda name=name: self._is_known(name)):  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            if self._blobs.remove_if_idle(name, functools.partial(self._is_known, name)):
                 LOG.info("Removed %s, which belonged to no image", name)
 
     def _is_known(self, blob: str) -> bool:
