@@ -38,7 +38,7 @@ def group_owners(tx: Transaction, group_ids: Iterable[str]) -> dict[str, str]:
     statement = sa.select(security_groups.c.id, security_groups.c.project_id).where(
         security_groups.c.id.in_(set(group_ids))
     )
-    return dict(tx.execute(statement).tuples().all())
+    return {row.id: row.project_id for row in tx.execute(statement)}
 
 
 def rule_get(tx: Transaction, rule_id: str) -> Rule | None:

@@ -133,7 +133,7 @@ def dhcp_addresses(tx: Transaction, subnet_ids: Iterable[str]) -> dict[str, int]
         .join(ports, addresses.c.port_id == ports.c.id)
         .where(addresses.c.subnet_id.in_(wanted), ports.c.device_owner == DHCP_OWNER)
     )
-    return dict(tx.execute(statement).tuples().all())
+    return {row.subnet_id: row.number for row in tx.execute(statement)}
 
 
 def _filled(tx: Transaction, rows: Sequence[Mapping[Any, Any]]) -> list[Port]:

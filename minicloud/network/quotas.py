@@ -102,4 +102,5 @@ class Quotas:
         statement = sa.select(quotas.c.resource, quotas.c.maximum).where(
             quotas.c.project_id == project_id
         )
-        return {**self.defaults, **dict(tx.execute(statement).tuples().all())}
+        own = {row.resource: row.maximum for row in tx.execute(statement)}
+        return {**self.defaults, **own}

@@ -90,7 +90,7 @@ class SubnetCreate(SubnetUpdate, frozen=True, kw_only=True):
     tenant_id: Name | None = None
     network_id: Id
     cidr: Address | UnsetType = UNSET
-    ip_version: Annotated[int, Meta(ge=4, le=6)] = 4
+    ip_version: Literal[4, 6] = 4
     ipv6_address_mode: Name | UnsetType | None = UNSET
     ipv6_ra_mode: Name | UnsetType | None = UNSET
     subnetpool_id: Id | UnsetType | None = UNSET
