@@ -127,8 +127,10 @@ def attachment_move(
     return tx.execute(change.values(status=to.value, **values)).rowcount == 1
 
 
-def attachment_remove(tx: Transaction, attachment_id: str) -> None:
-    tx.execute(attachments.delete().where(attachments.c.id == attachment_id))
+def attachment_remove(tx: Transaction, attachment_id: str) -> bool:
+    """Whether it was there."""
+    gone = tx.execute(attachments.delete().where(attachments.c.id == attachment_id))
+    return gone.rowcount == 1
 
 
 def ports_taken(tx: Transaction) -> set[int]:

@@ -172,7 +172,8 @@ class AttachmentService:
         self._exporter.ensure(attachment.id, lambda: None)
         with self._database.write() as tx:
             store.volume_lock(tx, attachment.volume_id)
-            attachment_store.attachment_remove(tx, attachment.id)
+            if not attachment_store.attachment_remove(tx, attachment.id):
+                return  # somebody else was faster; the volume may be about other things by now
             self._follow(tx, attachment.volume_id)
         LOG.info("Attachment %s of volume %s is gone", attachment.id, attachment.volume_id)
 

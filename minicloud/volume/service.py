@@ -194,7 +194,7 @@ class VolumeService:
     def _move(
         self, tx: Transaction, volume: Volume, verb: str, values: Mapping[str, Any] | None = None
     ) -> None:
-        if not store.volume_move(tx, volume.id, verb, clock.now(), values):
+        if not store.volume_move(tx, volume.id, verb, clock.now(), values=values):
             raise refused(volume, verb, [status.value for status in MOVES[verb].start])
 
     def _finish(self, volume: Volume, done: str, failed: str) -> None:
@@ -204,7 +204,8 @@ class VolumeService:
             LOG.error("Volume %s: %s", volume.id, problem.message)
             done = failed
         with self._database.write() as tx:
-            if store.volume_move(tx, volume.id, done, clock.now()):
+            # Of this size: a late turn must not end a later extension.
+            if store.volume_move(tx, volume.id, done, clock.now(), size_gb=volume.size_gb):
                 LOG.info("Volume %s is %s", volume.id, MOVES[done].to.value)
 
 

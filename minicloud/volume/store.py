@@ -79,15 +79,23 @@ def volume_ids(tx: Transaction, host: str) -> set[str]:
 
 
 def volume_move(
-    tx: Transaction, volume_id: str, verb: str, at: float, values: Mapping[str, Any] | None = None
+    tx: Transaction,
+    volume_id: str,
+    verb: str,
+    at: float,
+    *,
+    size_gb: int | None = None,
+    values: Mapping[str, Any] | None = None,
 ) -> bool:
     """Take ``volume_id`` through the row ``verb`` of ``states.MOVES``. A volume with attachments
-    is neither deleted nor extended.
+    is neither deleted nor extended. ``size_gb``: only while it has this size.
     """
     move = MOVES[verb]
     change = volumes.update().where(
         volumes.c.id == volume_id, volumes.c.status.in_([status.value for status in move.start])
     )
+    if size_gb is not None:
+        change = change.where(volumes.c.size_gb == size_gb)
     if move.to in (VolumeStatus.DELETING, VolumeStatus.EXTENDING):
         change = change.where(
             ~sa.exists().where(attachments.c.volume_id == volumes.c.id).correlate(volumes)

@@ -230,6 +230,21 @@ def test_an_attachment_half_ended_goes(place: Place, when: str) -> None:
     assert place.exporters() == {}
 
 
+def test_a_late_turn_does_not_disturb_what_came_after(place: Place) -> None:
+    daemon = place.daemon()
+    volume = daemon.make()
+    attachment, _ = daemon.attachments.create(CTX, volume.id, SERVER, HERE)
+    daemon.attachments.delete(CTX, attachment.id)
+    place.dies_of("ensure_absent:before", lambda mortal: mortal.volumes.delete(CTX, volume.id))
+    daemon.attachments.finish_detaching(attachment)
+    assert daemon.volumes.get(CTX, volume.id).status == "deleting"
+
+    small = daemon.make()
+    place.dies_of("ensure:before", lambda mortal: mortal.volumes.extend(CTX, small.id, 3))
+    daemon.volumes.finish_extending(small)
+    assert daemon.volumes.get(CTX, small.id).status == "extending"
+
+
 def test_exports_outlive_the_daemon_that_started_them(place: Place) -> None:
     volume = place.daemon().make()
 
