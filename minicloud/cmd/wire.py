@@ -1,4 +1,8 @@
-"""The object graph that several daemons share, built from configuration."""
+"""The object graph that several daemons share, built from configuration.
+
+What is heavy (the web server, the broker's client, the database) is imported by the function that
+needs it: a daemon loads only what it speaks.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,20 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minicloud import conf
 from minicloud.client.identity import Credentials, ServiceSession, TokenValidator
 from minicloud.conf.metrics import PORTS as METRICS_PORTS
 from minicloud.conf.web import PORTS as WEB_PORTS
-from minicloud.db.services import service_report
 from minicloud.kit import log, metrics
 from minicloud.kit.daemon import Periodic
-from minicloud.kit.db import Database, migrate
-from minicloud.kit.rpc import Transport
-from minicloud.kit.web import Service, WebServer, build_app
-from minicloud.rpc.compute import TOPIC as COMPUTE_TOPIC
-from minicloud.rpc.compute import ComputeRPC
+
+if TYPE_CHECKING:
+    from minicloud.kit.db import Database
+    from minicloud.kit.rpc import Transport
+    from minicloud.kit.web import Service, WebServer
+    from minicloud.rpc.compute import ComputeRPC
 
 LOG = logging.getLogger(__name__)
 
@@ -36,6 +40,8 @@ def configure(daemon: str, argv: Sequence[str] | None = None) -> Any:
 
 def database(options: Any, service: str) -> Database:
     """The database of ``service``; compute's is shared by api, scheduler and conductor."""
+    from minicloud.kit.db import Database
+
     url = options.database.url
     if not url:
         url = f"sqlite:///{Path(options.state_dir) / service / (service + '.sqlite')}"
@@ -44,6 +50,8 @@ def database(options: Any, service: str) -> Database:
 
 def compute_database(options: Any) -> Database:
     """Compute's database, which api, scheduler and conductor share; exits if it is behind."""
+    from minicloud.kit.db import migrate
+
     opened = database(options, "compute")
     if not migrate.is_current("compute", opened):
         LOG.error("The tables of compute are behind: run minicloud-manage db upgrade")
@@ -52,6 +60,8 @@ def compute_database(options: Any) -> Database:
 
 
 def transport(options: Any) -> Transport:
+    from minicloud.kit.rpc import Transport
+
     return Transport(
         options.rpc.transport_url,
         call_timeout_s=options.rpc.call_timeout,
@@ -62,16 +72,18 @@ def transport(options: Any) -> Transport:
 
 def compute_clients(rpc: Transport) -> Callable[[str], ComputeRPC]:
     """Host name -> a caller of its compute daemon, made once a host."""
+    from minicloud.rpc.compute import TOPIC, ComputeRPC
 
     @functools.lru_cache(maxsize=256)
     def client(host: str) -> ComputeRPC:
-        return rpc.client(ComputeRPC, topic=COMPUTE_TOPIC, host=host)
+        return rpc.client(ComputeRPC, topic=TOPIC, host=host)
 
     return client
 
 
 def heartbeat(options: Any, opened: Database, binary: str) -> Periodic:
     """Reports this daemon as alive, under the name that clients know it by."""
+    from minicloud.db.services import service_report
 
     def beat() -> None:
         with opened.write() as tx:
@@ -99,6 +111,8 @@ def token_validator(options: Any, session: ServiceSession) -> TokenValidator:
 
 
 def web_server(options: Any, daemon: str, service: Service) -> WebServer:
+    from minicloud.kit.web import WebServer, build_app
+
     return WebServer(
         build_app(service),
         host=options.web.listen,
