@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,30 @@ def find(name: str | None) -> Mapping[str, Any]:
     """The ``auth`` values, and ``region_name`` and ``interface`` where given. NoCredentials."""
     name = name or os.environ.get("OS_CLOUD")
     if name is None and os.environ.get("OS_AUTH_URL"):
-        return _from_environment()
+        return _complete(_from_environment(), "the environment", _variable)
     found = _from_files(name or DEFAULT_CLOUD)
     if found is None:
         raise NoCredentials(
-            f"no cloud named {name or DEFAULT_CLOUD} in "
+            f"No cloud named {name or DEFAULT_CLOUD} in "
             f"{', '.join(map(str, _files())) or 'any clouds.yaml'}. Set OS_CLOUD, or OS_AUTH_URL "
             "and its companions, or run 'sudo tools/up' to have a cloud on this machine."
         )
     return found
+
+
+def _complete(
+    auth: Mapping[str, Any], where: str, spelled: Callable[[str], str] = str
+) -> Mapping[str, Any]:
+    """``auth``, if it is enough to sign in with."""
+    needed = ("auth_url",) if auth.get("token") else ("auth_url", "username", "password")
+    missing = [spelled(key) for key in needed if not auth.get(key)]
+    if missing:
+        raise NoCredentials(f"{' and '.join(missing)} missing in {where}.")
+    return auth
+
+
+def _variable(key: str) -> str:
+    return f"OS_{key.upper()}"
 
 
 def _from_environment() -> Mapping[str, Any]:
@@ -62,12 +77,18 @@ def _from_files(name: str) -> Mapping[str, Any] | None:
     import yaml
 
     for path in _files():
-        clouds = (yaml.safe_load(path.read_text()) or {}).get("clouds") or {}
+        try:
+            document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as problem:
+            reason = " ".join(str(problem).split())
+            raise NoCredentials(f"{path} cannot be read: {reason}") from problem
+        clouds = (document or {}).get("clouds") or {}
         if name in clouds:
             cloud = clouds[name]
-            return {
+            auth = {
                 **(cloud.get("auth") or {}),
                 "region_name": cloud.get("region_name", ""),
                 "interface": cloud.get("interface", "public"),
             }
+            return _complete(auth, f"cloud {name} of {path}")
     return None

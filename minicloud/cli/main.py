@@ -2,16 +2,19 @@
 
 Exit codes: 0 done, 1 something else failed, 2 wrong usage, 3 credentials, 4 not found,
 5 the state of things is in the way, 6 a service is not reachable, 7 the server went to ERROR,
-8 it took too long.
+8 it took too long, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 _MODULES: Mapping[str, str] = {
     "launch": "launch",
@@ -34,7 +37,7 @@ _MODULES: Mapping[str, str] = {
     "completion": "completion",
 }
 _SUMMARIES: Mapping[str, str] = {
-    "launch": "Start a new server from an image.",
+    "launch": "Start a new server from an image, and watch it come up.",
     "list": "List servers.",
     "show": "Show a server, and why it failed if it did.",
     "delete": "Delete servers.",
@@ -70,6 +73,28 @@ class _Lazy(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        named = [
+            CompletionItem(name, help=summary)
+            for name, summary in _SUMMARIES.items()
+            if name.startswith(incomplete)
+        ]
+        # Past the group itself: what every command has, its options.
+        return named + click.Command.shell_complete(self, ctx, incomplete)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run, and turn what a service or this machine refused into a sentence and a code."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as problem:  # the CLI's top: nothing above would tell a person
+            if ctx.params["debug"]:
+                raise
+            from minicloud.cli.problems import Told
+
+            raise Told.of(problem) from problem
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(_SUMMARIES.items()))
@@ -80,17 +105,19 @@ class _Lazy(click.Group):
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(package_name="minicloud")
 @click.pass_context
-def cli(ctx: click.Context, cloud: str | None, debug: bool) -> None:
-    """Real servers in a small cloud."""
-    ctx.obj = {"cloud": cloud, "debug": debug}
+def cli(ctx: click.Context, /, **_options: object) -> None:
+    """Real servers in a small cloud.
+
+    Servers, images and other things are named by name, id, or the first characters of the id.
+    """
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
 
 
 def main() -> None:
-    """Run, and turn errors into one sentence and an exit code."""
+    """Run as a program: errors go to stderr and end with their exit code."""
     try:
-        cli.main(prog_name="minicloud", standalone_mode=False)
-    except click.exceptions.Exit as end:
-        sys.exit(end.exit_code)
+        code = cli.main(prog_name="minicloud", standalone_mode=False)
     except click.Abort:
         click.echo("Interrupted.", err=True)
         sys.exit(130)
@@ -98,15 +125,10 @@ def main() -> None:
         problem.show()
         sys.exit(problem.exit_code)
     except BrokenPipeError:
+        # Whoever read our output has gone: no complaint when Python flushes it either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except Exception as problem:
-        if "--debug" in sys.argv:
-            raise
-        from minicloud.cli.problems import explain
-
-        sentence, code = explain(problem)
-        click.echo(click.style("Error: ", fg="red", bold=True) + sentence, err=True)
-        sys.exit(code)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import IO, Any
+
+import click
+
 from minicloud.domain import errors
 
 
@@ -14,9 +19,14 @@ class TookTooLong(Exception):
 
 
 class NoCredentials(Exception):
-    """Nothing says which cloud to talk to."""
+    """Nothing says which cloud to talk to, or as whom."""
 
 
+class Unreachable(Exception):
+    """A guest cannot be reached from this machine."""
+
+
+_OURS = (errors.MinicloudError, ServerFailed, TookTooLong, NoCredentials, Unreachable)
 _CODES: tuple[tuple[type[Exception], int], ...] = (
     (NoCredentials, 3),
     (errors.Unauthenticated, 3),
@@ -25,20 +35,54 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (errors.Conflict, 5),
     (errors.NotAllowed, 5),
     (errors.Unavailable, 6),
+    (Unreachable, 6),
     (ServerFailed, 7),
     (TookTooLong, 8),
 )
+_LISTS: Mapping[str, str] = {
+    "Server": "minicloud list",
+    "Image": "minicloud image list",
+    "Flavor": "minicloud flavor list",
+    "Network": "minicloud network list",
+    "Key pair": "minicloud key list",
+    "Volume": "minicloud volume list",
+    "Host": "minicloud host list",
+}
+"""Kind of thing -> the command that shows which there are."""
+
+
+class Told(click.ClickException):
+    """A problem in words, as the program ends with it."""
+
+    def __init__(self, sentence: str, code: int) -> None:
+        super().__init__(sentence)
+        self._code = code
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]  # click has a constant for each class
+        return self._code
+
+    @classmethod
+    def of(cls, problem: Exception) -> Told:
+        return cls(*explain(problem))
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        head = click.style("Error: ", fg="red", bold=True)
+        click.echo(head + self.message, file=file, err=file is None)
 
 
 def explain(problem: Exception) -> tuple[str, int]:
     """(sentence, exit code)"""
     code = next((code for kind, code in _CODES if isinstance(problem, kind)), 1)
     if isinstance(problem, errors.Unauthenticated):
-        return "the cloud refused the credentials. Check clouds.yaml or OS_USERNAME/OS_PASSWORD.", 3
+        return "The cloud refused the credentials: look at clouds.yaml, or at OS_* variables.", 3
     if isinstance(problem, errors.Unavailable):
         return f"{problem.message}. Is the cloud up? 'minicloud doctor' looks.", code
-    if isinstance(problem, (errors.MinicloudError, NoCredentials, ServerFailed, TookTooLong)):
+    if isinstance(problem, errors.NotFound):
+        there = _LISTS.get(str(problem.facts.get("kind")))
+        return problem.message + (f" See '{there}'." if there else ""), code
+    if isinstance(problem, _OURS):
         return str(problem), code
-    if isinstance(problem, OSError):
+    if isinstance(problem, OSError) and problem.strerror:
         return f"{problem.strerror}: {problem.filename or ''}".rstrip(": "), code
     return f"{type(problem).__name__}: {problem} (--debug shows where)", code

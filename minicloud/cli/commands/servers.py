@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from minicloud.cli import render
+from minicloud.cli import names, render
+from minicloud.cli.guest import addresses
 from minicloud.cli.problems import ServerFailed, TookTooLong
-from minicloud.cli.session import Cloud, cloud
+from minicloud.cli.session import Cloud, Thing, cloud, pick
 from minicloud.domain.errors import NotFound
 
+_LOOK_S = 0.1
+_TASK = "OS-EXT-STS:task_state"
 
-def addresses(server: dict[str, Any]) -> list[str]:
-    return [a["addr"] for nics in server.get("addresses", {}).values() for a in nics]
 
-
-def _summary(server: dict[str, Any]) -> dict[str, Any]:
-    status = server["status"]
-    task = server.get("OS-EXT-STS:task_state")
+def _summary(server: Thing) -> dict[str, Any]:
     return {
         "id": server["id"],
         "name": server["name"],
-        "status": status,
-        "task": task,
+        "status": server["status"],
+        "task": server.get(_TASK),
         "addresses": addresses(server),
         "flavor": (server.get("flavor") or {}).get("original_name"),
         "host": server.get("OS-EXT-SRV-ATTR:host"),
@@ -37,44 +36,55 @@ def _summary(server: dict[str, Any]) -> dict[str, Any]:
 def list_command(everything: bool, output: str, quiet: bool) -> None:
     """List servers."""
     query = {"all_tenants": "1"} if everything else {}
-    found = cloud().compute.get("/servers/detail", **query).json["servers"]
+    found = cloud().servers(**query)
     shown = found if output != "table" else [_summary(server) for server in found]
-    render.rows(
-        shown, ["id", "name", "status", "task", "addresses", "flavor"], output=output, quiet=quiet
-    )
+    columns = ["id", "name", "status", "task", "addresses", "flavor"]
+    render.rows(shown, columns + ["host"] * everything, output=output, quiet=quiet)
 
 
 @click.command("show")
-@click.argument("server")
+@click.argument("server", shell_complete=names.servers)
 @render.output_options
 def show_command(server: str, output: str, quiet: bool) -> None:
-    """Show SERVER (id or name), and why it failed if it did."""
+    """Show SERVER, and why it failed if it did."""
     found = cloud().server(server)
-    if output != "table":
+    if output != "table" or quiet:
         render.one(found, output=output, quiet=quiet)
-        return
-    image = found.get("image") or {}
+    else:
+        show_server(found)
+
+
+def show_server(server: Thing) -> None:
+    """Print what a person wants to know of it."""
+    image = server.get("image") or {}
     shown = {
-        **_summary(found),
-        "image": image.get("id") if isinstance(image, dict) else image,
-        "key": found.get("key_name"),
-        "created": found.get("created"),
-        "launched": found.get("OS-SRV-USG:launched_at"),
-        "volumes": [v["id"] for v in found.get("os-extended-volumes:volumes_attached", ())],
-        "metadata": found.get("metadata") or None,
+        **_summary(server),
+        "image": image.get("id"),
+        "key": server.get("key_name"),
+        "created": server.get("created"),
+        "launched": server.get("OS-SRV-USG:launched_at"),
+        "volumes": [v["id"] for v in server.get("os-extended-volumes:volumes_attached", ())],
+        "metadata": server.get("metadata") or None,
     }
-    if found.get("fault"):
-        shown["fault"] = "\n".join(found["fault"]["message"].split("; "))
-    render.one(shown, output=output, quiet=quiet)
+    if server.get("fault"):
+        shown["fault"] = "\n".join(fault_lines(server))
+    render.one(shown, output="table", quiet=False)
+
+
+def fault_lines(server: Mapping[str, Any]) -> list[str]:
+    """Why it failed, a line a verdict."""
+    message = (server.get("fault") or {}).get("message", "no reason is recorded")
+    head, found, verdicts = message.partition("was found. ")
+    return [head + found.rstrip(), *verdicts.split("; ")] if found else message.split("; ")
 
 
 @click.command("delete")
-@click.argument("servers", nargs=-1, required=True)
+@click.argument("servers", nargs=-1, required=True, shell_complete=names.servers)
 @click.option("--wait/--no-wait", default=True, help="Wait until they are gone.")
 def delete_command(servers: tuple[str, ...], wait: bool) -> None:
-    """Delete SERVERS (ids or names)."""
+    """Delete SERVERS."""
     here = cloud()
-    found = [here.server(name) for name in servers]
+    found = _found(here, servers)
     for server in found:
         here.compute.delete(f"/servers/{server['id']}")
     for server in found if wait else ():
@@ -82,27 +92,35 @@ def delete_command(servers: tuple[str, ...], wait: bool) -> None:
         click.echo(f"Deleted {server['name']}")
 
 
+def _found(here: Cloud, words: tuple[str, ...]) -> list[Thing]:
+    """All of them, before anything is done to the first; each once."""
+    there = here.servers()
+    named = [pick(there, word, "server") for word in words]
+    return list({server["id"]: server for server in named}.values())
+
+
 def wait_until_gone(here: Cloud, server_id: str, *, limit_s: float = 120) -> None:
+    """ServerFailed, TookTooLong."""
     give_up_at = time.monotonic() + limit_s
     while True:
         try:
             server = here.compute.get(f"/servers/{server_id}").json["server"]
         except NotFound:
             return
-        if server["status"] == "ERROR" and server.get("OS-EXT-STS:task_state") is None:
-            raise ServerFailed(f"{server['name']} could not be deleted: {fault_of(server)}")
+        if server["status"] == "ERROR" and server.get(_TASK) is None:
+            raise ServerFailed(_failure(server, "could not be deleted"))
         if time.monotonic() > give_up_at:
             raise TookTooLong(f"{server['name']} is still there after {limit_s:.0f} s")
-        time.sleep(0.1)
+        time.sleep(_LOOK_S)
 
 
-def fault_of(server: dict[str, Any]) -> str:
-    return str((server.get("fault") or {}).get("message", "no reason is recorded"))
+def _failure(server: Thing, what: str) -> str:
+    return "\n  ".join([f"{server['name']} {what}:", *fault_lines(server)])
 
 
 def _act(servers: tuple[str, ...], body: dict[str, Any], target: str, wait: bool) -> None:
     here = cloud()
-    found = [here.server(name) for name in servers]
+    found = _found(here, servers)
     for server in found:
         here.compute.post(f"/servers/{server['id']}/action", body)
     for server in found if wait else ():
@@ -110,24 +128,22 @@ def _act(servers: tuple[str, ...], body: dict[str, Any], target: str, wait: bool
         click.echo(f"{server['name']} is {target}")
 
 
-def wait_for_status(
-    here: Cloud, server_id: str, target: str, *, limit_s: float = 300
-) -> dict[str, Any]:
+def wait_for_status(here: Cloud, server_id: str, target: str, *, limit_s: float = 300) -> Thing:
     """The server once it rests in ``target``. ServerFailed, TookTooLong."""
     give_up_at = time.monotonic() + limit_s
     while True:
-        server: dict[str, Any] = here.compute.get(f"/servers/{server_id}").json["server"]
-        resting = server.get("OS-EXT-STS:task_state") is None
+        server: Thing = here.compute.get(f"/servers/{server_id}").json["server"]
+        resting = server.get(_TASK) is None
         if server["status"] == target and resting:
             return server
         if server["status"] == "ERROR" and resting:
-            raise ServerFailed(f"{server['name']} went to ERROR: {fault_of(server)}")
+            raise ServerFailed(_failure(server, "went to ERROR"))
         if time.monotonic() > give_up_at:
             raise TookTooLong(f"{server['name']} is {server['status']} after {limit_s:.0f} s")
-        time.sleep(0.1)
+        time.sleep(_LOOK_S)
 
 
-_servers = click.argument("servers", nargs=-1, required=True)
+_servers = click.argument("servers", nargs=-1, required=True, shell_complete=names.servers)
 _wait = click.option("--wait/--no-wait", default=True, help="Wait until it is done.")
 
 
@@ -157,8 +173,8 @@ def reboot_command(servers: tuple[str, ...], wait: bool, hard: bool) -> None:
 
 
 @click.command("log")
-@click.argument("server")
-@click.option("-n", "--lines", type=int, help="Only the last so many lines.")
+@click.argument("server", shell_complete=names.servers)
+@click.option("-n", "--lines", type=click.IntRange(min=1), help="Only the last so many lines.")
 def log_command(server: str, lines: int | None) -> None:
     """Print what SERVER wrote to its console."""
     here = cloud()
