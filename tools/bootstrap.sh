@@ -89,29 +89,37 @@ host_packages() {
 
 # --- the Python environment ---------------------------------------------------------------------
 
-# The daemons' user has to be able to read the code: a checkout in somebody's closed home directory
-# is copied, any other is used where it is.
-readable_by_all() { # FILE
+# The daemons' user has to be able to read the code, root to keep compiled code beside it, and
+# nobody but root to change what runs as root. A checkout of root's that all can read is used where
+# it is; any other is copied.
+usable_in_place() {
     local path
-    path=$(realpath "$1")
-    [[ $(stat -c %A "$path") = ???????r* ]] || return 1
-    while [ "$path" != / ]; do
+    [ -z "$(find "$CHECKOUT/minicloud" "$CHECKOUT/setup.cfg" \( ! -user root -o ! -perm -004 \) \
+        -print -quit)" ] || return 1
+    path=$(realpath "$CHECKOUT")
+    while :; do
+        [ -n "$(find "$path" -maxdepth 0 -perm -001)" ] || return 1
+        [ "$path" != / ] || return 0
         path=$(dirname "$path")
-        [[ $(stat -c %A "$path") = *[xt] ]] || return 1
     done
 }
 
 source_tree() {
-    if readable_by_all "$CHECKOUT/setup.cfg" && readable_by_all "$CHECKOUT/minicloud/__init__.py"; then
+    if usable_in_place; then
         SOURCE=$CHECKOUT
         return
     fi
     SOURCE=$PREFIX/src
     rm -rf "$SOURCE.new"
     mkdir -p "$SOURCE.new"
-    tar -C "$CHECKOUT" --exclude=.git --exclude='*.pyc' --exclude='.*_cache' -cf - . |
-        tar -C "$SOURCE.new" --no-same-owner --no-same-permissions -xpf -
+    tar -C "$CHECKOUT" --exclude=.git --exclude='__pycache__' --exclude='.*_cache' -cf - . |
+        tar -C "$SOURCE.new" --no-same-owner -xpf -
     chmod -R u=rwX,go=rX "$SOURCE.new"
+    if [ -d "$SOURCE" ] && diff -rq --exclude=__pycache__ --exclude='*.egg-info' \
+        "$SOURCE" "$SOURCE.new" >/dev/null; then
+        rm -rf "$SOURCE.new" # the compiled code beside the old one stays of use
+        return
+    fi
     # The old tree goes as a whole: a file that was deleted must not live on.
     rm -rf "$SOURCE"
     mv "$SOURCE.new" "$SOURCE"

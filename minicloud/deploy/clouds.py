@@ -101,6 +101,7 @@ def ensure(places: Places, ledger: Ledger, settings: Settings) -> str:
         ledger.save()
     for directory in (path.parent.parent, path.parent):
         if not directory.exists():
+            ledger.note_made(str(directory))
             files.directory(directory, mode=0o755, uid=person.pw_uid, gid=person.pw_gid)
     changed = files.write(path, text, mode=0o600, uid=person.pw_uid, gid=person.pw_gid)
     return f"wrote {path}" if changed else "unchanged"
@@ -117,6 +118,9 @@ def purge(ledger: Ledger) -> None:
         status = path.stat()
         if rest == "":
             path.unlink()
+            for directory in (path.parent, path.parent.parent):
+                if ledger.made(str(directory)) and not any(directory.iterdir()):
+                    directory.rmdir()
         elif rest != text:
             files.write(path, rest, mode=0o600, uid=status.st_uid, gid=status.st_gid)
 

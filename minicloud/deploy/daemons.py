@@ -6,6 +6,7 @@ means that it said so in its log and, where it serves REST, that it answers.
 
 from __future__ import annotations
 
+import compileall
 import hashlib
 import http.client
 import time
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minicloud.conf.web import PORTS
-from minicloud.deploy import processes
+from minicloud.deploy import command, processes
 from minicloud.deploy.config import DAEMONS
 from minicloud.deploy.ledger import Ledger
 from minicloud.deploy.places import Places
@@ -21,7 +22,9 @@ from minicloud.deploy.settings import Settings
 from minicloud.deploy.stage import StageFailed
 from minicloud.deploy.supervise import Keeper
 
-READY_LIMIT_S = 45.0
+READY_LIMIT_S = 60.0
+DYING_LIMIT_S = 15.0
+"""How long a daemon may end and be started again."""
 _STARTED = (b'"message": "Started"', b" Started\n")
 """What ``kit.daemon`` logs when all is started, as JSON and as text."""
 _NOT_DAEMON_CODE = ("deploy", "cli")
@@ -51,6 +54,9 @@ class Daemons:
             if daemon not in running or known.get(daemon) != wanted[daemon]
         ]
         if changed:
+            self._refuse_taken_ports([daemon for daemon in changed if daemon not in running])
+            # Only root can keep compiled code beside the source; nine daemons are to use it.
+            compileall.compile_dir(self._checkout / "minicloud", quiet=2, workers=0)
             for daemon in changed:
                 known.pop(daemon, None)
             self._ledger.save()
@@ -71,17 +77,31 @@ class Daemons:
             digest.update((self._places.config / f"{name}.conf").read_bytes())
         return digest.hexdigest()
 
+    def _refuse_taken_ports(self, daemons: Sequence[str]) -> None:
+        """A stranger's server on a port of ours would look like a daemon that is ready."""
+        for daemon in daemons:
+            port = PORTS.get(daemon)
+            if port is not None and _answers(port):
+                owner = command.run(["ss", "-H", "-l", "-t", "-n", "-p", f"sport = :{port}"])
+                raise StageFailed(
+                    f"Port {port}, which minicloud-{daemon} needs, is taken.",
+                    " ".join(owner.split()),
+                    "stop that program",
+                )
+
     def _wait_for(self, log_sizes: dict[str, int]) -> None:
         """Every daemon of ``log_sizes`` says that it started, past that size of its log."""
-        deadline = time.monotonic() + READY_LIMIT_S
+        begun = time.monotonic()
         for daemon, size in log_sizes.items():
             log = self._places.log(daemon)
-
-            def said_so(log: Path = log, size: int = size) -> bool:
-                return has_started(_text_after(log, size))
-
-            if not processes.wait_until(said_so, limit_s=deadline - time.monotonic()):
-                raise self._failure(daemon, "it did not say that it started")
+            while not has_started(_text_after(log, size)):
+                waited = time.monotonic() - begun
+                if waited > READY_LIMIT_S:
+                    raise self._failure(daemon, "it runs, but did not say that it started")
+                # Some end and are started again while what they need is not there yet.
+                if waited > DYING_LIMIT_S and daemon not in self._keeper.running():
+                    raise self._failure(daemon, "it ends again and again")
+                time.sleep(0.1)  # a log has nothing to wait on
         self._wait_for_answers([daemon for daemon in log_sizes if daemon in PORTS])
 
     def _wait_for_answers(self, daemons: Sequence[str]) -> None:

@@ -38,6 +38,13 @@ def down(places: Places, checkout: Path, *, purge: bool) -> bool:
     def stop_daemons() -> str:
         return f"stopped {len(daemons.stop())}"
 
+    def stop_servers() -> str:
+        if purge:
+            # What is defined can only be removed by a libvirt that runs.
+            libvirt.begin()
+            libvirt.ensure()
+        return _servers(purge)
+
     def stop_broker() -> str:
         if purge:
             broker.purge()
@@ -50,7 +57,7 @@ def down(places: Places, checkout: Path, *, purge: bool) -> bool:
 
     stages = [
         Stage("daemons", stop_daemons),
-        Stage("servers", lambda: _servers(purge)),
+        Stage("servers", stop_servers),
         Stage("networking", lambda: _networking(places)),
         Stage("helpers", lambda: _helpers(places)),
         Stage("RabbitMQ", stop_broker),

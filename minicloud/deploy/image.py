@@ -23,7 +23,8 @@ class DemoImage:
         if self._build is None and not self._file.exists():
             files.directory(self._file.parent, mode=0o755)
             self._build = processes.start_detached(
-                [str(self._builder), "--cache", str(self._file.parent), str(self._file)],
+                # The person waits for the other stages first.
+                ["nice", self._builder, "--cache", self._file.parent, self._file],
                 log=self._log,
             )
 

@@ -39,12 +39,12 @@ def is_alive(process: StartedProcess) -> bool:
 
 
 def start_detached(
-    command: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[str | Path], *, log: Path, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
     """Start a program that outlives this one, with its output in ``log``."""
     with log.open("ab") as output:
         return subprocess.Popen(
-            list(command),
+            [str(word) for word in command],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

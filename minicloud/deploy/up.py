@@ -24,7 +24,7 @@ from minicloud.deploy.stage import Stage, run_stages
 from minicloud.deploy.supervise import Keeper
 from minicloud.deploy.supervisord import Supervisord
 from minicloud.deploy.systemd import Systemd
-from minicloud.virt import probe
+from minicloud.deploy.virt_type import VirtType
 
 BASH_STAGES = 2
 """Packages and the Python environment."""
@@ -67,11 +67,12 @@ def later_stages(places: Places, ledger: Ledger, wishes: Wishes) -> list[Stage]:
     broker = Broker(places, ledger, chosen)
     libvirt = Libvirt(places, ledger)
     image = DemoImage(places, checkout)
+    virt_type = VirtType(places)
     daemons = Daemons(places, ledger, chosen, keeper(places, ledger, checkout), checkout)
     return [
         Stage("RabbitMQ", broker.ensure, broker.begin),
         Stage("libvirt", libvirt.ensure, libvirt.begin),
-        Stage("KVM or emulation", lambda: _virt_type(places)),
+        Stage("KVM or emulation", virt_type.ensure, virt_type.begin),
         Stage("configuration", lambda: config.ensure(places, chosen)),
         Stage("databases", lambda: databases.ensure(places, ledger, chosen, checkout)),
         Stage("daemons", daemons.ensure),
@@ -80,11 +81,6 @@ def later_stages(places: Places, ledger: Ledger, wishes: Wishes) -> list[Stage]:
         Stage("first contents", Seed(places, chosen).ensure),
         Stage("first server", FirstLaunch(places).ensure if wishes.launch else lambda: "left out"),
     ]
-
-
-def _virt_type(places: Places) -> str:
-    decision = probe.decide("auto", places.state / "compute")
-    return f"{decision.virt_type}: {decision.reason}"
 
 
 def _what_next(places: Places) -> str:
