@@ -1,0 +1,1 @@
+"""Bodies of requests, and views of replies with their conversions to older microversions."""

@@ -1,0 +1,271 @@
+"""POST /servers: the first eight of a launch's 28 steps.
+
+Everything is checked first, then one transaction writes the servers, the operations that own
+them and the trace so far, and the scheduler is called for a host. The client gets its 202 when
+that is done or has taken too long: from the commit on, the launch no longer depends on it.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import string
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from minicloud.api import launch_checks as checks
+from minicloud.api.launch_trace import Moments, steps_of
+from minicloud.api.lookups import Lookups
+from minicloud.api.placing import Placer
+from minicloud.api.schemas.fields import check_address, host_name, own_project, truth
+from minicloud.api.schemas.server_bodies import ServerCreate
+from minicloud.api.schemas.server_views import links
+from minicloud.client.identity import TokenFacts
+from minicloud.client.image import Image
+from minicloud.db import flavors, hosts, keypairs, operations, quotas, servers
+from minicloud.domain.errors import (
+    Invalid,
+    MinicloudError,
+    NotAllowed,
+    NotFound,
+    QuotaExceeded,
+)
+from minicloud.domain.ids import new_id
+from minicloud.domain.models import (
+    BlockDevice,
+    Flavor,
+    Keypair,
+    Operation,
+    RequestedNic,
+    Server,
+)
+from minicloud.domain.states import VERBS, Power, VmState
+from minicloud.kit import clock
+from minicloud.kit.db import Database, Transaction
+from minicloud.kit.web import Call, Reply
+
+LOG = logging.getLogger(__name__)
+_LETTERS = string.ascii_lowercase + string.digits
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """A launch whose every name is resolved: only the quota can still refuse it."""
+
+    body: ServerCreate
+    project_id: str
+    user_id: str
+    flavor: Flavor
+    keypair: Keypair | None
+    image: Image
+    devices: Sequence[BlockDevice]
+    nics: Sequence[RequestedNic]
+    least: int
+    most: int
+
+
+class Launcher:
+    """``facts``: what identity said of a token, from the cache that has just been filled."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        lookups: Lookups,
+        placer: Placer,
+        facts: Callable[[str], TokenFacts],
+        limits: Mapping[str, int],
+        host: str,
+    ) -> None:
+        self._database = database
+        self._lookups = lookups
+        self._placer = placer
+        self._facts = facts
+        self._limits = limits
+        self._host = host
+
+    def create(self, call: Call) -> Reply:
+        order = self._order(call)
+        made, launches = self._write(call, order)
+        self._placer.place(call.ctx, launches)
+        first = made[0]
+        location = {"Location": f"{call.base_url}/v2.1/servers/{first.id}"}
+        if truth(order.body.return_reservation_id, "return_reservation_id"):
+            return Reply(body={"reservation_id": first.reservation_id})
+        view = {
+            "id": first.id,
+            "links": links(call.base_url, first.id),
+            "OS-DCF:diskConfig": first.disk_config,
+            "security_groups": [{"name": name} for name in first.security_groups],
+        }
+        return Reply(body={"server": view}, headers=location)
+
+    # -- checks ------------------------------------------------------------------------------------
+    def _order(self, call: Call) -> Order:
+        """The request, checked and resolved; every refusal but the quota's is raised here."""
+        body: ServerCreate = call.body
+        ctx = call.ctx
+        project_id = own_project(ctx)
+        checks.refuse_unsupported(body)
+        checks.check_user_data(body.user_data)
+        check_address(body.access_ip_v4, 4)
+        check_address(body.access_ip_v6, 6)
+        least, most = checks.counts(body)
+        if body.hostname is not None and most > 1:
+            raise Invalid(reason="A hostname can be given to one server only.")
+        with self._database.read() as tx:
+            flavor = _flavor(tx, str(body.flavor_ref), None if ctx.is_admin else project_id)
+            keypair = _keypair(tx, ctx.user_id, body.key_name)
+            _check_zone(tx, body.availability_zone)
+            limits = quotas.quota_limits(tx, project_id, self._limits)
+        allowed = limits["metadata_items"]
+        if 0 <= allowed < len(body.metadata):
+            raise NotAllowed(reason=f"Maximum number of metadata items exceeds {allowed}")
+        image_ref, devices = checks.image_and_devices(body, flavor)
+        image = checks.bootable_image(self._lookups, ctx, image_ref, flavor)
+        nics = checks.requested_nics(body, self._lookups, ctx, several=most > 1)
+        return Order(
+            body=body,
+            project_id=project_id,
+            user_id=ctx.user_id,
+            flavor=flavor,
+            keypair=keypair,
+            image=image,
+            devices=devices,
+            nics=nics,
+            least=least,
+            most=most,
+        )
+
+    # -- rows --------------------------------------------------------------------------------------
+    def _write(self, call: Call, order: Order) -> tuple[list[Server], list[Operation]]:
+        """Servers, operations and the trace's first steps, in one transaction. QuotaExceeded."""
+        facts = self._token_facts(call)
+        made: list[Server] = []
+        launches: list[Operation] = []
+        opening = clock.now()
+        with self._database.write() as tx:
+            opened = clock.now()
+            quotas.project_lock(tx, order.project_id)
+            count = _within_quota(tx, order, self._limits)
+            reservation = "r-" + "".join(secrets.choice(_LETTERS) for _ in range(8))
+            for index in range(count):
+                server = _server(order, index, count, reservation)
+                launch = operations.operation_new(call.ctx, server, VERBS["create"], {})
+                server = msgspec.structs.replace(server, operation_id=launch.id)
+                servers.server_insert(tx, server)
+                operations.operation_insert(tx, launch)
+                made.append(server)
+                launches.append(launch)
+            moments = Moments(
+                arrived=call.arrived, opening=opening, opened=opened, written=clock.now()
+            )
+            steps = steps_of(self._host, moments, call.timings, facts)
+            for server in made:
+                operations.journal_steps(tx, server.id, call.ctx.request_id, steps)
+        LOG.info("Wrote %s servers of reservation %s", count, reservation)
+        return made, launches
+
+    def _token_facts(self, call: Call) -> TokenFacts | None:
+        try:
+            return self._facts(call.ctx.token)
+        except MinicloudError as problem:  # the launch does not need it, only its trace
+            LOG.info("Nothing is known of the token's issue: %s", problem.message)
+            return None
+
+
+def _flavor(tx: Transaction, reference: str, visible_to: str | None) -> Flavor:
+    flavor_id = reference.rstrip("/").rsplit("/", 1)[-1]
+    try:
+        return flavors.flavor_get(tx, flavor_id, visible_to=visible_to)
+    except NotFound:
+        raise Invalid(reason=f"Flavor with id {flavor_id[:255]} could not be found.") from None
+
+
+def _keypair(tx: Transaction, user_id: str, name: str | None) -> Keypair | None:
+    if name is None:
+        return None
+    try:
+        return keypairs.keypair_get(tx, user_id, name)
+    except NotFound:
+        raise Invalid(reason="Invalid key_name provided.") from None
+
+
+def _check_zone(tx: Transaction, zone: str | None) -> None:
+    if zone is None or zone in {host.availability_zone for host in hosts.host_list(tx)}:
+        return
+    raise Invalid(reason="The requested availability zone is not available")
+
+
+def _within_quota(tx: Transaction, order: Order, defaults: Mapping[str, int]) -> int:
+    """How many servers of the order the project may have; QuotaExceeded below its least."""
+    limits = quotas.quota_limits(tx, order.project_id, defaults)
+    used = servers.usage_of_project(tx, order.project_id)
+    each = {"instances": 1, "cores": order.flavor.vcpus, "ram": order.flavor.ram}
+    taken = {"instances": used.instances, "cores": used.cores, "ram": used.ram}
+    count = order.most
+    for resource, size in each.items():
+        if limits[resource] >= 0 and size:
+            count = min(count, max(limits[resource] - taken[resource], 0) // size)
+    if count >= order.least:
+        return count
+    short = [
+        resource
+        for resource, size in each.items()
+        if 0 <= limits[resource] < taken[resource] + size * order.least
+    ]
+    raise QuotaExceeded(
+        resource=", ".join(short),
+        requested=", ".join(str(each[r] * order.least) for r in short),
+        used=", ".join(str(taken[r]) for r in short),
+        limit=", ".join(str(limits[r]) for r in short),
+    )
+
+
+def _server(order: Order, index: int, count: int, reservation: str) -> Server:
+    body = order.body
+    now = clock.now()
+    server_id = new_id()
+    name = body.name if count == 1 else f"{body.name[:250]}-{index + 1}"
+    verb = VERBS["create"]
+    return Server(
+        id=server_id,
+        project_id=order.project_id,
+        user_id=order.user_id,
+        name=name,
+        hostname=body.hostname or host_name(name, f"server-{server_id}"),
+        vm_state=VmState.BUILDING,
+        task_state=verb.via,
+        power_state=Power.NOSTATE,
+        operation_id=None,
+        host=None,
+        availability_zone=body.availability_zone,
+        flavor=order.flavor,
+        image_id=order.image.id,
+        image_properties=order.image.properties,
+        key_name=body.key_name,
+        public_key=order.keypair.public_key if order.keypair else None,
+        user_data=body.user_data,
+        config_drive=body.config_drive is not None and truth(body.config_drive, "config_drive"),
+        metadata=body.metadata,
+        description=body.description,
+        tags=list(dict.fromkeys(body.tags)),
+        requested_nics=order.nics,
+        block_devices=order.devices,
+        security_groups=list(dict.fromkeys(g.name for g in body.security_groups)) or ["default"],
+        nics=[],
+        volumes=[],
+        access_ip_v4=body.access_ip_v4,
+        access_ip_v6=body.access_ip_v6,
+        disk_config=body.disk_config,
+        reservation_id=reservation,
+        launch_index=index,
+        locked=False,
+        locked_reason=None,
+        fault=None,
+        created_at=now,
+        updated_at=now,
+        launched_at=None,
+        terminated_at=None,
+        deleted=False,
+    )

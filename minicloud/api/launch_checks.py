@@ -1,0 +1,241 @@
+"""Whether a launch can be: its image, disks, networks and data, resolved or refused.
+
+Every refusal says what is wrong. Asks the image service and the network service once each, and
+for ports only when some are named.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+
+from minicloud.api.lookups import Lookups, Network, usable_image
+from minicloud.api.schemas.fields import truth, whole
+from minicloud.api.schemas.server_bodies import BlockDeviceBody, ServerCreate
+from minicloud.client.image import Image
+from minicloud.domain.errors import Conflict, Invalid, NotAllowed
+from minicloud.domain.ids import is_uuid
+from minicloud.domain.models import BlockDevice, Flavor, RequestedNic
+from minicloud.kit.context import Context
+
+_GIB = 1 << 30
+_NO_IMAGE = "Can not find requested image"
+
+
+# -- image and disks -------------------------------------------------------------------------------
+def image_and_devices(body: ServerCreate, flavor: Flavor) -> tuple[str, Sequence[BlockDevice]]:
+    """The image to boot, and the disks besides its own."""
+    if body.block_device_mapping:
+        raise _not_yet("block_device_mapping; use block_device_mapping_v2")
+    image = body.image_ref
+    devices = []
+    for device in body.block_device_mapping_v2:
+        if device.source_type == "image" and _boot_index(device) == 0:
+            if device.destination_type == "volume":
+                raise _not_yet("a root disk on a new volume (image to volume)")
+            image = _same_image(image, device.uuid or "")
+        else:
+            devices.append(_device(device))
+    if not image:
+        raise Invalid(reason="Invalid imageRef provided.")
+    local = [device.size_gb for device in devices if device.destination_type == "local"]
+    if sum(local) > flavor.ephemeral:
+        raise Invalid(
+            reason=f"The local disks of {sum(local)} GB do not fit into the flavor's "
+            f"{flavor.ephemeral} GB of ephemeral disk."
+        )
+    if flavor.ephemeral and not local:
+        devices.append(
+            BlockDevice(source_type="blank", destination_type="local", size_gb=flavor.ephemeral)
+        )
+    return image, devices
+
+
+def _boot_index(device: BlockDeviceBody) -> int:
+    if device.boot_index is None:
+        return -1
+    return whole(device.boot_index, "boot_index", least=-1)
+
+
+def _same_image(named: str, other: str) -> str:
+    if named and named != other:
+        raise Invalid(reason="Block Device Mapping is Invalid: it boots another image.")
+    return other
+
+
+def _device(device: BlockDeviceBody) -> BlockDevice:
+    target = device.destination_type or ("local" if device.source_type == "blank" else "volume")
+    if _boot_index(device) >= 0:
+        raise _not_yet("booting from a volume")
+    if device.no_device is not None and truth(device.no_device, "no_device"):
+        raise _not_yet("no_device")
+    size = 0
+    if device.volume_size is not None:
+        size = whole(device.volume_size, "volume_size", least=1)
+    keep = not truth(device.delete_on_termination, "delete_on_termination")
+    kind = (device.source_type, target)
+    if kind not in (("blank", "volume"), ("blank", "local"), ("volume", "volume")):
+        raise _not_yet(f"a disk from {device.source_type} to {target}")
+    if device.source_type == "volume" and not is_uuid(device.uuid or ""):
+        raise Invalid(reason="Block Device Mapping is Invalid: a volume needs its uuid.")
+    if device.source_type == "blank" and not size:
+        raise Invalid(reason="Block Device Mapping is Invalid: a blank disk needs a volume_size.")
+    if device.guest_format == "swap":
+        raise _not_yet("a swap disk")
+    return BlockDevice(
+        source_type=device.source_type,
+        destination_type=target,
+        volume_id=(device.uuid or "") if device.source_type == "volume" else "",
+        size_gb=size,
+        delete_on_termination=not keep,
+        guest_format=device.guest_format or "",
+        tag=device.tag or "",
+    )
+
+
+def _not_yet(what: str) -> Invalid:
+    return Invalid(reason=f"Block Device Mapping is Invalid: {what} is not supported yet.")
+
+
+def bootable_image(lookups: Lookups, ctx: Context, image_id: str, flavor: Flavor) -> Image:
+    """The image, which exists, is whole and fits into ``flavor``."""
+    image_id = image_id.rstrip("/").rsplit("/", 1)[-1]
+    if not is_uuid(image_id):
+        raise Invalid(reason="Invalid imageRef provided.")
+    image = usable_image(lookups, ctx, image_id)
+    if image is None:
+        raise Invalid(reason=_NO_IMAGE)
+    if image.status != "active":
+        raise Invalid(reason=f"Image {image.id} is not active.")
+    if image.min_ram > flavor.ram:
+        raise Invalid(reason="Flavor's memory is too small for requested image.")
+    if flavor.disk:
+        _check_disk(image, flavor.disk * _GIB)
+    return image
+
+
+def _check_disk(image: Image, room: int) -> None:
+    size = max(image.size or 0, image.virtual_size or 0)
+    if size > room:
+        raise Invalid(
+            reason="Flavor's disk is too small for requested image. "
+            f"Flavor disk is {room} bytes, image is {size} bytes."
+        )
+    least = image.min_disk * _GIB
+    if least > room:
+        raise Invalid(
+            reason="Flavor's disk is smaller than the minimum size specified in image metadata. "
+            f"Flavor disk is {room} bytes, minimum size is {least} bytes."
+        )
+
+
+# -- networks --------------------------------------------------------------------------------------
+def requested_nics(
+    body: ServerCreate, lookups: Lookups, ctx: Context, *, several: bool
+) -> Sequence[RequestedNic]:
+    """A NIC for each network or port that the launch names, or what ``auto`` comes to.
+
+    ``several``: whether more than one server may be made of it.
+    """
+    if body.networks == "none":
+        return []
+    if isinstance(body.networks, str) or not body.networks:
+        return _the_only_network(lookups, ctx)
+    if several and any(wish.port or wish.fixed_ip for wish in body.networks):
+        raise Invalid(
+            reason="Unable to launch multiple instances with a single configured port ID or "
+            "fixed IP. Please launch your instance one by one with different ports."
+        )
+    named = [wish.port for wish in body.networks if wish.port]
+    if len(set(named)) != len(named):
+        raise Invalid(reason="Bad networks format: a port is named twice.")
+    wanted = sorted({wish.uuid for wish in body.networks if wish.uuid and not wish.port})
+    networks = {n.id: n for n in lookups.networks(ctx, wanted)} if wanted else {}
+    ports = {p.id: p for p in lookups.ports(ctx, named)} if named else {}
+    nics = []
+    for wish in body.networks:
+        tag, fixed_ip = wish.tag or "", wish.fixed_ip or ""
+        if wish.port:
+            port = ports.get(wish.port)
+            if port is None:
+                raise Invalid(reason=f"Port id {wish.port} could not be found.")
+            if port.device_id:
+                raise Conflict(reason=f"Port {port.id} is still in use.")
+            if fixed_ip:
+                raise Invalid(reason="Bad networks format: a port has its fixed IP already.")
+            nics.append(RequestedNic(network_id=port.network_id, port_id=port.id, tag=tag))
+        elif wish.uuid:
+            network = _usable(networks.get(wish.uuid), wish.uuid, ctx)
+            nics.append(RequestedNic(network_id=network.id, fixed_ip=fixed_ip, tag=tag))
+        else:
+            raise Invalid(reason="Bad networks format: name a network by uuid, or a port.")
+    return nics
+
+
+def _the_only_network(lookups: Lookups, ctx: Context) -> Sequence[RequestedNic]:
+    found = [
+        network
+        for network in lookups.networks(ctx)
+        if (network.project_id == ctx.project_id or network.shared)
+        and network.has_subnets
+        and not network.external
+    ]
+    if len(found) > 1:
+        raise Conflict(
+            reason="Multiple possible networks found, use a Network ID to be more specific."
+        )
+    return [RequestedNic(network_id=network.id) for network in found]
+
+
+def _usable(network: Network | None, network_id: str, ctx: Context) -> Network:
+    if network is None:
+        raise Invalid(reason=f"Network {network_id} could not be found.")
+    if network.external and not network.shared and not ctx.is_admin:
+        raise NotAllowed(
+            reason=f"It is not allowed to create an interface on external network {network_id}"
+        )
+    if not network.has_subnets:
+        raise Invalid(reason=f"Network {network_id} requires a subnet in order to boot on it.")
+    return network
+
+
+# -- the rest --------------------------------------------------------------------------------------
+def counts(body: ServerCreate) -> tuple[int, int]:
+    """How many servers at least and at most."""
+    least = 1 if body.min_count is None else whole(body.min_count, "min_count", least=1, most=1000)
+    most = (
+        least if body.max_count is None else whole(body.max_count, "max_count", least=1, most=1000)
+    )
+    if body.min_count is None:
+        least = min(least, most)
+    if least > most:
+        raise Invalid(reason="min_count must be <= max_count")
+    return least, most
+
+
+def check_user_data(text: str | None) -> None:
+    """Raise Invalid unless ``text`` is base64."""
+    if text is None:
+        return
+    try:
+        base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise Invalid(
+            reason="Invalid input for field/attribute user_data. It must be base64."
+        ) from None
+
+
+def refuse_unsupported(body: ServerCreate) -> None:
+    """Raise Invalid for what would be taken and not done."""
+    for value, what in (
+        (body.personality, "personality (file injection); use user_data"),
+        (body.trusted_image_certificates, "trusted_image_certificates"),
+        (body.host or body.hypervisor_hostname, "a launch on a host of choice"),
+        (":" in (body.availability_zone or ""), "availability_zone with a host"),
+    ):
+        if value:
+            raise Invalid(reason=f"Not supported yet: {what}.")
+    hints = {**body.old_hints, **body.hints}
+    if hints.get("group"):
+        raise Invalid(reason=f"Server group {str(hints['group'])[:64]} could not be found.")

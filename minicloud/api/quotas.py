@@ -1,0 +1,93 @@
+"""Limits of projects: shown, set, and counted against what is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import UNSET
+
+from minicloud.api.schemas.fields import truth, whole
+from minicloud.api.schemas.quotas import RESOURCES, limits_view, quota_view, usage_view
+from minicloud.db import keypairs, quotas, servers
+from minicloud.domain.errors import Invalid
+from minicloud.kit.db import Database, Transaction
+from minicloud.kit.web import Call, Query, Reply
+
+QUERY = Query(names=frozenset(("user_id",)), strict_from=(2, 75))
+LIMITS_QUERY = Query(names=frozenset(("tenant_id", "reserved")), strict_from=(2, 57))
+
+
+class Quotas:
+    """``defaults``: resource -> configured limit; -1: none."""
+
+    def __init__(self, database: Database, defaults: Mapping[str, int]) -> None:
+        self._database = database
+        self._defaults = {name: defaults[name] for name in RESOURCES}
+
+    def limits(self, call: Call) -> Any:
+        project = call.ctx.project_id
+        asked = call.query.get("tenant_id")
+        if asked and asked != project:
+            call.check("os_compute_api:limits:other_project")
+            project = asked
+        with self._database.read() as tx:
+            return limits_view(self._limits(tx, project), _used(tx, project))
+
+    def show(self, call: Call) -> Any:
+        project = _project(call, "os_compute_api:os-quota-sets:show")
+        with self._database.read() as tx:
+            return quota_view(self._limits(tx, project), project)
+
+    def detail(self, call: Call) -> Any:
+        project = _project(call, "os_compute_api:os-quota-sets:detail")
+        with self._database.read() as tx:
+            used = _used(tx, project)
+            if project == call.ctx.project_id:
+                used["key_pairs"] = len(keypairs.keypair_list(tx, call.ctx.user_id))
+            return usage_view(self._limits(tx, project), used, project)
+
+    def defaults(self, call: Call) -> Any:
+        return quota_view(dict(self._defaults), call.params["project"])
+
+    def update(self, call: Call) -> Any:
+        project = call.params["project"]
+        body = call.body
+        wanted = {
+            name: whole(getattr(body, name), name, least=-1)
+            for name in RESOURCES
+            if getattr(body, name) is not UNSET
+        }
+        with self._database.write() as tx:
+            if not truth(body.force, "force"):
+                _check_used(wanted, _used(tx, project))
+            quotas.quota_set(tx, project, wanted)
+            return quota_view(self._limits(tx, project), None)
+
+    def reset(self, call: Call) -> Reply:
+        with self._database.write() as tx:
+            quotas.quota_reset(tx, call.params["project"])
+        return Reply()
+
+    def _limits(self, tx: Transaction, project_id: str) -> dict[str, int]:
+        return dict(quotas.quota_limits(tx, project_id, self._defaults))
+
+
+def _project(call: Call, policy: str) -> str:
+    project = call.params["project"]
+    call.check(policy, {"project_id": project, "user_id": call.ctx.user_id})
+    return project
+
+
+def _used(tx: Transaction, project_id: str) -> dict[str, int]:
+    usage = servers.usage_of_project(tx, project_id)
+    return {"instances": usage.instances, "cores": usage.cores, "ram": usage.ram}
+
+
+def _check_used(wanted: Mapping[str, int], used: Mapping[str, int]) -> None:
+    for name, limit in wanted.items():
+        if 0 <= limit < used.get(name, 0):
+            raise Invalid(
+                reason=f"Quota limit {limit} for {name} must be greater than or equal to "
+                f"already used {used[name]}."
+            )

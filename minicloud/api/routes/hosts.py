@@ -1,0 +1,78 @@
+"""Rows for operators: daemons, hosts, zones; and what this cloud has none of."""
+
+from __future__ import annotations
+
+from minicloud.api import hypervisors as hypervisor_module
+from minicloud.api import services as service_module
+from minicloud.api.absent import empty, unknown
+from minicloud.api.availability_zones import AvailabilityZones
+from minicloud.api.hypervisors import Hypervisors
+from minicloud.api.schemas.hosts import HYPERVISORS_DOWN, SERVICES_DOWN, UPDATE, UPDATE_BY_NAME
+from minicloud.api.services import Services
+from minicloud.kit.web import Route
+
+_P = "os_compute_api:"
+
+
+def host_routes(
+    services: Services, hypervisors: Hypervisors, zones: AvailabilityZones
+) -> list[Route]:
+    one = "/os-hypervisors/{hypervisor_id}"
+    query, show_query = hypervisor_module.QUERY, hypervisor_module.SHOW_QUERY
+    return [
+        Route(method="GET", path="/os-services", handler=services.index,
+              policy=_P + "os-services:list", query=service_module.QUERY, down=SERVICES_DOWN,
+              summary="List the daemons."),
+        Route(method="PUT", path="/os-services/{service_id}", handler=services.update,
+              since=(2, 53), policy=_P + "os-services:update", body=UPDATE,
+              summary="Let a host take new servers, or not."),
+        Route(method="PUT", path="/os-services/{service_id}", handler=services.update_by_name,
+              policy=_P + "os-services:update", body=UPDATE_BY_NAME,
+              summary="Let a host take new servers, or not."),
+        Route(method="GET", path="/os-hypervisors", handler=hypervisors.index,
+              policy=_P + "os-hypervisors:list", query=query, down=HYPERVISORS_DOWN,
+              summary="List hosts."),
+        Route(method="GET", path="/os-hypervisors/detail", handler=hypervisors.detail,
+              policy=_P + "os-hypervisors:list-detail", query=query, down=HYPERVISORS_DOWN,
+              summary="List hosts in full."),
+        Route(method="GET", path="/os-hypervisors/statistics", handler=hypervisors.statistics,
+              until=(2, 87), policy=_P + "os-hypervisors:statistics",
+              summary="Sum up all hosts."),
+        Route(method="GET", path=one, handler=hypervisors.show, since=(2, 53),
+              policy=_P + "os-hypervisors:show", query=show_query, down=HYPERVISORS_DOWN,
+              summary="Show a host."),
+        Route(method="GET", path=one, handler=hypervisors.show_by_number,
+              policy=_P + "os-hypervisors:show", query=show_query, down=HYPERVISORS_DOWN,
+              summary="Show a host."),
+        Route(method="GET", path=one + "/uptime", handler=hypervisors.uptime, until=(2, 87),
+              policy=_P + "os-hypervisors:uptime", summary="Show how long a host has run."),
+        Route(method="GET", path=one + "/search", handler=hypervisors.search, until=(2, 52),
+              policy=_P + "os-hypervisors:search", down=HYPERVISORS_DOWN,
+              summary="Find hosts by a part of their name."),
+        Route(method="GET", path=one + "/servers", handler=hypervisors.servers, until=(2, 52),
+              policy=_P + "os-hypervisors:servers", down=HYPERVISORS_DOWN,
+              summary="List the servers of hosts."),
+        Route(method="GET", path="/os-availability-zone", handler=zones.index,
+              policy=_P + "os-availability-zone:list", summary="List availability zones."),
+        Route(method="GET", path="/os-availability-zone/detail", handler=zones.detail,
+              policy=_P + "os-availability-zone:detail",
+              summary="List availability zones with their daemons."),
+    ]  # fmt: skip
+
+
+def absent_routes() -> list[Route]:
+    return [
+        Route(method="GET", path="/extensions", handler=empty("extensions"),
+              policy=_P + "extensions", summary="List extensions: none."),
+        Route(method="GET", path="/extensions/{alias}", handler=unknown("Extension", "alias"),
+              policy=_P + "extensions", summary="Show an extension."),
+        Route(method="GET", path="/os-server-groups", handler=empty("server_groups"),
+              policy=_P + "os-server-groups:index", summary="List server groups: none."),
+        Route(method="GET", path="/os-server-groups/{group_id}",
+              handler=unknown("Instance group", "group_id"),
+              policy=_P + "os-server-groups:show", summary="Show a server group."),
+        Route(method="GET", path="/os-migrations", handler=empty("migrations"),
+              policy=_P + "os-migrations:index", summary="List migrations: none."),
+        Route(method="GET", path="/os-aggregates", handler=empty("aggregates"),
+              policy=_P + "os-aggregates:index", summary="List host aggregates: none."),
+    ]  # fmt: skip

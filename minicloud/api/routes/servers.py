@@ -1,0 +1,137 @@
+"""Rows of servers and of what hangs on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minicloud.api import instance_actions as events
+from minicloud.api.actions import Actions
+from minicloud.api.instance_actions import InstanceActions
+from minicloud.api.launch import Launcher
+from minicloud.api.schemas import server_bodies as bodies
+from minicloud.api.schemas import server_views as views
+from minicloud.api.schemas.part_views import ATTACHMENTS, INTERFACES
+from minicloud.api.server_parts import Connections, Metadata, Tags
+from minicloud.api.server_queries import QUERY
+from minicloud.api.servers import Servers
+from minicloud.kit.web import Body, Route
+
+_P = "os_compute_api:"
+_ONE = "/servers/{server_id}"
+
+
+def server_routes(servers: Servers, launcher: Launcher) -> list[Route]:
+    return [
+        Route(method="GET", path="/servers", handler=servers.index, policy=_P + "servers:index",
+              since=(2, 38), query=QUERY, summary="List servers."),
+        Route(method="GET", path="/servers", handler=servers.index_before_2_38,
+              policy=_P + "servers:index", query=QUERY, summary="List servers."),
+        Route(method="POST", path="/servers", handler=launcher.create,
+              policy=_P + "servers:create", status=202, body=bodies.CREATE,
+              summary="Launch servers."),
+        Route(method="GET", path="/servers/detail", handler=servers.detail,
+              policy=_P + "servers:detail", since=(2, 38), query=QUERY, down=views.DOWN,
+              summary="List servers in full."),
+        Route(method="GET", path="/servers/detail", handler=servers.detail_before_2_38,
+              policy=_P + "servers:detail", query=QUERY, down=views.DOWN,
+              summary="List servers in full."),
+        Route(method="GET", path=_ONE, handler=servers.show, policy=_P + "servers:show",
+              down=views.DOWN, summary="Show a server."),
+        Route(method="PUT", path=_ONE, handler=servers.update, policy=_P + "servers:update",
+              body=bodies.UPDATE, down=views.DOWN_UPDATE, summary="Change a server."),
+        Route(method="DELETE", path=_ONE, handler=servers.delete, policy=_P + "servers:delete",
+              status=204, summary="Delete a server."),
+    ]  # fmt: skip
+
+
+def action_routes(actions: Actions) -> list[Route]:
+    def row(key: str, handler: Any, policy: str, *, status: int = 202, **more: Any) -> Route:
+        return Route(method="POST", path=_ONE + "/action", action=key, handler=handler,
+                     policy=_P + policy, status=status, **more)  # fmt: skip
+
+    return [
+        row("os-start", actions.start, "servers:start", summary="Start a stopped server."),
+        row("os-stop", actions.stop, "servers:stop", summary="Stop a server."),
+        row("reboot", actions.reboot, "servers:reboot",
+            body=Body(type=bodies.Reboot, wrapper="reboot"), summary="Restart a server."),
+        row("lock", actions.lock, "os-lock-server:lock", since=(2, 73),
+            body=Body(type=bodies.Lock, wrapper="lock", may_be_null=True),
+            summary="Keep a server from being changed."),
+        row("lock", actions.lock, "os-lock-server:lock",
+            summary="Keep a server from being changed."),
+        row("unlock", actions.unlock, "os-lock-server:unlock",
+            summary="Let a server be changed again."),
+        row("os-getConsoleOutput", actions.console_output, "os-console-output", status=200,
+            body=Body(type=bodies.ConsoleOutput, wrapper="os-getConsoleOutput",
+                      may_be_null=True),
+            summary="Read the serial console's last lines."),
+    ]  # fmt: skip
+
+
+def part_routes(metadata: Metadata, tags: Tags, connections: Connections) -> list[Route]:
+    meta, tag = _ONE + "/metadata", _ONE + "/tags"
+    return [
+        Route(method="GET", path=meta, handler=metadata.index,
+              policy=_P + "server-metadata:index", summary="List a server's metadata."),
+        Route(method="POST", path=meta, handler=metadata.add, body=bodies.MetadataBody,
+              policy=_P + "server-metadata:create", summary="Add metadata."),
+        Route(method="PUT", path=meta, handler=metadata.replace, body=bodies.MetadataBody,
+              policy=_P + "server-metadata:update_all", summary="Replace all metadata."),
+        Route(method="GET", path=meta + "/{key}", handler=metadata.show,
+              policy=_P + "server-metadata:show", summary="Show one key's value."),
+        Route(method="PUT", path=meta + "/{key}", handler=metadata.set_one, body=bodies.MetaBody,
+              policy=_P + "server-metadata:update", summary="Set one key's value."),
+        Route(method="DELETE", path=meta + "/{key}", handler=metadata.delete_one, status=204,
+              policy=_P + "server-metadata:delete", summary="Remove one key."),
+        Route(method="GET", path=tag, handler=tags.index, since=(2, 26),
+              policy=_P + "os-server-tags:index", summary="List a server's tags."),
+        Route(method="PUT", path=tag, handler=tags.replace, since=(2, 26), body=bodies.TagsBody,
+              policy=_P + "os-server-tags:update_all", summary="Replace all tags."),
+        Route(method="DELETE", path=tag, handler=tags.delete_all, since=(2, 26), status=204,
+              policy=_P + "os-server-tags:delete_all", summary="Remove all tags."),
+        Route(method="GET", path=tag + "/{tag}", handler=tags.show, since=(2, 26), status=204,
+              policy=_P + "os-server-tags:show", summary="Ask whether a server has a tag."),
+        Route(method="PUT", path=tag + "/{tag}", handler=tags.add, since=(2, 26), status=201,
+              policy=_P + "os-server-tags:update", summary="Add a tag."),
+        Route(method="DELETE", path=tag + "/{tag}", handler=tags.delete_one, since=(2, 26),
+              status=204, policy=_P + "os-server-tags:delete", summary="Remove a tag."),
+        Route(method="GET", path=_ONE + "/ips", handler=connections.ips, policy=_P + "ips:index",
+              summary="List a server's addresses."),
+        Route(method="GET", path=_ONE + "/ips/{network}", handler=connections.ips_of_network,
+              policy=_P + "ips:show", summary="List its addresses on one network."),
+        Route(method="GET", path=_ONE + "/os-interface", handler=connections.interfaces,
+              policy=_P + "os-attach-interfaces:list", down=INTERFACES,
+              summary="List a server's ports."),
+        Route(method="GET", path=_ONE + "/os-interface/{port_id}",
+              handler=connections.interface, policy=_P + "os-attach-interfaces:show",
+              down=INTERFACES, summary="Show one of a server's ports."),
+        Route(method="GET", path=_ONE + "/os-volume_attachments", handler=connections.volumes,
+              policy=_P + "os-volumes-attachments:index", down=ATTACHMENTS,
+              summary="List a server's volumes."),
+        Route(method="GET", path=_ONE + "/os-volume_attachments/{volume_id}",
+              handler=connections.volume, policy=_P + "os-volumes-attachments:show",
+              down=ATTACHMENTS, summary="Show one of a server's volumes."),
+        Route(method="GET", path=_ONE + "/os-security-groups",
+              handler=connections.security_groups, policy=_P + "os-security-groups:list",
+              summary="List a server's security groups."),
+    ]  # fmt: skip
+
+
+def history_routes(actions: InstanceActions) -> list[Route]:
+    path = _ONE + "/os-instance-actions"
+    return [
+        Route(method="GET", path=path, handler=actions.index, since=(2, 21),
+              policy=_P + "os-instance-actions:list", query=events.QUERY,
+              down=events.DOWN_LIST, summary="List what was done to a server."),
+        Route(method="GET", path=path, handler=actions.index_before_2_21,
+              policy=_P + "os-instance-actions:list", query=events.QUERY,
+              down=events.DOWN_LIST, summary="List what was done to a server."),
+        Route(method="GET", path=path + "/{request_id}", handler=actions.show, since=(2, 21),
+              policy=_P + "os-instance-actions:show", down=events.DOWN_SHOW,
+              summary="Show one action with its steps."),
+        Route(method="GET", path=path + "/{request_id}", handler=actions.show_before_2_21,
+              policy=_P + "os-instance-actions:show", down=events.DOWN_SHOW,
+              summary="Show one action with its steps."),
+        Route(method="GET", path=_ONE + "/minicloud-trace", handler=actions.trace,
+              policy=_P + "servers:show", summary="Show the launch's 28 steps."),
+    ]  # fmt: skip

@@ -1,0 +1,85 @@
+"""Field types that several request bodies share. Control characters are refused everywhere."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from minicloud.domain.errors import Invalid
+from minicloud.kit.context import Context
+
+# Names and texts: printable, so that PostgreSQL takes them and no terminal is played with.
+Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\s\x00-\x1f\x7f]"
+                           r"(?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?\Z")]  # fmt: skip
+"""1 to 255 characters, without blanks at either end."""
+Text = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z")]
+LongText = Annotated[str, Meta(max_length=65535, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z")]
+Key = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9-_:. ]{1,255}\Z")]
+"""A metadata key or an extra spec's name."""
+HostName = Annotated[
+    str,
+    Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9]+(?:[.-]*[a-zA-Z0-9]+)*\Z"),
+]
+Uuid = Annotated[
+    str,
+    Meta(pattern=r"^[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}\Z"),
+]
+Number = int | Annotated[str, Meta(pattern=r"^-?[0-9]{1,10}\Z")]
+"""A whole number, also written as text."""
+Flag = bool | str
+"""A yes or no, also written as text: see ``truth``."""
+
+_YES = ("1", "t", "true", "on", "y", "yes")
+_NO = ("0", "f", "false", "off", "n", "no", "")
+_LARGEST = 2**31 - 1
+
+
+def truth(value: Any, name: str) -> bool:
+    """``value`` of the field ``name`` as a bool. Invalid."""
+    if isinstance(value, bool):
+        return value
+    word = str(value).lower()
+    if word not in (*_YES, *_NO):
+        raise Invalid(reason=f"Invalid input for field/attribute {name}: use true or false.")
+    return word in _YES
+
+
+def whole(value: int | str, name: str, *, least: int, most: int = _LARGEST) -> int:
+    """``value`` of the field ``name`` as an int in its range. Invalid."""
+    number = int(value)
+    if isinstance(value, bool) or not least <= number <= most:
+        raise Invalid(
+            reason=f"Invalid input for field/attribute {name}. Value: {number}. "
+            f"It must be between {least} and {most}."
+        )
+    return number
+
+
+def own_project(ctx: Context) -> str:
+    """The caller's project. Invalid when the token is for none."""
+    if not ctx.project_id:
+        raise Invalid(reason="The token must be scoped to a project.")
+    return ctx.project_id
+
+
+_NOT_IN_NAMES = re.compile(r"[^\w.-]+", re.ASCII)
+
+
+def host_name(name: str, fallback: str) -> str:
+    """A server's host name out of its display name; ``fallback`` where nothing is left of it."""
+    word = re.sub(r"[ _]", "-", name.encode("ascii", "ignore").decode())
+    word = _NOT_IN_NAMES.sub("", word).lower().strip(".-")[:63].strip(".-")
+    return word or fallback
+
+
+def check_address(text: str, version: int) -> None:
+    """Raise Invalid unless ``text`` is empty or an address of the IP version, 4 or 6."""
+    try:
+        fits = not text or ipaddress.ip_address(text).version == version
+    except ValueError:
+        fits = False
+    if not fits:
+        raise Invalid(reason=f"accessIPv{version} is not proper IPv{version} format")

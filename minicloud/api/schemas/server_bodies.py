@@ -1,0 +1,172 @@
+"""Bodies of requests about servers, in the newest shape, and how older ones become it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from minicloud.api.schemas.fields import Flag, HostName, Key, LongText, Name, Number, Text, Uuid
+from minicloud.domain.errors import Invalid
+from minicloud.kit.web import Body
+from minicloud.kit.web.versions import Json
+
+Tag = Annotated[str, Meta(min_length=1, max_length=60, pattern=r"^[^,/\x00-\x1f\x7f]+\Z")]
+Address = Annotated[str, Meta(max_length=64, pattern=r"^[0-9a-fA-F.:]*\Z")]
+Metadata = dict[Key, Text]
+DiskConfig = Literal["AUTO", "MANUAL"]
+
+
+class _Strict(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class Network(_Strict):
+    uuid: Uuid | None = None
+    port: Uuid | None = None
+    fixed_ip: Address | None = None
+    tag: Tag | None = None
+
+
+class SecurityGroup(_Strict):
+    name: Text = "default"
+
+
+class BlockDeviceBody(_Strict):
+    source_type: Literal["volume", "image", "snapshot", "blank"]
+    destination_type: Literal["local", "volume"] | None = None
+    uuid: Text | None = None
+    volume_size: Number | None = None
+    boot_index: Number | None = None
+    delete_on_termination: Flag = False
+    guest_format: Text | None = None
+    device_name: Text | None = None
+    device_type: Text | None = None
+    disk_bus: Text | None = None
+    no_device: Flag | None = None
+    tag: Tag | None = None
+    volume_type: Text | None = None
+
+
+class ServerCreate(_Strict):
+    name: Name
+    flavor_ref: str | int = msgspec.field(name="flavorRef")
+    networks: list[Network] | Literal["auto", "none"]
+    image_ref: Text = msgspec.field(name="imageRef", default="")
+    key_name: Name | None = None
+    metadata: Metadata = {}
+    user_data: LongText | None = None
+    config_drive: Flag | None = None
+    availability_zone: Name | None = None
+    security_groups: list[SecurityGroup] = []
+    block_device_mapping_v2: list[BlockDeviceBody] = []
+    block_device_mapping: list[Any] = []
+    min_count: Number | None = None
+    max_count: Number | None = None
+    return_reservation_id: Flag = False
+    access_ip_v4: Address = msgspec.field(name="accessIPv4", default="")
+    access_ip_v6: Address = msgspec.field(name="accessIPv6", default="")
+    disk_config: DiskConfig = msgspec.field(name="OS-DCF:diskConfig", default="MANUAL")
+    admin_pass: Text | None = msgspec.field(name="adminPass", default=None)
+    """Taken and not used: guests get keys, not passwords."""
+    personality: list[Any] = []
+    description: LongText | None = None
+    tags: Annotated[list[Tag], Meta(max_length=50)] = []
+    trusted_image_certificates: list[Text] | None = None
+    host: Name | None = None
+    hypervisor_hostname: Name | None = None
+    hostname: HostName | None = None
+    hints: Mapping[str, Any] = msgspec.field(name="os:scheduler_hints", default={})
+    old_hints: Mapping[str, Any] = msgspec.field(name="OS-SCH-HNT:scheduler_hints", default={})
+
+
+class ServerUpdate(_Strict):
+    name: Name | UnsetType = UNSET
+    access_ip_v4: Address | UnsetType = msgspec.field(name="accessIPv4", default=UNSET)
+    access_ip_v6: Address | UnsetType = msgspec.field(name="accessIPv6", default=UNSET)
+    disk_config: DiskConfig | UnsetType = msgspec.field(name="OS-DCF:diskConfig", default=UNSET)
+    description: LongText | UnsetType | None = UNSET
+    hostname: HostName | UnsetType = UNSET
+
+
+class MetadataBody(_Strict):
+    metadata: Metadata
+
+
+class MetaBody(_Strict):
+    meta: Metadata
+
+
+class TagsBody(_Strict):
+    tags: Annotated[list[Tag], Meta(max_length=50)]
+
+
+class Reboot(_Strict):
+    type: Literal["HARD", "Hard", "hard", "SOFT", "Soft", "soft"]
+
+
+class ConsoleOutput(_Strict):
+    length: Number | None = None
+
+
+class Lock(_Strict):
+    locked_reason: Annotated[Text, Meta(min_length=1)] | None = None
+
+
+# -- older shapes ----------------------------------------------------------------------------------
+def _refuse(key: str) -> Invalid:
+    return Invalid(reason=f"Additional properties are not allowed ('{key}' was unexpected)")
+
+
+def _networks_may_be_absent(body: Json) -> Json:
+    networks = body.get("networks")
+    if isinstance(networks, str):
+        raise Invalid(reason="Invalid input for field/attribute networks: it must be a list.")
+    # Without a word on networks, and with an empty list alike, the choice was the cloud's.
+    return {**body, "networks": networks or "auto"}
+
+
+def _no_device_tags(body: Json) -> Json:
+    for key in ("networks", "block_device_mapping_v2"):
+        _refuse_inside(body, key, "tag")
+    return body
+
+
+def _no_volume_type(body: Json) -> Json:
+    _refuse_inside(body, "block_device_mapping_v2", "volume_type")
+    return body
+
+
+def _refuse_inside(body: Json, key: str, word: str) -> None:
+    items = body.get(key)
+    for item in items if isinstance(items, list) else ():
+        if isinstance(item, dict) and word in item:
+            raise _refuse(word)
+
+
+CREATE = Body(
+    type=ServerCreate,
+    wrapper="server",
+    beside=("os:scheduler_hints", "OS-SCH-HNT:scheduler_hints"),
+    since={
+        "description": (2, 19),
+        "tags": (2, 52),
+        "trusted_image_certificates": (2, 63),
+        "host": (2, 74),
+        "hypervisor_hostname": (2, 74),
+        "hostname": (2, 90),
+    },
+    until={"personality": (2, 56)},
+    up=(
+        ((2, 32), _no_device_tags),
+        ((2, 37), _networks_may_be_absent),
+        ((2, 67), _no_volume_type),
+    ),
+)
+UPDATE = Body(
+    type=ServerUpdate,
+    wrapper="server",
+    since={"description": (2, 19), "hostname": (2, 90)},
+)

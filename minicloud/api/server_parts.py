@@ -1,0 +1,250 @@
+"""What hangs on a server: metadata, tags, addresses, and its ports, volumes and groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from minicloud.api.lookups import Lookups, Port
+from minicloud.api.schemas.server_views import addresses
+from minicloud.api.scope import check_unlocked, server_of
+from minicloud.db import quotas, servers
+from minicloud.domain.errors import Invalid, NotAllowed, NotFound, WrongState
+from minicloud.domain.ids import derive
+from minicloud.domain.models import AttachedVolume, Server
+from minicloud.domain.states import VmState
+from minicloud.kit.db import Database
+from minicloud.kit.web import Call, Reply
+
+_MOST_TAGS = 50
+_METADATA_STATES = frozenset({VmState.ACTIVE, VmState.PAUSED, VmState.SUSPENDED, VmState.STOPPED})
+
+
+class Metadata:
+    """``limits``: the configured quota, of which metadata_items is asked."""
+
+    def __init__(self, database: Database, limits: Mapping[str, int]) -> None:
+        self._database = database
+        self._limits = limits
+
+    def index(self, call: Call) -> Any:
+        return {"metadata": self._of(call).metadata}
+
+    def show(self, call: Call) -> Any:
+        key = call.params["key"]
+        return {"meta": {key: _item(self._of(call), key)}}
+
+    def add(self, call: Call) -> Any:
+        """POST: the keys given, beside those there are."""
+        given = call.body.metadata
+        return {"metadata": self._write(call, lambda known: {**known, **given})}
+
+    def replace(self, call: Call) -> Any:
+        """PUT: the keys given and no other."""
+        given = call.body.metadata
+        return {"metadata": self._write(call, lambda _known: given)}
+
+    def set_one(self, call: Call) -> Any:
+        key, given = call.params["key"], call.body.meta
+        if list(given) != [key]:
+            raise Invalid(reason="Request body and URI mismatch")
+        self._write(call, lambda known: {**known, **given})
+        return {"meta": given}
+
+    def delete_one(self, call: Call) -> Reply:
+        key = call.params["key"]
+
+        def without(known: Mapping[str, str]) -> Mapping[str, str]:
+            if key not in known:
+                raise NotFound(kind="Metadata item", id=key)
+            return {name: value for name, value in known.items() if name != key}
+
+        self._write(call, without)
+        return Reply(status=204)
+
+    def _of(self, call: Call) -> Server:
+        with self._database.read() as tx:
+            return server_of(tx, call)
+
+    def _write(
+        self, call: Call, change: Callable[[Mapping[str, str]], Mapping[str, str]]
+    ) -> Mapping[str, str]:
+        with self._database.write() as tx:
+            server = server_of(tx, call, lock=True)
+            check_unlocked(call.ctx, server)
+            if server.vm_state not in _METADATA_STATES:
+                raise WrongState(
+                    verb="update metadata", id=server.id, attribute="vm_state",
+                    state=str(server.vm_state), allowed=sorted(map(str, _METADATA_STATES)),
+                )  # fmt: skip
+            metadata = change(server.metadata)
+            allowed = quotas.quota_limits(tx, server.project_id, self._limits)["metadata_items"]
+            if 0 <= allowed < len(metadata):
+                raise NotAllowed(reason=f"Maximum number of metadata items exceeds {allowed}")
+            servers.server_update(tx, server.id, metadata=metadata)
+        return metadata
+
+
+def _item(server: Server, key: str) -> str:
+    try:
+        return server.metadata[key]
+    except KeyError:
+        raise NotFound(kind="Metadata item", id=key) from None
+
+
+class Tags:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def index(self, call: Call) -> Any:
+        with self._database.read() as tx:
+            return {"tags": server_of(tx, call).tags}
+
+    def show(self, call: Call) -> Reply:
+        with self._database.read() as tx:
+            server = server_of(tx, call)
+        _known_tag(server, call.params["tag"])
+        return Reply(status=204)
+
+    def replace(self, call: Call) -> Any:
+        return {"tags": self._write(call, lambda _server: list(dict.fromkeys(call.body.tags)))}
+
+    def add(self, call: Call) -> Reply:
+        tag = call.params["tag"]
+        if not 0 < len(tag) <= 60 or "," in tag or not tag.isprintable():
+            raise Invalid(reason="Invalid input for field/attribute tag: 1 to 60 characters, "
+                          "without comma and slash.")  # fmt: skip
+        known = False
+
+        def with_tag(server: Server) -> list[str]:
+            nonlocal known
+            known = tag in server.tags
+            return [*server.tags] if known else [*server.tags, tag]
+
+        self._write(call, with_tag)
+        href = f"{call.base_url}{call.path}"
+        return Reply(status=204 if known else 201, headers={"Location": href})
+
+    def delete_one(self, call: Call) -> Reply:
+        tag = call.params["tag"]
+
+        def without(server: Server) -> list[str]:
+            _known_tag(server, tag)
+            return [known for known in server.tags if known != tag]
+
+        self._write(call, without)
+        return Reply(status=204)
+
+    def delete_all(self, call: Call) -> Reply:
+        self._write(call, lambda _server: [])
+        return Reply(status=204)
+
+    def _write(self, call: Call, change: Callable[[Server], list[str]]) -> list[str]:
+        with self._database.write() as tx:
+            server = server_of(tx, call, lock=True)
+            tags = change(server)
+            if len(tags) > _MOST_TAGS:
+                raise Invalid(reason=f"The number of tags exceeded the per-server limit "
+                              f"{_MOST_TAGS}")  # fmt: skip
+            servers.server_update(tx, server.id, tags=tags)
+        return tags
+
+
+def _known_tag(server: Server, tag: str) -> None:
+    if tag not in server.tags:
+        raise NotFound(kind=f"Tag of server {server.id}", id=tag)
+
+
+class Connections:
+    """Addresses and volumes from the rows; ports and security groups as the network has them."""
+
+    def __init__(self, database: Database, lookups: Lookups) -> None:
+        self._database = database
+        self._lookups = lookups
+
+    def ips(self, call: Call) -> Any:
+        return {"addresses": _plain(self._of(call))}
+
+    def ips_of_network(self, call: Call) -> Any:
+        name = call.params["network"]
+        found = _plain(self._of(call))
+        if name not in found:
+            raise NotFound(kind="Network name", id=name)
+        return {name: found[name]}
+
+    def interfaces(self, call: Call) -> Any:
+        server = self._of(call)
+        ports = self._lookups.ports_of_server(call.ctx, server.id)
+        return {"interfaceAttachments": [_interface(server, port) for port in ports]}
+
+    def interface(self, call: Call) -> Any:
+        server = self._of(call)
+        for port in self._lookups.ports_of_server(call.ctx, server.id):
+            if port.id == call.params["port_id"]:
+                return {"interfaceAttachment": _interface(server, port)}
+        raise NotFound(kind="Port", id=call.params["port_id"])
+
+    def security_groups(self, call: Call) -> Any:
+        server = self._of(call)
+        ports = self._lookups.ports_of_server(call.ctx, server.id)
+        ids = sorted({group for port in ports for group in port.security_groups})
+        groups = self._lookups.security_groups(call.ctx, ids) if ids else []
+        views = [
+            {
+                "id": group["id"],
+                "name": group["name"],
+                "description": group.get("description") or "",
+                "tenant_id": group.get("project_id") or group["tenant_id"],
+                "rules": [],
+            }
+            for group in groups
+        ]
+        return {"security_groups": views}
+
+    def volumes(self, call: Call) -> Any:
+        server = self._of(call)
+        limit, offset = call.number("limit"), call.number("offset", 0) or 0
+        found = server.volumes[offset : None if limit is None else offset + limit]
+        return {"volumeAttachments": [_attachment(server, volume) for volume in found]}
+
+    def volume(self, call: Call) -> Any:
+        server = self._of(call)
+        for volume in server.volumes:
+            if volume.volume_id == call.params["volume_id"]:
+                return {"volumeAttachment": _attachment(server, volume)}
+        raise NotFound(kind="Volume attachment", id=call.params["volume_id"])
+
+    def _of(self, call: Call) -> Server:
+        with self._database.read() as tx:
+            return server_of(tx, call)
+
+
+def _plain(server: Server) -> dict[str, list[dict[str, Any]]]:
+    return {
+        name: [{"version": a["version"], "addr": a["addr"]} for a in found]
+        for name, found in addresses(server.nics).items()
+    }
+
+
+def _interface(server: Server, port: Port) -> dict[str, Any]:
+    tags = {nic.port_id: nic.tag for nic in server.nics}
+    return {
+        "port_id": port.id,
+        "net_id": port.network_id,
+        "mac_addr": port.mac,
+        "port_state": port.status,
+        "fixed_ips": port.fixed_ips,
+        "tag": tags.get(port.id) or None,
+    }
+
+
+def _attachment(server: Server, volume: AttachedVolume) -> dict[str, Any]:
+    return {
+        "volumeId": volume.volume_id,
+        "serverId": server.id,
+        "device": volume.device,
+        "tag": volume.tag or None,
+        "delete_on_termination": volume.delete_on_termination,
+        "attachment_id": volume.attachment_id,
+        "bdm_uuid": derive(server.id, volume.volume_id),
+    }

@@ -1,0 +1,225 @@
+"""From the query string of a server list to a ServerQuery, and the filters that SQL cannot do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from minicloud.api.schemas.fields import truth
+from minicloud.db.servers import SORT_KEYS, ServerQuery
+from minicloud.domain.errors import Forbidden, Invalid
+from minicloud.domain.models import Server
+from minicloud.domain.states import states_with_status
+from minicloud.kit import clock
+from minicloud.kit.web import Call, Query
+
+MOST = 1000
+"""Servers in one page."""
+
+# Query parameter -> column, for plain equality.
+_EQUAL = {
+    "uuid": "id",
+    "user_id": "user_id",
+    "image": "image_id",
+    "image_ref": "image_id",
+    "flavor": "flavor_id",
+    "instance_type_id": "flavor_id",
+    "key_name": "key_name",
+    "reservation_id": "reservation_id",
+    "availability_zone": "availability_zone",
+    "hostname": "hostname",
+    "vm_state": "vm_state",
+    "task_state": "task_state",
+    "access_ip_v4": "access_ip_v4",
+    "access_ip_v6": "access_ip_v6",
+    "display_description": "description",
+    "description": "description",
+}
+_NUMBERS = {"power_state": "power_state", "launch_index": "launch_index"}
+_FLAGS = {"config_drive": "config_drive", "locked": "locked"}
+_TAGS = ("tags", "tags-any", "not-tags", "not-tags-any")
+# Known to clients, without meaning here.
+_OVERLOOKED = (
+    "kernel_id", "ramdisk_id", "created_at", "launched_at", "terminated_at", "deleted_at",
+    "updated_at", "progress", "root_device_name", "soft_deleted", "is_public", "node", "vm_mode",
+    "architecture", "auto_disk_config", "default_ephemeral_device", "default_swap_device",
+    "disable_terminate", "ephemeral_gb", "ephemeral_key_uuid", "internal_id", "launched_on",
+    "locked_by", "memory_mb", "os_type", "root_gb", "shutdown_terminate", "user_data", "vcpus",
+    "fixed_ip", "block_device_mapping",
+)  # fmt: skip
+
+QUERY = Query(
+    names=frozenset(
+        (
+            *_EQUAL, *_NUMBERS, *_FLAGS, *_TAGS, *_OVERLOOKED, "name", "display_name", "status",
+            "host", "ip", "ip6", "project_id", "tenant_id", "all_tenants", "deleted",
+            "changes-since", "changes-before", "limit", "marker", "sort_key", "sort_dir",
+        )
+    ),
+    since={"changes-before": (2, 66), "locked": (2, 73), **dict.fromkeys(_TAGS, (2, 26))},
+    strict_from=(2, 75),
+)  # fmt: skip
+
+Filter = Callable[[Server], bool]
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """``query`` has no limit when ``filters`` must still be asked; ``limit`` is the page's."""
+
+    query: ServerQuery
+    filters: Sequence[Filter]
+    limit: int
+    nothing: bool = False
+    """Whether no server can match."""
+
+
+def wish_of(call: Call, *, policy: str, bad_status_is_error: bool) -> Wish:
+    """What the request asks for. Invalid, or Forbidden for other projects' servers.
+
+    ``policy``: rule asked for ``all_tenants``.
+    """
+    query = call.query
+    limit = call.number("limit", MOST)
+    limit = MOST if limit is None else min(limit, MOST)
+    everywhere = call.flag("all_tenants")
+    if everywhere:
+        call.check(policy)
+    project: str | None = call.ctx.project_id
+    if everywhere:
+        project = query.get("project_id") or query.get("tenant_id")
+    equal = _equal(call)
+    words = [word.upper() for word in query.getlist("status")]
+    bad = [word for word in words if not states_with_status(word)]
+    if bad and bad_status_is_error:
+        raise Invalid(reason=f"Invalid status value: {bad[0][:64]}")
+    filters = [*_address_filters(call), *_tag_filters(call)]
+    return Wish(
+        query=ServerQuery(
+            project_id=project,
+            deleted=_deleted(call, words),
+            equal=equal,
+            name_regex=_pattern(query.get("name", query.get("display_name"))),
+            status=words,
+            changes_since=_moment(call, "changes-since"),
+            changes_before=_moment(call, "changes-before"),
+            sort=_sort(call),
+            limit=None if filters else limit + 1,
+            marker=query.get("marker"),
+        ),
+        filters=filters,
+        limit=limit,
+        nothing=bool(words) and len(bad) == len(words),
+    )
+
+
+def _equal(call: Call) -> dict[str, Any]:
+    query = call.query
+    equal: dict[str, Any] = {}
+    for name, column in _EQUAL.items():
+        values = query.getlist(name)
+        if values:
+            equal[column] = values if len(values) > 1 else values[0]
+    for name, column in _NUMBERS.items():
+        number = call.number(name)
+        if number is not None:
+            equal[column] = number
+    for name, column in _FLAGS.items():
+        if name in query:
+            equal[column] = truth(query[name], name)
+    if "host" in query and call.ctx.is_admin:
+        equal["host"] = query["host"]
+    return equal
+
+
+def _deleted(call: Call, words: Sequence[str]) -> bool | None:
+    """Which of the living and the deleted: only admins see the latter, or by changes-since."""
+    if call.flag("deleted") or "DELETED" in words:
+        if not call.ctx.is_admin:
+            if "DELETED" in words:
+                raise Forbidden(action="os_compute_api:servers:index:deleted")
+            return False
+        return True
+    return None if "changes-since" in call.query or "changes-before" in call.query else False
+
+
+def _moment(call: Call, name: str) -> float | None:
+    text = call.query.get(name)
+    if text is None:
+        return None
+    try:
+        return clock.parse(text)
+    except (ValueError, OverflowError):
+        raise Invalid(
+            reason=f"Invalid input for query parameters {name}: it must be a date and time."
+        ) from None
+
+
+def _pattern(text: str | None) -> str | None:
+    """A regular expression that the database can be asked. Invalid."""
+    if text is None:
+        return None
+    try:
+        re.compile(text)
+    except (re.error, RecursionError):
+        raise Invalid(reason="Invalid input for query parameters name: not a pattern.") from None
+    if len(text) > 255 or "\0" in text:
+        raise Invalid(reason="Invalid input for query parameters name: too long.")
+    return text
+
+
+def _sort(call: Call) -> Sequence[tuple[str, str]]:
+    keys = call.query.getlist("sort_key")
+    directions = call.query.getlist("sort_dir")
+    if len(directions) > len(keys):
+        if keys:
+            raise Invalid(reason="There are more sort_dir than sort_key.")
+        keys = ["created_at"]
+    for key in keys:
+        if key not in SORT_KEYS:
+            raise Invalid(reason=f"Invalid input for query parameters sort_key: {key[:64]}")
+    for direction in directions:
+        if direction not in ("asc", "desc"):
+            raise Invalid(reason=f"Invalid input for query parameters sort_dir: {direction[:64]}")
+    default = directions[0] if directions else "desc"
+    directions = [*directions, *[default] * (len(keys) - len(directions))]
+    return list(zip(keys, directions, strict=True))
+
+
+# -- filters beyond SQL ----------------------------------------------------------------------------
+def _address_filters(call: Call) -> list[Filter]:
+    filters: list[Filter] = []
+    for name, mark in (("ip", "."), ("ip6", ":")):
+        text = _pattern(call.query.get(name))
+        if text is not None:
+            filters.append(_has_address(re.compile(text), mark))
+    return filters
+
+
+def _has_address(pattern: re.Pattern[str], mark: str) -> Filter:
+    def matches(server: Server) -> bool:
+        return any(
+            mark in address and pattern.search(address)
+            for nic in server.nics
+            for address in nic.addresses
+        )
+
+    return matches
+
+
+def _tag_filters(call: Call) -> list[Filter]:
+    def words(name: str) -> frozenset[str]:
+        return frozenset(word for word in call.query.get(name, "").split(",") if word)
+
+    filters: list[Filter] = []
+    if wanted := words("tags"):
+        filters.append(lambda server: wanted <= set(server.tags))
+    if some := words("tags-any"):
+        filters.append(lambda server: bool(some & set(server.tags)))
+    if not_all := words("not-tags"):
+        filters.append(lambda server: not not_all <= set(server.tags))
+    if none := words("not-tags-any"):
+        filters.append(lambda server: not none & set(server.tags))
+    return filters

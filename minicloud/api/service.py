@@ -1,0 +1,137 @@
+"""The compute API as a whole: handlers over one database, and their rows as a Service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from werkzeug.datastructures import Headers
+
+from minicloud.api import versions
+from minicloud.api.actions import Actions
+from minicloud.api.availability_zones import AvailabilityZones
+from minicloud.api.flavors import Flavors
+from minicloud.api.hypervisors import Hypervisors
+from minicloud.api.instance_actions import InstanceActions
+from minicloud.api.keypairs import Keypairs
+from minicloud.api.launch import Launcher
+from minicloud.api.lookups import Lookups
+from minicloud.api.operations import Operator
+from minicloud.api.placing import Placer
+from minicloud.api.quotas import Quotas
+from minicloud.api.routes.catalogue import flavor_routes, keypair_routes, quota_routes
+from minicloud.api.routes.hosts import absent_routes, host_routes
+from minicloud.api.routes.servers import (
+    action_routes,
+    history_routes,
+    part_routes,
+    server_routes,
+)
+from minicloud.api.server_parts import Connections, Metadata, Tags
+from minicloud.api.servers import Servers
+from minicloud.api.services import Services
+from minicloud.api.usage import Usage
+from minicloud.client.identity import TokenFacts
+from minicloud.domain.errors import Invalid
+from minicloud.kit.context import Context
+from minicloud.kit.db import Database
+from minicloud.kit.policy import PUBLIC, Policy
+from minicloud.kit.web import Call, Route, Service, dialects
+from minicloud.rpc.compute import ComputeRPC
+
+_PROJECT = "path_project"
+
+
+class Parts(msgspec.Struct, kw_only=True):
+    """What the API is made of."""
+
+    database: Database
+    placer: Placer
+    compute: Callable[[str], ComputeRPC]
+    """Host name -> a caller of its compute daemon."""
+    lookups: Lookups
+    facts: Callable[[str], TokenFacts]
+    """What identity said of a token that has just been validated."""
+    limits: Mapping[str, int]
+    """The configured quota."""
+    service_down_s: float
+    host: str
+    """Name of this machine, for the trace."""
+
+
+def rest_service(
+    parts: Parts,
+    policy: Policy,
+    authenticate: Callable[[Headers, dict[str, float], str], Context],
+) -> Service:
+    rows = routes(parts)
+    return Service(
+        name="compute",
+        routes=[
+            Route(method="GET", path="/", handler=versions.index, policy=PUBLIC,
+                  summary="Which versions there are."),
+            Route(method="GET", path="/v2.1", handler=versions.show, policy=PUBLIC,
+                  summary="Which microversions there are."),
+            Route(method="GET", path="/v2.1/", handler=versions.show, policy=PUBLIC,
+                  summary="Which microversions there are."),
+            *(_below("/v2.1", row) for row in rows),
+            *(_of_project(row) for row in rows),
+        ],
+        policy=policy,
+        dialect=dialects.nova,
+        authenticate=authenticate,
+        versions=versions.VERSIONS,
+        request_id_headers=("X-Openstack-Request-Id", "x-compute-request-id"),
+    )  # fmt: skip
+
+
+def routes(parts: Parts) -> list[Route]:
+    """All rows, with paths below the version."""
+    database, down_s = parts.database, parts.service_down_s
+    operator = Operator(database, parts.compute)
+    launcher = Launcher(
+        database,
+        lookups=parts.lookups,
+        placer=parts.placer,
+        facts=parts.facts,
+        limits=parts.limits,
+        host=parts.host,
+    )
+    return [
+        *server_routes(Servers(database, operator, service_down_s=down_s), launcher),
+        *action_routes(Actions(database, operator, parts.compute)),
+        *part_routes(
+            Metadata(database, parts.limits), Tags(database), Connections(database, parts.lookups)
+        ),
+        *history_routes(InstanceActions(database)),
+        *flavor_routes(Flavors(database)),
+        *keypair_routes(Keypairs(database, parts.limits)),
+        *quota_routes(Quotas(database, parts.limits), Usage(database)),
+        *host_routes(
+            Services(database, service_down_s=down_s),
+            Hypervisors(database, service_down_s=down_s),
+            AvailabilityZones(database, service_down_s=down_s),
+        ),
+        *absent_routes(),
+    ]
+
+
+def _below(prefix: str, row: Route) -> Route:
+    return msgspec.structs.replace(row, path=prefix + row.path)
+
+
+def _of_project(row: Route) -> Route:
+    """The same row below the project's id, as clients wrote paths before 2.18."""
+
+    def handler(call: Call) -> Any:
+        project = call.params.pop(_PROJECT)
+        if project != call.ctx.project_id:
+            raise Invalid(
+                reason=f"Malformed request URL: URL's project_id '{project[:64]}' doesn't match "
+                f"Context's project_id '{call.ctx.project_id}'"
+            )
+        return row.handler(call)
+
+    scoped = msgspec.structs.replace(row, handler=handler)
+    return _below(f"/v2.1/{{{_PROJECT}}}", scoped)
