@@ -9,7 +9,7 @@ from pathlib import Path
 
 from minicloud.cmd import wire
 from minicloud.identity.keys import ensure_keys
-from minicloud.identity.passwords import Passwords
+from minicloud.identity.passwords import Passwords, return_memory
 from minicloud.identity.routes import rest_service
 from minicloud.kit import daemon
 from minicloud.kit.db import migrate
@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not migrate.is_current("identity", database):
         LOG.error("The tables are behind: run minicloud-manage db upgrade identity")
         sys.exit(1)
+    return_memory()
     key_dir = Path(options.identity.key_dir)
     ensure_keys(key_dir)
     service = rest_service(
