@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 
-from minicloud.client.volume import Attachment, Volume, Volume
+from minicloud.client.volume import Attachment, Volume
 from minicloud.compute.recipes.job import Job
 from minicloud.domain.errors import HostProblem, NotFound
 from minicloud.domain.models import AttachedVolume, BlockDevice
@@ -89,12 +89,6 @@ def _made_for(job: Job) -> list[Volume]:
     """Blank volumes made for the server. Users write metadata: another project's is not ours."""
     found = job.clients.volume.volumes_by_metadata(OWNER_KEY, job.server.id).value
     return [volume for volume in found if volume.project_id in ("", job.server.project_id)]
-
-
-def _made_for(job: Job) -> list[Volume]:
-    """Volumes made for the server. Users write metadata too: another project's is not ours."""
-    found = job.clients.volume.volumes_by_metadata(OWNER_KEY, job.server.id).value
-    return [volume for volume in found if volume.project_id == job.server.project_id]
 
 
 def _when_ready(job: Job, volume_id: str) -> str:
