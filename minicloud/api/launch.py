@@ -20,7 +20,7 @@ from minicloud.api.lookups import Lookups
 from minicloud.api.placing import Placer
 from minicloud.api.schemas.fields import check_address, host_name, own_project, truth
 from minicloud.api.schemas.server_bodies import ServerCreate
-from minicloud.api.schemas.server_views import links
+from minicloud.api.schemas.server_views import groups_view, links
 from minicloud.client.identity import TokenFacts
 from minicloud.client.image import Image
 from minicloud.db import flavors, hosts, keypairs, operations, quotas, servers
@@ -60,6 +60,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     image: Image
     devices: Sequence[BlockDevice]
     nics: Sequence[RequestedNic]
+    security_groups: Sequence[str]
     least: int
     most: int
 
@@ -96,7 +97,7 @@ class Launcher:
             "id": first.id,
             "links": links(call.base_url, first.id),
             "OS-DCF:diskConfig": first.disk_config,
-            "security_groups": [{"name": name} for name in first.security_groups],
+            "security_groups": groups_view(first),
         }
         return Reply(body={"server": view}, headers=location)
 
@@ -133,6 +134,7 @@ class Launcher:
             image=image,
             devices=devices,
             nics=nics,
+            security_groups=checks.security_groups(body, self._lookups, ctx),
             least=least,
             most=most,
         )
@@ -252,7 +254,7 @@ def _server(order: Order, index: int, count: int, reservation: str) -> Server:
         tags=list(dict.fromkeys(body.tags)),
         requested_nics=order.nics,
         block_devices=order.devices,
-        security_groups=list(dict.fromkeys(g.name for g in body.security_groups)) or ["default"],
+        security_groups=order.security_groups,
         nics=[],
         volumes=[],
         access_ip_v4=body.access_ip_v4,

@@ -200,6 +200,31 @@ def _usable(network: Network | None, network_id: str, ctx: Context) -> Network:
     return network
 
 
+def security_groups(body: ServerCreate, lookups: Lookups, ctx: Context) -> Sequence[str]:
+    """The groups named, by name where it is the only one of that name, else by id.
+
+    Empty when none is named: the network service gives the project's default group.
+    """
+    named = list(dict.fromkeys(group.name for group in body.security_groups))
+    if not named or named == ["default"]:
+        return []
+    known = lookups.groups_of_project(ctx)
+    names = [group["name"] for group in known]
+    found = []
+    for name in named:
+        fitting = [group for group in known if name in (group["id"], group["name"])]
+        if not fitting:
+            raise Invalid(reason=f"Security group {name} not found for project {ctx.project_id}.")
+        if len(fitting) > 1:
+            raise Conflict(
+                reason=f"Multiple security groups found matching '{name}'. "
+                "Use an ID to be more specific."
+            )
+        only = names.count(fitting[0]["name"]) == 1
+        found.append(fitting[0]["name" if only else "id"])
+    return list(dict.fromkeys(found))
+
+
 # -- the rest --------------------------------------------------------------------------------------
 def counts(body: ServerCreate) -> tuple[int, int]:
     """How many servers at least and at most."""

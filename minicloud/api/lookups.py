@@ -13,6 +13,7 @@ import msgspec
 
 from minicloud.client.identity import ServiceSession
 from minicloud.client.image import Image, ImageClient
+from minicloud.client.network import versioned
 from minicloud.client.rest import RestClient
 from minicloud.domain.errors import MinicloudError, NotFound
 from minicloud.kit.context import Context
@@ -56,6 +57,9 @@ class Lookups(Protocol):
     def security_groups(self, ctx: Context, ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
         """Security groups as the network service shows them."""
 
+    def groups_of_project(self, ctx: Context) -> Sequence[Mapping[str, Any]]:
+        """The security groups of the caller's project."""
+
     def mtus(self, network_ids: Sequence[str]) -> Mapping[str, int]:
         """Network id -> bytes, asked as this service itself; what is not known is left out."""
 
@@ -71,7 +75,7 @@ class RestLookups:
 
     def networks(self, ctx: Context, ids: Sequence[str] = ()) -> Sequence[Network]:
         query = {"id": list(ids)} if ids else {}
-        answer = self._rest("network", ctx).get("/v2.0/networks", **query)
+        answer = self._network(ctx).get("/networks", **query)
         return [
             Network(
                 id=network["id"],
@@ -91,7 +95,7 @@ class RestLookups:
         return self._ports(ctx, device_id=server_id)
 
     def _ports(self, ctx: Context, **query: Any) -> Sequence[Port]:
-        answer = self._rest("network", ctx).get("/v2.0/ports", **query)
+        answer = self._network(ctx).get("/ports", **query)
         return [
             Port(
                 id=port["id"],
@@ -106,18 +110,28 @@ class RestLookups:
         ]
 
     def security_groups(self, ctx: Context, ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
-        answer = self._rest("network", ctx).get("/v2.0/security-groups", id=list(ids))
-        groups: list[Mapping[str, Any]] = answer.json["security_groups"]
+        return self._groups(ctx, id=list(ids))
+
+    def groups_of_project(self, ctx: Context) -> Sequence[Mapping[str, Any]]:
+        return self._groups(ctx, project_id=ctx.project_id)
+
+    def _groups(self, ctx: Context, **query: Any) -> Sequence[Mapping[str, Any]]:
+        groups: list[Mapping[str, Any]] = (
+            self._network(ctx).get("/security-groups", **query).json["security_groups"]
+        )
         return groups
 
     def mtus(self, network_ids: Sequence[str]) -> Mapping[str, int]:
         if not network_ids:
             return {}
         try:
-            answer = self._rest("network", Context()).get("/v2.0/networks", id=list(network_ids))
+            answer = self._network(Context()).get("/networks", id=list(network_ids))
         except MinicloudError:
             return {}  # the guest learns it by DHCP all the same
         return {n["id"]: n["mtu"] for n in answer.json["networks"] if n.get("mtu")}
+
+    def _network(self, ctx: Context) -> RestClient:
+        return self._rest("network", ctx).below(versioned)
 
     def _rest(self, service_type: str, ctx: Context) -> RestClient:
         mine = self._session.token()

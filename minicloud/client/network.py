@@ -64,7 +64,7 @@ class NetworkClient:
     """``rest``: a client of the catalog's network endpoint, with or without ``/v2.0``."""
 
     def __init__(self, rest: RestClient) -> None:
-        self._rest = rest.below(_versioned)
+        self._rest = rest.below(versioned)
 
     # -- networks and groups ---------------------------------------------------------------------
     def networks_visible(self, project_id: str) -> Timed[list[Network]]:
@@ -217,7 +217,7 @@ class NetworkClient:
             wanted["marker"] = page[-1]["id"]
 
 
-def _versioned(endpoint: str) -> str:
+def versioned(endpoint: str) -> str:
     """``http://h:9696/v2.0``, which the catalog may give without the version."""
     return re.sub(r"/(v2\.0)?/?$", "", endpoint) + "/v2.0"
 

@@ -175,6 +175,10 @@ class FakeLookups:
     def security_groups(self, ctx: Context, ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
         return [{"id": i, "name": "default", "tenant_id": ctx.project_id} for i in ids]
 
+    def groups_of_project(self, ctx: Context) -> Sequence[Mapping[str, Any]]:
+        self._note("groups")
+        return [{"id": derive("web"), "name": "web"}, {"id": derive("default"), "name": "default"}]
+
     def mtus(self, network_ids: Sequence[str]) -> Mapping[str, int]:
         return dict.fromkeys(network_ids, 1450)
 

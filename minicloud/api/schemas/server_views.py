@@ -84,7 +84,7 @@ def server_view(server: Server, viewer: Viewer) -> dict[str, Any]:
         "key_name": server.key_name,
         "OS-SRV-USG:launched_at": iso_micro(server.launched_at),
         "OS-SRV-USG:terminated_at": iso_micro(server.terminated_at),
-        "security_groups": [{"name": name} for name in server.security_groups],
+        "security_groups": groups_view(server),
         "OS-EXT-STS:task_state": server.task_state,
         "OS-EXT-STS:vm_state": server.vm_state,
         "OS-EXT-STS:power_state": server.power_state,
@@ -117,6 +117,12 @@ def server_view(server: Server, viewer: Viewer) -> dict[str, Any]:
     if viewer.host_status is not None:
         view["host_status"] = viewer.host_status.get(server.host, "DOWN") if server.host else ""
     return view
+
+
+def groups_view(server: Server) -> list[dict[str, str]]:
+    """The security groups by name: where none was named, the NICs have the default one."""
+    names = server.security_groups or (["default"] if server.requested_nics else [])
+    return [{"name": name} for name in names]
 
 
 def _zone(server: Server) -> str:

@@ -1,0 +1,133 @@
+"""What guests read at 169.254.169.254: OpenStack's documents and EC2's tree.
+
+Only the hosts' proxies may ask, and they say for which server: the id is signed with a secret
+that they share with this service. Nothing that a guest sends is believed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+from typing import Any
+
+from minicloud.api.lookups import Lookups
+from minicloud.db import servers
+from minicloud.domain.errors import MinicloudError, NotAllowed, RouteNotFound, Unauthenticated
+from minicloud.domain.metadata_docs import DATES, decoded_user_data, documents, ec2_tree
+from minicloud.domain.models import Server
+from minicloud.kit.context import Context
+from minicloud.kit.db import Database
+from minicloud.kit.policy import PUBLIC, Policy
+from minicloud.kit.web import Call, Reply, Route, Service
+
+LOG = logging.getLogger(__name__)
+_EC2_VERSIONS = ("1.0", "2007-01-19", "2007-03-01", "2007-08-29", "2007-10-10", "2007-12-15",
+                 "2008-02-01", "2008-09-01", "2009-04-04", "latest")  # fmt: skip
+_OPENSTACK_VERSIONS = (*DATES, "latest")
+_TEXT = "text/plain; charset=UTF-8"
+
+
+class MetadataService:
+    """``secret``: shared with the proxies; without one nobody is answered."""
+
+    def __init__(self, database: Database, lookups: Lookups, *, secret: str) -> None:
+        self._database = database
+        self._lookups = lookups
+        self._secret = secret.encode()
+        if not secret:
+            LOG.warning("[metadata] shared_secret is not set: guests get no metadata")
+
+    def answer(self, call: Call) -> Reply:
+        server = self._asking(call)
+        words = [word for word in call.path.split("/") if word]
+        if not words:
+            return _text("\n".join((*_EC2_VERSIONS, "openstack")))
+        if words[0] == "openstack":
+            return self._openstack(server, words[1:])
+        if words[0] in _EC2_VERSIONS:
+            return _ec2(server, words[1:])
+        raise RouteNotFound()
+
+    def _asking(self, call: Call) -> Server:
+        """The server that asks. NotAllowed without a true signature, NotFound."""
+        server_id = call.headers.get("X-Instance-ID", "")
+        signature = call.headers.get("X-Instance-ID-Signature", "")
+        right = hmac.new(self._secret, server_id.encode(), hashlib.sha256).hexdigest()
+        if not self._secret or not hmac.compare_digest(right.encode(), signature.encode()):
+            raise NotAllowed(reason="Invalid proxy request signature.")
+        with self._database.read() as tx:
+            return servers.server_get(tx, server_id)
+
+    def _openstack(self, server: Server, words: list[str]) -> Reply:
+        if not words:
+            return _text("\n".join(_OPENSTACK_VERSIONS))
+        if words[0] not in _OPENSTACK_VERSIONS or len(words) > 2:
+            raise RouteNotFound()
+        wants_networks = words[1:] == ["network_data.json"]
+        networks = [nic.network_id for nic in server.nics] if wants_networks else []
+        found = {
+            path.removeprefix("openstack/latest/"): content
+            for path, content in documents(server, mtus=self._lookups.mtus(networks)).items()
+            if path.startswith("openstack/latest/")
+        }
+        if len(words) == 1:
+            return _text("\n".join(sorted(found)))
+        content = found.get(words[1])
+        if content is None:
+            raise RouteNotFound()
+        kind = "application/json" if words[1].endswith(".json") else "application/octet-stream"
+        return Reply(body=content, headers={"Content-Type": kind})
+
+
+def _ec2(server: Server, words: list[str]) -> Reply:
+    user_data = decoded_user_data(server)
+    if not words:
+        return _text("meta-data/" if user_data is None else "meta-data/\nuser-data")
+    if words == ["user-data"] and user_data is not None:
+        return Reply(body=user_data, headers={"Content-Type": "application/octet-stream"})
+    if words[0] != "meta-data":
+        raise RouteNotFound()
+    node: Any = ec2_tree(server)
+    for word in words[1:]:
+        if not isinstance(node, dict) or word not in node or word == "_name":
+            raise RouteNotFound()
+        node = node[word]
+    return _text(_listing(node) if isinstance(node, dict) else str(node))
+
+
+def _listing(node: dict[str, Any]) -> str:
+    lines = []
+    for name, value in sorted(node.items()):
+        if isinstance(value, dict):
+            lines.append(value.get("_name", f"{name}/"))
+        elif name != "_name":
+            lines.append(name)
+    return "\n".join(lines)
+
+
+def _text(words: str) -> Reply:
+    return Reply(body=words.encode(), headers={"Content-Type": _TEXT})
+
+
+def _plain(error: MinicloudError, _accept: str) -> tuple[int, bytes, dict[str, str]]:
+    """Errors as one line of text: guests read no JSON here."""
+    return error.http, f"{error.http} {error.message}\n".encode(), {"Content-Type": _TEXT}
+
+
+def _nobody(_headers: Any, _timings: dict[str, float], _request_id: str) -> Context:
+    raise Unauthenticated()  # never asked: every row is public, signatures are checked instead
+
+
+def metadata_service(service: MetadataService, policy: Policy) -> Service:
+    return Service(
+        name="metadata",
+        routes=[
+            Route(method="GET", path=path, handler=service.answer, policy=PUBLIC,
+                  summary="What a server is told about itself.")
+            for path in ("/", "/{path:path}")
+        ],
+        policy=policy,
+        dialect=_plain,
+        authenticate=_nobody,
+    )  # fmt: skip
