@@ -131,16 +131,17 @@ pip_setting() { "$VENV/bin/pip" config get "global.$1" 2>/dev/null || true; }
 install_python() { # EXTRAS
     local log=/var/log/minicloud/python.log index
     if [ ! -x "$VENV/bin/uv" ]; then # four times as fast as pip; without it pip does
-        "$VENV/bin/pip" install -q uv >>$log 2>&1 || true
+        "$VENV/bin/pip" install -q --no-cache-dir uv >>$log 2>&1 || true
     fi
     index=${PIP_INDEX_URL:-$(pip_setting index-url)}
     if [ -x "$VENV/bin/uv" ] &&
-        env VIRTUAL_ENV=$VENV SSL_CERT_FILE="${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" \
+        env VIRTUAL_ENV=$VENV UV_CACHE_DIR=/var/cache/minicloud/uv \
+            SSL_CERT_FILE="${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" \
             ${index:+UV_DEFAULT_INDEX="$index"} \
             "$VENV/bin/uv" pip install -q --compile-bytecode -e "${SOURCE}[$1]" >>$log 2>&1; then
         return
     fi
-    logged $log "$VENV/bin/pip" install -q -e "${SOURCE}[$1]"
+    logged $log "$VENV/bin/pip" install -q --no-cache-dir -e "${SOURCE}[$1]"
 }
 
 # The distribution's libvirt binding fits its libvirt, so the environment borrows those files.
