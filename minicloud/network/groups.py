@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minicloud.domain.errors import Conflict, InUse, NotFound
-from minicloud.domain.ids import derive
+from minicloud.domain.ids import derive, is_uuid
 from minicloud.kit import clock
 from minicloud.kit.db import Database, Transaction
 from minicloud.network import group_store, store
@@ -102,9 +102,9 @@ class Groups:
 
     def find(self, caller: Caller, query: ListQuery) -> list[dict[str, Any]]:
         asked = [*query.filters.get("project_id", ()), *query.filters.get("tenant_id", ())]
-        projects = {caller.project_id} | (set(asked) if caller.sees_all else set())
+        named = {name for name in asked if is_uuid(name)} if caller.sees_all else set()
         visible = group_store.group_visible(caller.project_id, sees_all=caller.sees_all)
-        self._ensure_defaults(projects - {""})
+        self._ensure_defaults({caller.project_id} - {""} | named)
         with self._database.read() as tx:
             return _views(tx, group_store.group_list(tx, query, visible))
 

@@ -149,5 +149,7 @@ def test_wrong_ids_are_404(cloud: NetworkCloud) -> None:
             for method in ("GET", "DELETE"):
                 answer = cloud.call(method, f"/{noun}/{identity}")
                 assert answer.status_code in (400, 404), answer.text
+    path = f"/security-groups?project_id={'x' * 300}"
+    assert cloud.ask("GET", path, 200, "admin")["security_groups"] == []
     body: dict[str, Any] = {"port": {"network_id": "0" * 32}}
     cloud.refused("POST", "/ports", 404, "NetworkNotFound", json=body)
