@@ -49,7 +49,6 @@ class Transport:
         if url.startswith("rabbit"):
             group = "oslo_messaging_rabbit"
             conf.set_override("rabbit_quorum_queue", quorum, group)
-            conf.set_override("heartbeat_in_pthread", True, group)
             conf.set_override("heartbeat_timeout_threshold", 20, group)
             conf.set_override("rabbit_retry_interval", 1, group)
             conf.set_override("rabbit_interval_max", 5, group)
