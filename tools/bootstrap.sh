@@ -4,7 +4,7 @@
 
 PREFIX=/opt/minicloud
 VENV=$PREFIX/venv
-STAGES=13 # as many as minicloud/deploy/up.py counts; a test compares the two
+STAGES=14 # as many as minicloud/deploy/up.py counts; a test compares the two
 
 # What minicloud needs from the distribution. The demo guest's builder names its own.
 PACKAGES=(

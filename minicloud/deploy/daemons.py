@@ -10,7 +10,7 @@ import compileall
 import hashlib
 import http.client
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from minicloud.conf.web import PORTS
@@ -27,6 +27,7 @@ DYING_LIMIT_S = 15.0
 """How long a daemon may end and be started again."""
 _STARTED = (b'"message": "Started"', b" Started\n")
 """What ``kit.daemon`` logs when all is started, as JSON and as text."""
+_LAST = ("compute",)
 _NOT_DAEMON_CODE = ("deploy", "cli")
 
 
@@ -60,13 +61,18 @@ class Daemons:
             for daemon in changed:
                 known.pop(daemon, None)
             self._ledger.save()
-            sizes = {daemon: _size(self._places.log(daemon)) for daemon in changed}
-            self._keeper.restart(changed)
-            self._wait_for(sizes)
-            known.update({daemon: wanted[daemon] for daemon in changed})
-            self._ledger.save()
-        still = [daemon for daemon in DAEMONS if daemon not in changed and daemon in PORTS]
-        self._wait_for_answers(still)
+            # A host asks the others at once, and would wait for answers that nobody gives yet.
+            for wave in (
+                [d for d in changed if d not in _LAST],
+                [d for d in _LAST if d in changed],
+            ):
+                sizes = {daemon: _size(self._places.log(daemon)) for daemon in wave}
+                self._keeper.restart(wave)
+                for daemon in self._started(sizes):
+                    # Written one by one: those that came up are left alone if another did not.
+                    known[daemon] = wanted[daemon]
+                    self._ledger.save()
+        self._wait_for_answers([daemon for daemon in DAEMONS if daemon in PORTS])
         if not changed:
             return f"{len(DAEMONS)} running, unchanged ({self._keeper.name})"
         return f"started {len(changed)} of {len(DAEMONS)} ({self._keeper.name})"
@@ -89,8 +95,8 @@ class Daemons:
                     "stop that program",
                 )
 
-    def _wait_for(self, log_sizes: dict[str, int]) -> None:
-        """Every daemon of ``log_sizes`` says that it started, past that size of its log."""
+    def _started(self, log_sizes: dict[str, int]) -> Iterator[str]:
+        """Each daemon of ``log_sizes`` once it says, past that size of its log, that it started."""
         begun = time.monotonic()
         for daemon, size in log_sizes.items():
             log = self._places.log(daemon)
@@ -102,7 +108,7 @@ class Daemons:
                 if waited > DYING_LIMIT_S and daemon not in self._keeper.running():
                     raise self._failure(daemon, "it ends again and again")
                 time.sleep(0.1)  # a log has nothing to wait on
-        self._wait_for_answers([daemon for daemon in log_sizes if daemon in PORTS])
+            yield daemon
 
     def _wait_for_answers(self, daemons: Sequence[str]) -> None:
         deadline = time.monotonic() + READY_LIMIT_S

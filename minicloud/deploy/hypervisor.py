@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minicloud.deploy import command, processes
+from minicloud.deploy import command, files, processes
 from minicloud.deploy.apparmor import AppArmor
 from minicloud.deploy.ledger import Ledger
 from minicloud.deploy.places import Places
@@ -66,6 +66,7 @@ class Libvirt:
         self._apparmor.remove()
 
     def _start(self, name: str) -> None:
+        files.directory(self._places.run, mode=0o755)  # gone after a boot, and wanted by a purge
         started = processes.start_detached(
             [f"/usr/sbin/{name}", "--pid-file", str(self._places.run / f"{name}.pid")],
             log=self._places.log(name),

@@ -48,6 +48,8 @@ class Systemd:
         return found
 
     def restart(self, daemons: Sequence[str]) -> None:
+        if not daemons:
+            return
         # A unit that failed too often is not started again without this.
         command.succeeds(["systemctl", "reset-failed", *map(unit, daemons)])
         command.run(["systemctl", "restart", "--no-block", *map(unit, daemons)])

@@ -10,7 +10,7 @@ import os
 import time
 from pathlib import Path
 
-from minicloud.deploy import account, clouds, config, databases, settings
+from minicloud.deploy import account, clouds, config, databases, hosts, settings
 from minicloud.deploy.broker import Broker
 from minicloud.deploy.daemons import Daemons
 from minicloud.deploy.first_launch import FirstLaunch
@@ -29,7 +29,7 @@ from minicloud.deploy.virt_type import VirtType
 BASH_STAGES = 2
 """Packages and the Python environment."""
 
-STAGES = 13
+STAGES = 14
 """All of them. tools/bootstrap.sh has the same number."""
 
 
@@ -76,6 +76,7 @@ def later_stages(places: Places, ledger: Ledger, wishes: Wishes) -> list[Stage]:
         Stage("configuration", lambda: config.ensure(places, chosen)),
         Stage("databases", lambda: databases.ensure(places, ledger, chosen, checkout)),
         Stage("daemons", daemons.ensure),
+        Stage("host", lambda: hosts.ensure_reported(places, chosen)),
         Stage("demo image", image.ensure, image.begin),
         Stage("client access", lambda: clouds.ensure(places, ledger, chosen)),
         Stage("first contents", Seed(places, chosen).ensure),
