@@ -32,7 +32,7 @@ DEFAULT_CLOUD = "minicloud"
 
 def find(name: str | None) -> Mapping[str, Any]:
     """The ``auth`` values, and ``region_name`` and ``interface`` where given. NoCredentials."""
-    name = name or os.environ.get("OS_CLOUD")
+    name = name or os.environ.get("OS_CLOUD") or None
     if name is None and os.environ.get("OS_AUTH_URL"):
         return _complete(_from_environment(), "the environment", _variable)
     found = _from_files(name or DEFAULT_CLOUD)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -67,8 +70,26 @@ class Told(click.ClickException):
         return cls(*explain(problem))
 
     def show(self, file: IO[Any] | None = None) -> None:
-        head = click.style("Error: ", fg="red", bold=True)
-        click.echo(head + self.message, file=file, err=file is None)
+        head = click.style("Error:", fg="red", bold=True)
+        click.echo(f"{head} {_fitted(self.message)}", file=file, err=file is None)
+
+
+def _fitted(text: str) -> str:
+    """``text`` with its lines broken between words where a terminal would break them in words."""
+    if not sys.stderr.isatty():
+        return text
+    room = shutil.get_terminal_size().columns
+    lines = text.splitlines()
+    lines[0] = f"Error: {lines[0]}"
+    broken = "\n".join(
+        textwrap.fill(line, room, subsequent_indent=_indent(line), break_long_words=False)
+        for line in lines
+    )
+    return broken.removeprefix("Error: ")
+
+
+def _indent(line: str) -> str:
+    return " " * (len(line) - len(line.lstrip()))
 
 
 def explain(problem: Exception) -> tuple[str, int]:

@@ -153,3 +153,8 @@ def size(count: int | None) -> str | None:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:.1f} TB"
+
+
+def moment(text: str | None) -> str | None:
+    """A service's time in UTC, without fractions of a second, however it writes it."""
+    return f"{text[:19]}Z" if text else None

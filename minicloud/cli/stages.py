@@ -18,18 +18,17 @@ class Stage(NamedTuple):
     """Seconds since the launch was received; None where nobody recorded it."""
     detail: str
     host: str
-    """Where, as far as it is of interest."""
 
 
+_PLACED, _VOLUMES = 11, 27
 _FROM_TRACE: Sequence[tuple[int, str, str]] = (
-    (11, "placed", "looking for a host"),
+    (_PLACED, "placed", "looking for a host"),
     (21, "image ready", "fetching the image"),
     (24, "network ready", "wiring the network"),
-    (27, "volumes ready", "attaching the volumes"),
+    (_VOLUMES, "volumes ready", "attaching the volumes"),
     (28, "guest started", "starting the guest"),
 )
 """(number of the step that ends it, stage, what is going on until then)"""
-_VOLUMES = 27
 
 
 def reached(
@@ -40,14 +39,20 @@ def reached(
     steps = {step["number"]: step for step in (trace or {}).get("steps", ())}
     begin = _begin(steps)
     stages = []
+    where = ""
     for number, name, _ in _wanted(volumes):
         step = steps.get(number)
         if step is None or step["start"] is None or step["result"] == "Error":
             break
+        detail = str(step["detail"] or "")
+        if number == _PLACED:
+            where, detail = detail, f"on {detail}"
+        elif step["host"] != where:
+            break  # it was done on a host that then failed the launch
         at = None if begin is None else step["start"] + (step["duration"] or 0.0) - begin
-        stages.append(Stage(name, at, _detail(number, step), _host(number, step)))
+        stages.append(Stage(name, at, detail, where))
     if server["status"] == ACTIVE:
-        stages.append(Stage(ACTIVE, None, "", ""))
+        stages.append(Stage(ACTIVE, None, "", where))
     return stages
 
 
@@ -67,14 +72,3 @@ def _wanted(volumes: bool) -> list[tuple[int, str, str]]:
 def _begin(steps: Mapping[int, Mapping[str, Any]]) -> float | None:
     starts = [s["start"] for n, s in steps.items() if n >= _REQUEST and s["start"] is not None]
     return min(starts) if starts else None
-
-
-def _host(number: int, step: Mapping[str, Any]) -> str:
-    if _FROM_TRACE[0][0] == number:
-        return str(step["detail"])
-    return str(step["host"] or "")
-
-
-def _detail(number: int, step: Mapping[str, Any]) -> str:
-    detail = str(step["detail"] or "")
-    return f"on {detail}" if number == _FROM_TRACE[0][0] and detail else detail

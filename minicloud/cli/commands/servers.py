@@ -61,8 +61,8 @@ def show_server(server: Thing) -> None:
         **_summary(server),
         "image": image.get("id"),
         "key": server.get("key_name"),
-        "created": server.get("created"),
-        "launched": server.get("OS-SRV-USG:launched_at"),
+        "created": render.moment(server.get("created")),
+        "launched": render.moment(server.get("OS-SRV-USG:launched_at")),
         "volumes": [v["id"] for v in server.get("os-extended-volumes:volumes_attached", ())],
         "metadata": server.get("metadata") or None,
     }

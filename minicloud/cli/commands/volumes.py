@@ -117,7 +117,7 @@ def _show(volume: Thing, output: str, quiet: bool) -> None:
         return
     shown = _summary(volume) | {
         "type": volume.get("volume_type"),
-        "created": volume.get("created_at"),
+        "created": render.moment(volume.get("created_at")),
         "metadata": volume.get("metadata") or None,
     }
     render.one(shown, output=output, quiet=quiet)
