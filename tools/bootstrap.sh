@@ -9,7 +9,7 @@ STAGES=14 # as many as minicloud/deploy/up.py counts; a test compares the two
 # What minicloud needs from the distribution. The demo guest's builder names its own.
 PACKAGES=(
     qemu-system-x86 qemu-utils libvirt-daemon-system libvirt-clients python3-libvirt
-    rabbitmq-server dnsmasq-base nftables iproute2 conntrack
+    rabbitmq-server dnsmasq-base nftables iproute2 conntrack tini
     python3 python3-venv openssh-client ca-certificates
 )
 

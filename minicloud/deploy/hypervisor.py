@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import grp
+import os
 from pathlib import Path
 
 from minicloud.deploy import command, files, processes
@@ -12,6 +14,11 @@ from minicloud.deploy.stage import StageFailed
 
 _URI = "qemu:///system"
 _START_LIMIT_S = 30.0
+_KVM = Path("/dev/kvm")
+_KVM_GROUP = "kvm"
+_REAPER = ("tini", "-s", "--")
+"""libvirt waits for ended guests to be reaped, and they are no children of its own: a first
+process that is slow at that would hold up every stop."""
 
 
 class Libvirt:
@@ -26,6 +33,7 @@ class Libvirt:
         """Set it going where there is no systemd and it does not answer."""
         if processes.has_systemd() or self._answers():
             return
+        self._open_kvm()
         # virtlogd keeps the guests' console logs and has to be there before libvirtd.
         for name in ("virtlogd", "libvirtd"):
             known = self._ledger.record.processes.get(name)
@@ -64,11 +72,29 @@ class Libvirt:
 
     def purge(self) -> None:
         self._apparmor.remove()
+        for thing in list(self._ledger.record.made):
+            if thing.startswith("kvm-group:") and _KVM.exists():
+                os.chown(_KVM, -1, int(thing.partition(":")[2]))
+
+    def _open_kvm(self) -> None:
+        """QEMU's user may open /dev/kvm, as udev arranges where it runs.
+
+        Otherwise libvirt, which can open it, finds that QEMU cannot, does not trust what it knows
+        of QEMU, and asks QEMU anew before every start of a guest.
+        """
+        try:
+            group = grp.getgrnam(_KVM_GROUP).gr_gid
+            found = _KVM.stat().st_gid
+        except (KeyError, FileNotFoundError):
+            return
+        if found != group:
+            self._ledger.note_made(f"kvm-group:{found}")
+            os.chown(_KVM, -1, group)
 
     def _start(self, name: str) -> None:
         files.directory(self._places.run, mode=0o755)  # gone after a boot, and wanted by a purge
         started = processes.start_detached(
-            [f"/usr/sbin/{name}", "--pid-file", str(self._places.run / f"{name}.pid")],
+            [*_REAPER, f"/usr/sbin/{name}", "--pid-file", str(self._places.run / f"{name}.pid")],
             log=self._places.log(name),
         )
         process = processes.identify(started.pid)
