@@ -23,6 +23,7 @@ from minicloud.virt.libvirt.driver import LibvirtDriver
 
 _GRACE_S = 10.0
 _LIBVIRT_URI = "qemu:///system"
+_LIBVIRT_LOGS = Path("/var/log/libvirt/qemu")
 _HELPERS = ("qemu-nbd", "qemu-storage-daemon", "dnsmasq")
 """Programs that the daemons leave running for guests."""
 
@@ -48,12 +49,12 @@ def down(places: Places, checkout: Path, *, purge: bool) -> bool:
     def stop_broker() -> str:
         if purge:
             broker.purge()
-        return "stopped" if broker.stop() else "not ours, left running"
+        return "stopped" if broker.stop() else "none of ours runs"
 
     def stop_libvirt() -> str:
         if purge:
             libvirt.purge()
-        return "stopped" if libvirt.stop() else "not ours, left running"
+        return "stopped" if libvirt.stop() else "none of ours runs"
 
     stages = [
         Stage("daemons", stop_daemons),
@@ -117,6 +118,8 @@ def _client_access(ledger: Ledger) -> str:
 
 def _files(places: Places, ledger: Ledger) -> str:
     account.remove_user(ledger)
+    for log in _LIBVIRT_LOGS.glob("minicloud-*.log*"):
+        files.remove(log)
     for path in (places.config, places.run, places.state, places.logs, places.cache):
         files.remove(path)
     return "removed"
