@@ -2,7 +2,7 @@
 # Each function does only what is missing, so that a second run takes a moment.
 # shellcheck shell=bash
 
-PREFIX=/opt/minicloud
+PREFIX=${MINICLOUD_PREFIX:-/opt/minicloud}
 VENV=$PREFIX/venv
 STAGES=14 # as many as minicloud/deploy/up.py counts; a test compares the two
 
