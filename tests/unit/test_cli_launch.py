@@ -138,7 +138,7 @@ def test_a_failed_launch_prints_the_fault_and_ends_with_7(cloud: FakeCloud) -> N
 def test_taking_too_long_ends_with_8_and_leaves_the_server(cloud: FakeCloud) -> None:
     result = launch(cloud, "tiny", "web", "--timeout", "0")
     assert result.exit_code == 8
-    assert "web is BUILD after 0 s" in result.stderr
+    assert "web is still BUILD (looking for a host) after 0 s" in result.stderr
     assert cloud.servers
 
 

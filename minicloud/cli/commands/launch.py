@@ -113,7 +113,7 @@ def launch_command(
         watch = _Watch(here, made["id"], request["server"]["name"], progress, timeout)
         server = watch.until(wait, volumes=bool(volumes))
         if wait != "none":
-            progress.hint("  ".join(f"minicloud {verb} {server['name']}" for verb in _NEXT))
+            progress.hint("Next: " + ", ".join(f"minicloud {v} {server['name']}" for v in _NEXT))
     if output != "table" or quiet:
         render.one(server, output=output, quiet=quiet)
     elif wait == "none":
@@ -166,8 +166,9 @@ class _Watch:
                     "\n  ".join([f"{self._name} went to ERROR:", *fault_lines(server)])
                     + f"\nIt stays as it is for you to see: minicloud delete {self._name}"
                 )
-            self._progress.doing(stages.doing(reached, volumes=volumes))
-            self._pause(f"{self._name} is {server['status']}")
+            doing = stages.doing(reached, volumes=volumes)
+            self._progress.doing(doing)
+            self._pause(f"{self._name} is still {server['status']} ({doing})")
             server = self._look()
 
     def _tell(self, stage: stages.Stage) -> None:

@@ -84,6 +84,9 @@ def _admin_user(here: Cloud, server: Thing) -> str:
 
 def _key_of(server: Thing) -> Path | None:
     """The key file that belongs to the server's key pair, where this machine has it."""
-    if server.get("key_name") == ordering.DEMO_KEY and os.access(_DEMO_KEY, os.R_OK):
+    if server.get("key_name") != ordering.DEMO_KEY:
+        return None
+    if os.access(_DEMO_KEY, os.R_OK):
         return _DEMO_KEY
+    click.echo(f"{_DEMO_KEY} cannot be read: trying ssh's own keys (--key names one).", err=True)
     return None
