@@ -55,7 +55,11 @@ def start_detached(
 
 
 def end(process: StartedProcess, *, grace_s: float = 15.0) -> bool:
-    """End the process: asked first, killed after ``grace_s`` seconds. False if it was gone."""
+    """End the process: asked first, killed after ``grace_s`` seconds. False if it was gone.
+
+    Killed with it is the rest of its session, which for a process of ``start_detached`` is what
+    it started and did not set loose: it may stand in front of the one that does the work.
+    """
     try:
         handle = os.pidfd_open(process.pid)
     except ProcessLookupError:
@@ -65,7 +69,10 @@ def end(process: StartedProcess, *, grace_s: float = 15.0) -> bool:
             return False
         signal.pidfd_send_signal(handle, signal.SIGTERM)
         if not _ended(handle, grace_s):
+            others = _session(process.pid)
             signal.pidfd_send_signal(handle, signal.SIGKILL)
+            for other in others:
+                end(other, grace_s=0.0)
             _ended(handle, grace_s)
         return True
     except ProcessLookupError:
@@ -99,6 +106,22 @@ def with_argument(marker: str, programs: Sequence[str]) -> list[StartedProcess]:
             process = identify(int(entry.name))
             if process is not None:
                 found.append(process)
+    return found
+
+
+def _session(leader: int) -> list[StartedProcess]:
+    """The other processes of the session that ``leader`` leads."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == leader:
+            continue
+        try:
+            same = os.getsid(int(entry.name)) == leader
+        except ProcessLookupError:
+            continue
+        process = identify(int(entry.name)) if same else None
+        if process is not None:
+            found.append(process)
     return found
 
 

@@ -77,6 +77,19 @@ def test_a_process_that_does_not_listen_is_killed(tmp_path: Path) -> None:
     assert child.wait(5) == -9
 
 
+def test_what_stands_behind_a_killed_process_is_killed_too(tmp_path: Path) -> None:
+    script = "trap '' TERM; (trap '' TERM; sleep 600) & echo $!; wait; wait"
+    log = tmp_path / "log"
+    child = processes.start_detached(["bash", "-c", script], log=log)
+    assert processes.wait_until(lambda: log.read_text().endswith("\n"), limit_s=5)
+    leader, behind = processes.identify(child.pid), processes.identify(int(log.read_text()))
+    assert leader is not None
+    assert behind is not None
+    assert processes.end(leader, grace_s=0.2)
+    child.wait(5)
+    assert processes.wait_until(lambda: not processes.is_alive(behind), limit_s=5)
+
+
 def test_helpers_are_found_by_their_program_and_directory(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     child = subprocess.Popen(["tail", "-f", str(tmp_path / "x")])
