@@ -24,11 +24,18 @@ with warnings.catch_warnings():
     # Importing it imports eventlet, which warns of its own end; nothing of it is used.
     warnings.simplefilter("ignore")
     import oslo_messaging
+    from kombu.exceptions import KombuError
     from oslo_config import cfg
 
 LOG = logging.getLogger(__name__)
 C = TypeVar("C")
 _ERRORS_MODULE = "minicloud.domain.errors"
+_BROKER_PROBLEMS = (
+    oslo_messaging.MessagingException,
+    oslo_messaging.RemoteError,
+    KombuError,  # oslo.messaging lets a refused connection through as it is
+    OSError,
+)
 
 
 class Transport:
@@ -150,7 +157,7 @@ class _Remote:
             raise errors.Unavailable(
                 service=method.name, reason=f"no answer within {self._timeout_s:g} seconds"
             ) from None
-        except (oslo_messaging.MessagingException, oslo_messaging.RemoteError, OSError) as problem:
+        except _BROKER_PROBLEMS as problem:
             raise errors.Unavailable(
                 service="The message broker", reason=type(problem).__name__
             ) from None
