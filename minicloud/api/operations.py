@@ -32,7 +32,7 @@ class Operator:
     def begin(self, call: Call, verb: str, params: Mapping[str, Any] | None = None) -> None:
         """Begin ``verb`` on the server of the request's path. WrongState, Locked, NotFound."""
         with self._database.write() as tx:
-            server = server_of(tx, call)
+            server = server_of(tx, call, lock=True)
             check_unlocked(call.ctx, server)
             if server.host is None and verb != "delete":
                 raise Conflict(reason=f"Instance {server.id} is not ready")
@@ -42,7 +42,7 @@ class Operator:
     def delete(self, call: Call) -> None:
         """Begin the server's end; one that no host has ends at once."""
         with self._database.write() as tx:
-            server = server_of(tx, call)
+            server = server_of(tx, call, lock=True)
             check_unlocked(call.ctx, server)
             operation = operations.operation_begin(tx, call.ctx, server, VERBS["delete"], {})
             if server.host is None:

@@ -337,6 +337,12 @@ def test_a_body_that_is_none_is_refused(lasting: ComputeCloud, body: bytes) -> N
     assert answer.json()["badRequest"]["code"] == 400
 
 
+def test_a_host_name_with_a_domain(embedded: ComputeCloud) -> None:
+    assert embedded.post_server(version="2.93", hostname="a.example").status_code == 400
+    server = embedded.server(embedded.launch(version="2.94", hostname="a.example"))
+    assert server["OS-EXT-SRV-ATTR:hostname"] == "a.example"
+
+
 def test_a_port_in_use_is_a_conflict(lasting: ComputeCloud) -> None:
     assert lasting.post_server(networks=[{"port": USED_PORT}]).status_code == 409
 

@@ -139,6 +139,15 @@ def _no_volume_type(body: Json) -> Json:
     return body
 
 
+def _hostname_without_domain(body: Json) -> Json:
+    hostname = body.get("hostname")
+    if isinstance(hostname, str) and (len(hostname) > 63 or "." in hostname):
+        raise Invalid(
+            reason="Invalid input for field/attribute hostname: a domain is taken from 2.94 on."
+        )
+    return body
+
+
 def _refuse_inside(body: Json, key: str, word: str) -> None:
     items = body.get(key)
     for item in items if isinstance(items, list) else ():
@@ -163,10 +172,12 @@ CREATE = Body(
         ((2, 32), _no_device_tags),
         ((2, 37), _networks_may_be_absent),
         ((2, 67), _no_volume_type),
+        ((2, 94), _hostname_without_domain),
     ),
 )
 UPDATE = Body(
     type=ServerUpdate,
     wrapper="server",
     since={"description": (2, 19), "hostname": (2, 90)},
+    up=(((2, 94), _hostname_without_domain),),
 )
