@@ -135,7 +135,7 @@ install_python() { # EXTRAS
     fi
     index=${PIP_INDEX_URL:-$(pip_setting index-url)}
     if [ -x "$VENV/bin/uv" ] &&
-        env VIRTUAL_ENV=$VENV UV_CACHE_DIR=/var/cache/minicloud/uv \
+        env VIRTUAL_ENV="$VENV" UV_CACHE_DIR=/var/cache/minicloud/uv \
             SSL_CERT_FILE="${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" \
             ${index:+UV_DEFAULT_INDEX="$index"} \
             "$VENV/bin/uv" pip install -q --compile-bytecode -e "${SOURCE}[$1]" >>$log 2>&1; then
