@@ -24,6 +24,7 @@ MARKS = blocks.Marks(
     "# minicloud's tools/up keeps the clouds from here",
     "# to here; put your own outside of these two lines",
 )
+DEMO_KEY = "minicloud_demo_key"
 _REGION = "RegionOne"
 _DOMAIN = "Default"
 
@@ -107,10 +108,19 @@ def ensure(places: Places, ledger: Ledger, settings: Settings) -> str:
     return f"wrote {path}" if changed else "unchanged"
 
 
+def demo_key(places: Places) -> tuple[Path, int, int]:
+    """(file, user id, group id) of the demo key: beside the person's clouds.yaml."""
+    path, person = personal_file()
+    if not path.parent.is_dir():
+        return places.config / DEMO_KEY, 0, 0
+    return path.with_name(DEMO_KEY), person.pw_uid, person.pw_gid
+
+
 def purge(ledger: Ledger) -> None:
     """Take our entries out of every file that got them."""
     for name in ledger.record.client_files:
         path = Path(name)
+        path.with_name(DEMO_KEY).unlink(missing_ok=True)
         if not path.exists():
             continue
         text = path.read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 
 from minicloud.deploy.places import Places
@@ -18,8 +19,12 @@ class FirstLaunch:
 
     def ensure(self) -> str:
         """There is a server named ``first`` that answers ssh."""
-        if self._ask("list", "-q"):
+        servers = json.loads(self._ask("list", "-o", "json"))
+        if any(server["status"] == "ACTIVE" for server in servers):
             return "there are servers already"
+        for server in servers:
+            if server["name"] == SERVER:  # of a run that failed
+                self._ask("delete", server["id"])
         done = self._run("launch", IMAGE, SERVER, "--flavor", "m1.nano", "--wait=ssh", "-q")
         if done.returncode != 0:
             raise StageFailed(

@@ -5,12 +5,11 @@ All by the cloud's own REST interfaces, as any client would; what is there alrea
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from minicloud.client.identity import Credentials, ServiceSession
 from minicloud.client.rest import RestClient
-from minicloud.deploy import files
+from minicloud.deploy import clouds, files
 from minicloud.deploy.config import IDENTITY_PORT
 from minicloud.deploy.places import Places
 from minicloud.deploy.settings import Settings
@@ -119,15 +118,15 @@ class Seed:
         made.append("image")
 
     def _key(self, demo: Account, made: list[str]) -> None:
-        """A key pair for the demo user; the private half stays on this machine."""
-        path = self._places.config / "demo_key"
+        """A key pair for the demo user; its private half goes to the person who set this up."""
+        path, uid, gid = clouds.demo_key(self._places)
         known = {k["keypair"]["name"] for k in demo.compute.get("/os-keypairs").json["keypairs"]}
         if KEY in known and path.exists():
             return
         if KEY in known:
             demo.compute.delete(f"/os-keypairs/{KEY}")
         pair = demo.compute.post("/os-keypairs", {"keypair": {"name": KEY}}).json["keypair"]
-        files.write(path, pair["private_key"], mode=0o600, **_owner())
+        files.write(path, pair["private_key"], mode=0o600, uid=uid, gid=gid)
         made.append("key pair")
 
 
@@ -166,10 +165,3 @@ def open_ssh(account: Account, made: list[str]) -> None:
         }  # fmt: skip
         account.network.post("/security-group-rules", {"security_group_rule": rule})
         made.append(f"{protocol} rule")
-
-
-def _owner() -> dict[str, int]:
-    """The person behind sudo owns the demo key; ssh insists on that."""
-    if "SUDO_UID" in os.environ:
-        return {"uid": int(os.environ["SUDO_UID"]), "gid": int(os.environ["SUDO_GID"])}
-    return {}

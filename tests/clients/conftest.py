@@ -25,7 +25,7 @@ CONFIG = Path("/etc/minicloud")
 class LiveCloud:
     """The command lines of a running cloud, as the demo user unless told otherwise."""
 
-    key = CONFIG / "demo_key"
+    key = Path("~/.config/openstack/minicloud_demo_key").expanduser()
 
     def minicloud(self, *words: str, cloud: str = "minicloud") -> str:
         return _run([str(VENV / "minicloud"), "--cloud", cloud, *words])

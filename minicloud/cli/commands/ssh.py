@@ -13,7 +13,7 @@ from minicloud.cli import guest, names, ordering
 from minicloud.cli.session import Cloud, Thing, cloud
 from minicloud.domain.errors import Conflict, NotFound
 
-_DEMO_KEY = Path("/etc/minicloud/demo_key")
+_DEMO_KEY = Path("~/.config/openstack/minicloud_demo_key").expanduser()
 _USER = "cirros"
 _OPTIONS = (
     # A guest's address is soon another guest's: what was learned of one says nothing of the next.
