@@ -94,6 +94,10 @@ def test_helpers_are_found_by_their_program_and_directory(tmp_path: Path) -> Non
     (tmp_path / "x").touch()
     child = subprocess.Popen(["tail", "-f", str(tmp_path / "x")])
     try:
+        # For a moment after it was started, a process shows no arguments.
+        assert processes.wait_until(
+            lambda: processes.with_argument(f"{tmp_path}/", ["tail"]) != [], limit_s=5
+        )
         found = processes.with_argument(f"{tmp_path}/", ["tail"])
         assert [process.pid for process in found] == [child.pid]
         assert processes.with_argument(f"{tmp_path}/", ["cat"]) == []
