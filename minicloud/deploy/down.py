@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minicloud.deploy import account, clouds, files, processes, settings
+from minicloud.deploy import account, clouds, files, links, processes, settings
 from minicloud.deploy.broker import Broker
 from minicloud.deploy.hypervisor import Libvirt
 from minicloud.deploy.ledger import Ledger
@@ -66,7 +66,7 @@ def down(places: Places, checkout: Path, *, purge: bool) -> bool:
     ]
     if purge:
         stages += [
-            Stage("client access", lambda: _client_access(ledger)),
+            Stage("client access", lambda: _client_access(places, ledger)),
             Stage("supervision", lambda: _supervision(daemons)),
             Stage("files and user", lambda: _files(places, ledger)),
         ]
@@ -111,9 +111,10 @@ def _helpers(places: Places) -> str:
     return f"ended {ended}"
 
 
-def _client_access(ledger: Ledger) -> str:
+def _client_access(places: Places, ledger: Ledger) -> str:
     clouds.purge(ledger)
-    return "entries removed"
+    links.purge(places, ledger)
+    return "entries and links removed"
 
 
 def _files(places: Places, ledger: Ledger) -> str:

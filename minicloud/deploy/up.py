@@ -10,7 +10,7 @@ import os
 import time
 from pathlib import Path
 
-from minicloud.deploy import account, clouds, config, databases, hosts, settings
+from minicloud.deploy import account, clouds, config, databases, hosts, links, settings
 from minicloud.deploy.broker import Broker
 from minicloud.deploy.daemons import Daemons
 from minicloud.deploy.first_launch import FirstLaunch
@@ -57,6 +57,8 @@ def up(places: Places, wishes: Wishes) -> bool:
         return False
     if not run_stages(later_stages(places, ledger, wishes), first=number + 1, total=STAGES):
         return False
+    if wishes.launch:
+        print(f"\n{FirstLaunch(places).trace()}", end="")
     print(_what_next(places))
     return True
 
@@ -78,23 +80,29 @@ def later_stages(places: Places, ledger: Ledger, wishes: Wishes) -> list[Stage]:
         Stage("daemons", daemons.ensure),
         Stage("host", lambda: hosts.ensure_reported(places, chosen)),
         Stage("demo image", image.ensure, image.begin),
-        Stage("client access", lambda: clouds.ensure(places, ledger, chosen)),
+        Stage("client access", lambda: _client_access(places, ledger, chosen)),
         Stage("first contents", Seed(places, chosen).ensure),
         Stage("first server", FirstLaunch(places).ensure if wishes.launch else lambda: "left out"),
     ]
+
+
+def _client_access(places: Places, ledger: Ledger, chosen: settings.Settings) -> str:
+    links.ensure(places, ledger)
+    return clouds.ensure(places, ledger, chosen)
 
 
 def _what_next(places: Places) -> str:
     """For a person who wants to go on: what to type, and where things are."""
     since = float(os.environ.get("MINICLOUD_UP_SINCE", time.time()))
     clouds_file, _ = clouds.personal_file()
-    minicloud = places.program("minicloud")
     return f"""
   The cloud is up, after {time.time() - since:.0f} s. What next:
 
-    {minicloud} list
-    {minicloud} launch {IMAGE} my-server --flavor m1.nano
-    {minicloud} trace my-server     # the 28 steps of a launch, with times
+    minicloud list
+    minicloud launch {IMAGE} my-server --wait=ssh
+    minicloud ssh my-server
+    minicloud trace my-server       # the 28 steps of its launch, with times
+    minicloud --help
 
   Any OpenStack client works too: export OS_CLOUD=minicloud (user demo) or minicloud-admin;
   both are in {clouds_file}.
