@@ -82,7 +82,7 @@ class Seed:
                 "The cloud could not be filled.", problem.message, "see the logs of the services",
                 self._places.log("api"),
             ) from problem  # fmt: skip
-        return f"made {', '.join(made)}" if made else "all there"
+        return f"made {', '.join(dict.fromkeys(made))}" if made else "all there"
 
     def _flavors(self, admin: Account, made: list[str]) -> None:
         known = {f["id"] for f in admin.compute.get("/flavors/detail").json["flavors"]}
@@ -127,7 +127,7 @@ class Seed:
             demo.compute.delete(f"/os-keypairs/{KEY}")
         pair = demo.compute.post("/os-keypairs", {"keypair": {"name": KEY}}).json["keypair"]
         files.write(path, pair["private_key"], mode=0o600, uid=uid, gid=gid)
-        made.append("key pair")
+        made.append("key")
 
 
 def ensure_network(
@@ -141,7 +141,7 @@ def ensure_network(
     if not found:
         body = {"network": {"name": name, **network}}
         found = [account.network.post("/networks", body).json["network"]]
-        made.append(f"network {name}")
+        made.append("networks")
     network_id = found[0]["id"]
     if not account.network.get("/subnets", network_id=network_id).json["subnets"]:
         body = {"subnet": {"network_id": network_id, "ip_version": 4, **subnet}}
@@ -164,4 +164,4 @@ def open_ssh(account: Account, made: list[str]) -> None:
             "protocol": protocol, "port_range_min": port, "port_range_max": port,
         }  # fmt: skip
         account.network.post("/security-group-rules", {"security_group_rule": rule})
-        made.append(f"{protocol} rule")
+        made.append("ssh rules")

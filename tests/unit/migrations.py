@@ -12,9 +12,11 @@ from alembic.migration import MigrationContext
 from minicloud.kit.db import Database, migrate
 
 
-def differences(service: str, metadata: sa.MetaData, directory: Path) -> list[Any]:
+def differences(
+    service: str, metadata: sa.MetaData, directory: Path, url: str | None = None
+) -> list[Any]:
     """What autogenerate would still change after all migrations of ``service``; twice is once."""
-    database = Database(f"sqlite:///{directory / 'migrated.sqlite'}")
+    database = Database(url or f"sqlite:///{directory / 'migrated.sqlite'}")
     assert not migrate.is_current(service, database)
     migrate.upgrade(service, database)
     migrate.upgrade(service, database)
