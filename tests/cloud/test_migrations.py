@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 
 import pytest
-from migrations import differences
+from migrated import differences
 
 MODELS = {
     "compute": "minicloud.db.models",
