@@ -45,6 +45,10 @@ class FakeHostNetwork:
         """The TAPs that the pretended kernel has."""
         return frozenset(self._read().taps)
 
+    def wiring(self) -> HostWiring:
+        """What is meant to be wired."""
+        return self._read().wiring
+
     def lose_tap(self, port_id: str) -> None:
         """Let a TAP vanish from the pretended kernel, as if a stranger had removed it."""
         with self._lock:

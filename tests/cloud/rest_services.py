@@ -1,0 +1,210 @@
+"""The REST services of a whole cloud in one process, each on a port of its own.
+
+A service can be taken away and comes back on the same port with the same rows, as after a
+restart. Every request that reaches one is noted.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from identity import ACCOUNTS, PASSWORDS, cheap_passwords
+
+from minicloud.client.identity import Credentials, ServiceSession, TokenValidator
+from minicloud.cmd import volume as volume_daemon
+from minicloud.identity import routes as identity_routes
+from minicloud.identity.bootstrap import bootstrap, catalog_of
+from minicloud.identity.keys import ensure_keys
+from minicloud.image import routes as image_routes
+from minicloud.image.blobs import BlobStore
+from minicloud.image.policies import RULES as IMAGE_RULES
+from minicloud.image.service import ImageService
+from minicloud.image.uploads import ImageData
+from minicloud.kit.db import Database, migrate
+from minicloud.kit.policy import Policy
+from minicloud.kit.web import Service, WebServer, build_app
+from minicloud.network import routes as network_routes
+from minicloud.network.service import NetworkService, Settings
+
+REGION = "RegionOne"
+PORTS = {"identity": 5000, "compute": 8774, "image": 9292, "network": 9696, "volume": 8776}
+NETWORK_QUOTA = {
+    "network": 100, "subnet": 100, "port": 2000, "security_group": 10, "security_group_rule": 100,
+}  # fmt: skip
+VOLUME_QUOTA = {"volumes": 1000, "gigabytes": 10000, "per_volume_gigabytes": -1}
+
+
+class Request(NamedTuple):
+    service: str
+    method: str
+    path: str
+
+
+class RestService:
+    """One service: ``stop`` and ``start`` as often as a test likes."""
+
+    def __init__(self, name: str, service: Service, noted: list[Request]) -> None:
+        self.name = name
+        self._app = _noting(name, build_app(service), noted)
+        self._port = 0
+        self._web: WebServer | None = None
+
+    @property
+    def port(self) -> int:
+        return self._port
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        self._web = WebServer(self._app, host="127.0.0.1", port=self._port, threads=16)
+        self._web.start()
+        self._port = self._web.address[1]
+
+    def stop(self) -> None:
+        if self._web is not None:
+            self._web.stop()
+            self._web = None
+
+
+def _noting(name: str, app: Any, noted: list[Request]) -> Any:
+    def noting(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        noted.append(Request(name, environ["REQUEST_METHOD"], environ["PATH_INFO"]))
+        answer: Iterable[bytes] = app(environ, start_response)
+        return answer
+
+    return noting
+
+
+class RestServices:
+    """identity, image, network and volume, bootstrapped. ``token_cache_s``: how long services
+    believe a token."""
+
+    def __init__(self, directory: Path, *, host: str, token_cache_s: float) -> None:
+        self.noted: list[Request] = []
+        self.databases: dict[str, Database] = {}
+        self.services: dict[str, RestService] = {}
+        # A Unix socket's path is short, a test's directory need not be.
+        self.volume_dir = Path(tempfile.mkdtemp(prefix="minicloud-"))
+        self._directory, self._cache_s = directory, token_cache_s
+        self.passwords = cheap_passwords()
+        self.volume_turn: Callable[[], object] = lambda: None
+        try:
+            self.add("identity", self._identity())
+            self.session = self.new_session()
+            self.add("image", self._image())
+            self.add("network", self._network())
+            self.add("volume", self._volume(host))
+        except BaseException:
+            self.close()  # their threads would keep the test run from ending
+            raise
+
+    def database(self, name: str) -> Database:
+        """The migrated database of a service, made at the first call."""
+        if name not in self.databases:
+            path = self._directory / f"{name}.sqlite"
+            self.databases[name] = Database(f"sqlite:///{path}")
+            migrate.upgrade(name, self.databases[name])
+        return self.databases[name]
+
+    def add(self, name: str, service: Service) -> RestService:
+        """Serve ``service`` from now on."""
+        self.services[name] = RestService(name, service, self.noted)
+        self.services[name].start()
+        return self.services[name]
+
+    def bootstrap(self) -> None:
+        """Users, projects and a catalog that names the ports of the services added so far."""
+        entries = []
+        for entry in catalog_of("127.0.0.1"):
+            url = entry.url
+            for name, port in PORTS.items():
+                here = self.services.get(name)
+                url = url.replace(f":{port}", f":{here.port if here else 9}")
+            entries.append(type(entry)(entry.type, entry.name, url))
+        bootstrap(
+            self.database("identity"),
+            self.passwords,
+            accounts=ACCOUNTS,
+            catalog=entries,
+            region=REGION,
+        )
+
+    def new_session(self) -> ServiceSession:
+        """A daemon's own token and catalog."""
+        return ServiceSession(
+            Credentials(
+                url=self.services["identity"].url + "/v3",
+                username="minicloud",
+                password=PASSWORDS["minicloud"],
+                project_name="service",
+                domain_name="Default",
+                region=REGION,
+            )
+        )
+
+    def tokens(self) -> TokenValidator:
+        url = self.services["identity"].url + "/v3"
+        return TokenValidator(self.new_session(), url, cache_s=self._cache_s)
+
+    def close(self) -> None:
+        with ThreadPoolExecutor(len(self.services)) as pool:
+            list(pool.map(lambda service: service.stop(), self.services.values()))
+        for database in self.databases.values():
+            database.close()
+        for path in self.volume_dir.glob("*.pid"):
+            end_exporter(path)
+        shutil.rmtree(self.volume_dir)
+
+    # --------------------------------------------------------------------------------------------
+    def _identity(self) -> Service:
+        keys = self._directory / "keys"
+        ensure_keys(keys)
+        return identity_routes.rest_service(
+            self.database("identity"),
+            key_dir=keys,
+            token_lifetime_s=3600,
+            passwords=self.passwords,
+        )
+
+    def _image(self) -> Service:
+        database = self.database("image")
+        policy = Policy(IMAGE_RULES)
+        blobs = BlobStore(self._directory / "image-data")
+        images = ImageService(database, blobs, policy)
+        data = ImageData(database, images, blobs, policy, max_size=1 << 30)
+        return image_routes.rest_service(images, data, policy, self.tokens().authenticate)
+
+    def _network(self) -> Service:
+        service = NetworkService(self.database("network"), Settings(quota=NETWORK_QUOTA))
+        return network_routes.rest_service(service, self.tokens().authenticate)
+
+    def _volume(self, host: str) -> Service:
+        settings = volume_daemon.Settings(
+            host=host,
+            data_dir=self._directory / "volume-data",
+            export_dir=self.volume_dir,
+            quotas=VOLUME_QUOTA,
+            nbd_address="127.0.0.1",
+            nbd_ports=range(21810, 21910),
+        )
+        graph = volume_daemon.build(settings, self.database("volume"), self.tokens().authenticate)
+        self.volume_turn = graph.reconciler.run
+        return graph.service
+
+
+def end_exporter(pid_file: Path) -> None:
+    """End the process that serves a volume, if it still does."""
+    with suppress(ProcessLookupError, ValueError, FileNotFoundError):
+        pid = int(pid_file.read_text())
+        if str(pid_file) in Path(f"/proc/{pid}/cmdline").read_text():
+            os.kill(pid, signal.SIGKILL)
