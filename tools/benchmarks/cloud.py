@@ -1,0 +1,57 @@
+"""The live cloud, as the benchmarks see it: clients, daemons' processes, and how to time."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from minicloud.deploy.places import Places
+from minicloud.deploy.seed import Account
+from minicloud.deploy.settings import Settings, load
+
+Figure = dict[str, Any]
+
+
+class Bench:
+    def __init__(self) -> None:
+        settings = load(Places())
+        if settings is None:
+            raise SystemExit("There is no cloud on this machine: run tools/up first.")
+        self.settings: Settings = settings
+        self.places = Places()
+        self.demo = Account(settings, "demo", settings.demo_password)
+
+
+def figure(name: str, value: float, unit: str, *, aim: str = "") -> Figure:
+    return {"name": name, "value": round(value, 1), "unit": unit, "aim": aim}
+
+
+def times_ms(work: Callable[[], object], count: int) -> list[float]:
+    """Milliseconds of each of ``count`` calls, after one that is not counted."""
+    work()
+    found = []
+    for _ in range(count):
+        started = time.perf_counter()
+        work()
+        found.append((time.perf_counter() - started) * 1000)
+    return found
+
+
+def median(values: list[float]) -> float:
+    return statistics.median(values)
+
+
+def daemons() -> dict[str, int]:
+    """Name -> process of every daemon of minicloud that runs."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            name = (entry / "cmdline").read_bytes().split(b"\0")[0].decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if name.startswith("minicloud-"):
+            found[name.removeprefix("minicloud-")] = int(entry.name)
+    return found
