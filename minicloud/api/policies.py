@@ -46,6 +46,7 @@ _MEMBER = (
     "os-lock-server:lock",
     "os-lock-server:unlock",
     "os-console-output",
+    "os-remote-consoles",
 )
 _ADMIN = (
     "servers:index:get_all_tenants",
@@ -102,6 +103,7 @@ RULES: Mapping[str, str] = {
     **_prefixed(_MEMBER, "rule:member"),
     **_prefixed(_ADMIN, "rule:admin"),
     **_prefixed(_ANY, "rule:any"),
+    "os_compute_api:os-console-auth-tokens": "rule:admin_or_service",
     **{f"os_compute_api:os-keypairs:{verb}": "rule:admin or user_id:%(user_id)s"
        for verb in _KEYPAIRS},
 }  # fmt: skip

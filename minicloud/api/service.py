@@ -20,7 +20,9 @@ from minicloud.api.lookups import Lookups
 from minicloud.api.operations import Operator
 from minicloud.api.placing import Placer
 from minicloud.api.quotas import Quotas
+from minicloud.api.remote_consoles import RemoteConsoles
 from minicloud.api.routes.catalogue import flavor_routes, keypair_routes, quota_routes
+from minicloud.api.routes.consoles import console_routes
 from minicloud.api.routes.hosts import absent_routes, host_routes
 from minicloud.api.routes.servers import (
     action_routes,
@@ -58,6 +60,8 @@ class Parts(msgspec.Struct, kw_only=True):
     service_down_s: float
     host: str
     """Name of this machine, for the trace."""
+    console_url: str = ""
+    """The console proxy as browsers reach it; empty: its port on the API's host."""
 
 
 def rest_service(
@@ -105,6 +109,7 @@ def routes(parts: Parts) -> list[Route]:
             Metadata(database, parts.limits), Tags(database), Connections(database, parts.lookups)
         ),
         *history_routes(InstanceActions(database)),
+        *console_routes(RemoteConsoles(database, parts.compute, public_url=parts.console_url)),
         *flavor_routes(Flavors(database)),
         *keypair_routes(Keypairs(database, parts.limits)),
         *quota_routes(Quotas(database, parts.limits), Usage(database)),

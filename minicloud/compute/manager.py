@@ -101,6 +101,9 @@ class ComputeManager(ComputeRPC):
             return text
         return "".join(text.splitlines(keepends=True)[-length:]) if length else ""
 
+    def vnc_port(self, ctx: Context, *, server_id: str) -> int | None:
+        return self._tools.driver.vnc_port(server_id)
+
     def busy_servers(self) -> frozenset[str]:
         """Servers that an operation works on now."""
         with self._lock:

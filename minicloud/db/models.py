@@ -211,3 +211,15 @@ quotas = sa.Table(
     sa.Column("limit", sa.Integer, nullable=False),
 )
 """Limits of a project that differ from the configured ones."""
+
+console_tokens = sa.Table(
+    "console_tokens",
+    metadata,
+    sa.Column("token_hash", sa.String(64), primary_key=True),
+    sa.Column("server_id", _ID, nullable=False),
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("console_type", sa.String(16), nullable=False),
+    sa.Column("created_at", _TIME, nullable=False),
+    sa.Column("expires_at", _TIME, nullable=False, index=True),
+)
+"""Tokens that open a console once; ``token_hash`` is the SHA-256 in hexadecimal."""

@@ -22,3 +22,8 @@ class ComputeRPC:
     def console_output(self, ctx: Context, *, server_id: str, length: int) -> str:
         """The last ``length`` lines (-1: all that is kept) of the serial console."""
         raise NotImplementedError
+
+    @call(timeout_s=10)
+    def vnc_port(self, ctx: Context, *, server_id: str) -> int | None:
+        """The TCP port of the guest's VNC server on its host's loopback; None: it has none now."""
+        raise NotImplementedError

@@ -140,6 +140,13 @@ class Driver(ABC):
         """The end of the serial console log, b"" where there is none yet."""
 
     @abstractmethod
+    def vnc_port(self, server_id: str) -> int | None:
+        """The TCP port on this host's loopback where the guest's screen is served by VNC.
+
+        None where it does not run, or has no screen. Another one after each start.
+        """
+
+    @abstractmethod
     def on_lifecycle(self, callback: Callable[[str, Power], None]) -> None:
         """Call ``callback(server_id, power)`` when a domain of ours changes its power.
 

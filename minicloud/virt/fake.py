@@ -37,7 +37,10 @@ class _Fault(msgspec.Struct, kw_only=True):
 
 
 class FakeDriver(Driver):
-    """Domains in ``directory``; hosts that are to be different need different directories."""
+    """Domains in ``directory``; hosts that are to be different need different directories.
+
+    ``vnc_port``: where somebody serves the screen of every guest; None: guests have none.
+    """
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class FakeDriver(Driver):
         vcpus: int = 8,
         memory_mb: int = 16384,
         guests_obey_shutdown: bool = True,
+        vnc_port: int | None = None,
     ) -> None:
         self._domains = directory / "domains"
         self._domains.mkdir(parents=True, exist_ok=True)
@@ -53,6 +57,7 @@ class FakeDriver(Driver):
         self._vcpus = vcpus
         self._memory_mb = memory_mb
         self._guests_obey_shutdown = guests_obey_shutdown
+        self._vnc_port = vnc_port
         self._callbacks: list[Callable[[str, Power], None]] = []
         self._lock = threading.RLock()
 
@@ -149,6 +154,12 @@ class FakeDriver(Driver):
             except FileNotFoundError:
                 return b""
             return content[max(0, len(content) - max_bytes) :]
+
+    def vnc_port(self, server_id: str) -> int | None:
+        with self._call("vnc_port"):
+            domain = self._read(server_id)
+            running = domain is not None and domain.power is Power.RUNNING
+            return self._vnc_port if running else None
 
     def on_lifecycle(self, callback: Callable[[str, Power], None]) -> None:
         """Tells of changes made through this object only."""

@@ -93,6 +93,8 @@ class FakeHosts:
         self.problem: MinicloudError | None = None
         self.told: list[tuple[str, str, Context]] = []
         """(host, verb, caller) of each hint."""
+        self.vnc_port: int | None = 5900
+        """Of every guest."""
 
     def __call__(self, host: str) -> FakeCompute:
         return FakeCompute(self, host)
@@ -113,6 +115,9 @@ class FakeCompute(ComputeRPC):
 
     def console_output(self, ctx: Context, *, server_id: str, length: int) -> str:
         return f"last {length} of {server_id}"
+
+    def vnc_port(self, ctx: Context, *, server_id: str) -> int | None:
+        return self._hosts.vnc_port
 
 
 def _carry_out(tx: Any, verb: str, operation_id: str, server_id: str) -> None:

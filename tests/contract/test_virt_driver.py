@@ -195,6 +195,16 @@ def test_many_threads_at_once(driver: Driver, tmp_path: Path) -> None:
     assert driver.list_domains() == []
 
 
+def test_only_a_running_guest_has_a_screen(driver: Driver, spec: DomainSpec) -> None:
+    assert driver.vnc_port(derive("nobody")) is None
+    driver.ensure_running(spec)
+    port = driver.vnc_port(spec.server_id)
+    # The hypervisors that run no guests serve no screen either.
+    assert port is None or 0 < port < 65536
+    driver.ensure_stopped(spec.server_id, grace_s=0)
+    assert driver.vnc_port(spec.server_id) is None
+
+
 def test_the_end_of_the_console_log(driver: Driver, tmp_path: Path) -> None:
     log = tmp_path / "console.log"
     log.write_bytes(b"0123456789")

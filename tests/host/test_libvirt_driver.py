@@ -93,6 +93,20 @@ def host(lab: LabHost, tmp_path: Path) -> Iterator[Host]:
     driver.close()
 
 
+def test_the_screen_of_a_running_guest(host: Host) -> None:
+    spec = host.spec()
+    host.driver.ensure_running(spec)
+    port = host.driver.vnc_port(spec.server_id)
+    assert port is not None
+    greet = (
+        f"import socket; s = socket.create_connection(('127.0.0.1', {port}), 5); "
+        "print(s.recv(12).decode())"
+    )
+    assert host.lab.run("/usr/bin/python3", "-c", greet).startswith("RFB 003.")
+    host.driver.ensure_stopped(spec.server_id, grace_s=0)
+    assert host.driver.vnc_port(spec.server_id) is None
+
+
 def test_host_info(host: Host) -> None:
     info = host.driver.host_info()
     assert info.hypervisor_type == "QEMU"

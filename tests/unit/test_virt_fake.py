@@ -101,3 +101,11 @@ def test_the_console_log_tells_of_boots(tmp_path: Path, spec: DomainSpec) -> Non
     driver.reboot(spec.server_id, grace_s=1)
     tail = driver.console_tail(Path(spec.console_log), max_bytes=1000).decode()
     assert tail.count("login:") == 2
+
+
+def test_the_screen_it_was_told_of(tmp_path: Path, spec: DomainSpec) -> None:
+    driver = FakeDriver(tmp_path, vnc_port=5907)
+    driver.ensure_running(spec)
+    assert driver.vnc_port(spec.server_id) == 5907
+    driver.ensure_stopped(spec.server_id, grace_s=0)
+    assert driver.vnc_port(spec.server_id) is None

@@ -111,3 +111,17 @@ def test_a_guest_that_is_shutting_down_still_runs() -> None:
     assert xml.power_of(4) is Power.RUNNING
     assert xml.power_of(5) is Power.SHUTDOWN
     assert xml.power_of(99) is Power.NOSTATE
+
+
+@pytest.mark.parametrize(
+    ("graphics", "port"),
+    [
+        ("<graphics type='vnc' port='5903' autoport='yes' listen='127.0.0.1'/>", 5903),
+        ("<graphics type='vnc' port='-1' autoport='yes'/>", None),
+        ("<graphics type='vnc' autoport='yes'/>", None),
+        ("<graphics type='spice' port='5904'/>", None),
+        ("", None),
+    ],
+)
+def test_the_port_of_the_screen(graphics: str, port: int | None) -> None:
+    assert xml.vnc_port(f"<domain><devices>{graphics}</devices></domain>") == port

@@ -294,7 +294,13 @@ def _finish(
         headers.pop("Content-Type", None)
     REQUESTS.labels(service.name, request.method, str(response.status_code)).observe(elapsed)
     ACCESS.info(
-        "%s %s %s %s %.1f ms", request_id, request.method, request.path, response.status_code,
+        "%s %s %s %s %.1f ms", request_id, request.method, _shown_path(), response.status_code,
         elapsed * 1000,
     )  # fmt: skip
     return response
+
+
+def _shown_path() -> str:
+    """The request's path as the log may have it: a parameter named ``token`` opens something."""
+    path, token = flask.request.path, (flask.request.view_args or {}).get("token")
+    return path.replace(token, "***") if token else path

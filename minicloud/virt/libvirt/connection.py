@@ -124,6 +124,15 @@ class Connection:
 
         return self._run(f"look up domain {uuid}", _absent_as_none(read))
 
+    def live_definition(self, uuid: str) -> str | None:
+        """The XML of a domain that runs, with what it was given at its start; else None."""
+
+        def read(connection: Any) -> str | None:
+            domain = connection.lookupByUUIDString(uuid)
+            return str(domain.XMLDesc()) if domain.isActive() else None
+
+        return self._run(f"read domain {uuid}", _absent_as_none(read))
+
     # -- actions, each fine to repeat ------------------------------------------------------------
     def define(self, definition: str) -> None:
         self._run("define a domain", lambda c: c.defineXML(definition))

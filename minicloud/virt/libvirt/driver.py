@@ -118,6 +118,12 @@ class LibvirtDriver(Driver):
             tail = _read_tail(rotated, max_bytes - len(tail)) + tail
         return tail
 
+    def vnc_port(self, server_id: str) -> int | None:
+        if self._ours(server_id) is None:
+            return None
+        live = self._connection.live_definition(server_id)
+        return None if live is None else xml.vnc_port(live)
+
     def on_lifecycle(self, callback: Callable[[str, Power], None]) -> None:
         self._connection.on_lifecycle(callback)
 

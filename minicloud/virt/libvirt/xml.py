@@ -94,6 +94,14 @@ def host_cpu(capabilities: str) -> HostCpu:
     return HostCpu(arch=cpu.findtext("arch", ""), model=cpu.findtext("model", ""))
 
 
+def vnc_port(definition: str) -> int | None:
+    """The port of the VNC server in a running domain's definition; None where it has none."""
+    element = ET.fromstring(definition)  # noqa: S314 - libvirt's own output, on our host
+    graphics = element.find("devices/graphics[@type='vnc']")
+    port = int(graphics.get("port", "-1")) if graphics is not None else -1
+    return port if port > 0 else None
+
+
 def power_of(state: int) -> Power:
     """Our word for libvirt's virDomainState; a guest that is shutting down still runs."""
     return _POWER.get(state, Power.NOSTATE)

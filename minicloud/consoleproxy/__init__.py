@@ -1,0 +1,1 @@
+"""Guests' screens in a browser, over WebSocket. Keeps nothing: the API knows every token."""
