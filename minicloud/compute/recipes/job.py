@@ -77,3 +77,8 @@ def _not_refused(act: Callable[[Job], None]) -> Callable[[Job], None]:
         return act(job)
 
     return acting
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 port``, ``2 ports``: for people who read a trace."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

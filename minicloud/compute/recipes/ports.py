@@ -13,7 +13,7 @@ import msgspec
 
 from minicloud.client.network import Port
 from minicloud.client.rest import Timed
-from minicloud.compute.recipes.job import Job
+from minicloud.compute.recipes.job import Job, counted
 from minicloud.domain.errors import HostProblem, NotFound
 from minicloud.domain.models import NicInfo, RequestedNic
 from minicloud.hostnet.wiring import NetworkWiring, PortWiring
@@ -30,7 +30,7 @@ def ensure_ports(job: Job) -> None:
     for index, wanted in enumerate(job.server.requested_nics):
         ports.append((wanted, _port_for(job, index, wanted, spare)))
     asked = time.perf_counter() - watch
-    job.journal.step(22, started, asked, detail=f"{len(ports)} ports")
+    job.journal.step(22, started, asked, detail=counted(len(ports), "port"))
     _token_step(job, started, found)
     _wire(job, ports)
 

@@ -10,7 +10,7 @@ import contextlib
 import time
 
 from minicloud.client.volume import Attachment, Volume
-from minicloud.compute.recipes.job import Job
+from minicloud.compute.recipes.job import Job, counted
 from minicloud.domain.errors import HostProblem, NotFound
 from minicloud.domain.models import AttachedVolume, BlockDevice
 from minicloud.kit import clock
@@ -54,7 +54,7 @@ def ensure_volumes(job: Job) -> None:
                 tag=device.tag,
             )
         )
-    detail = f"{len(job.volumes)} volumes"
+    detail = counted(len(job.volumes), "volume")
     job.journal.step(27, started, time.perf_counter() - watch, detail=detail)
 
 
