@@ -199,15 +199,7 @@ class Cloud:
     def traces(self, server_id: str) -> dict[str, Any]:
         """All that there is of a server anywhere but in its row; empty: nothing."""
         service = self.service_clients()
-        found: dict[str, Any] = {}
-        for host in self.hosts.values():
-            if server_id in host.servers():
-                found[f"on {host.name}"] = sorted(
-                    path.name for path in host.storage.server_dir(server_id).glob("*")
-                )
-            wired = [p.id for p in host.network.wiring().ports if p.device_id == server_id]
-            if wired:
-                found[f"wired on {host.name}"] = wired
+        found = self.traces_on_hosts(server_id)
         ports = service.network.ports_of_server(server_id).value
         if ports:
             found["ports"] = [port.id for port in ports]
@@ -219,6 +211,18 @@ class Cloud:
             found["volumes"] = [volume.id for volume in volumes]
         if server_id in self.claims():
             found["claim"] = self.claims()[server_id]
+        return found
+
+    def traces_on_hosts(self, server_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for host in self.hosts.values():
+            if server_id in host.servers():
+                found[f"on {host.name}"] = sorted(
+                    path.name for path in host.storage.server_dir(server_id).glob("*")
+                )
+            wired = [p.id for p in host.network.wiring().ports if p.device_id == server_id]
+            if wired:
+                found[f"wired on {host.name}"] = wired
         return found
 
     def service_clients(self) -> Clients:

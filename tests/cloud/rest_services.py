@@ -7,8 +7,10 @@ restart. Every request that reaches one is noted.
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -54,7 +56,7 @@ class RestService:
     def __init__(self, name: str, service: Service, noted: list[Request]) -> None:
         self.name = name
         self._app = _noting(name, build_app(service), noted)
-        self._port = 0
+        self._port = free_port()
         self._web: WebServer | None = None
 
     @property
@@ -68,7 +70,6 @@ class RestService:
     def start(self) -> None:
         self._web = WebServer(self._app, host="127.0.0.1", port=self._port, threads=16)
         self._web.start()
-        self._port = self._web.address[1]
 
     def stop(self) -> None:
         if self._web is not None:
@@ -200,6 +201,18 @@ class RestServices:
         graph = volume_daemon.build(settings, self.database("volume"), self.tokens().authenticate)
         self.volume_turn = graph.reconciler.run
         return graph.service
+
+
+def free_port() -> int:
+    """A port on which nothing listens, and that no client gets by chance: it can be taken again
+    after a stop, while old connections linger."""
+    while True:
+        port = random.randrange(20000, 30000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
 
 
 def end_exporter(pid_file: Path) -> None:
