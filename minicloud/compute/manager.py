@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from minicloud.compute.clients import Clients
@@ -23,7 +23,7 @@ from minicloud.domain.states import Power
 from minicloud.kit import clock
 from minicloud.kit.context import Context, working_for
 from minicloud.kit.metrics import OPERATIONS, OPERATIONS_RUNNING
-from minicloud.kit.operations import Ended, run, unwind
+from minicloud.kit.operations import Ended, Recipe, run, unwind
 from minicloud.rpc.compute import ComputeRPC
 from minicloud.rpc.conductor import ConductorRPC
 
@@ -65,7 +65,9 @@ class ComputeManager(ComputeRPC):
         clients: Callable[[Context], Clients],
         *,
         operations: int,
+        recipes: Mapping[str, Recipe[Job]] = RECIPES,
     ) -> None:
+        self._recipes = recipes
         self._tools = tools
         self._conductor = conductor
         self._clients = clients
@@ -183,7 +185,7 @@ class ComputeManager(ComputeRPC):
                 clients=self._clients(ctx),
                 journal=journal,
             )
-            recipe = RECIPES[operation.verb]
+            recipe = self._recipes[operation.verb]
             if operation.state == "stuck" and operation.verb == "create":
                 ended = unwind(recipe, job, journal=journal)
             else:

@@ -15,7 +15,7 @@ from minicloud.compute.clients import Clients
 from minicloud.compute.host import HostReporter, NetworkPass
 from minicloud.compute.images import ImageCache
 from minicloud.compute.manager import ComputeManager
-from minicloud.compute.recipes import HostTools
+from minicloud.compute.recipes import RECIPES, HostTools
 from minicloud.compute.storage import FakeStorage
 from minicloud.hostnet.fake import FakeHostNetwork
 from minicloud.kit.context import Context
@@ -50,6 +50,7 @@ class FakeHost:
             shutdown_s=1,
             always_config_drive=True,
         )
+        self.recipes = RECIPES
         self.is_up = False
         self.start()
 
@@ -58,7 +59,11 @@ class FakeHost:
         session = self._new_session()
         conductor_calls = self._transport.client(conductor.ConductorRPC, topic=conductor.TOPIC)
         self.manager = ComputeManager(
-            self.tools, conductor_calls, lambda ctx: Clients(session, ctx), operations=8
+            self.tools,
+            conductor_calls,
+            lambda ctx: Clients(session, ctx),
+            operations=8,
+            recipes=self.recipes,
         )
         own = Clients(session, Context())
         self.reporter = HostReporter(self.tools, conductor_calls, self.manager, own)
