@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import requests
-from cloud import Bench, Figure, figure, median, times_ms
+from cloud import Bench, Figure, figure, free_port, median, times_ms
 
 from minicloud.db import servers
 from minicloud.domain.ids import new_id
@@ -38,7 +37,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
             for number in range(COUNT):
                 servers.server_insert(tx, _server(project, number))
         database.close()
-        port = _free_port()
+        port = free_port()
         _configure(bench, directory, url, port)
         api = subprocess.Popen(
             [str(bench.places.program("minicloud-api"))],
@@ -92,20 +91,14 @@ url = {url}
 [web]
 port = {port}
 [metadata]
-port = {_free_port()}
+port = {free_port()}
 [metrics]
-port = {_free_port()}
+port = {free_port()}
 """
     for name, text in (("minicloud.conf", shared), ("api.conf", own)):
         path = directory / name
         path.touch(mode=0o600)
         path.write_text(text)
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def _server(project: str, number: int) -> Server:

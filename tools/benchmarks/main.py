@@ -9,6 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import boots
 import launch
 import listing
 import memory
@@ -26,6 +27,7 @@ def main() -> None:
         memory.measure,
         tokens.measure,
         listing.measure,
+        boots.measure,
         lambda b: launch.measure(b, options.runs),
     ):
         for figure in measure(bench):
