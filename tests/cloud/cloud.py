@@ -180,6 +180,15 @@ class Cloud:
         with self.database.write() as tx:
             tx.execute(services.update().where(services.c.host == host).values(last_seen=1.0))
 
+    def expire(self, server_id: str) -> None:
+        """The time of the server's operation is up."""
+        with self.database.write() as tx:
+            tx.execute(
+                operations_table.update()
+                .where(operations_table.c.server_id == server_id)
+                .values(deadline_at=1.0)
+            )
+
     # -- rows ------------------------------------------------------------------------------------
     def server(self, server_id: str) -> Server:
         with self.database.read() as tx:
