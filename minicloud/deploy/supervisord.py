@@ -100,8 +100,8 @@ class Supervisord:
             f"command={self._places.program(f'minicloud-{daemon}')}",
             f"user={'root' if daemon in _AS_ROOT else self._user}",
             "directory=/",
-            # Fewer pools for malloc: threads that mostly wait need no pool each.
-            'environment=MALLOC_ARENA_MAX="2"',
+            # One pool for malloc: threads that mostly wait need none of their own.
+            'environment=MALLOC_ARENA_MAX="1"',
             "autostart=false",
             "autorestart=true",
             "startsecs=1",
