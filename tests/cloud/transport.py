@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from typing import cast as typing_cast
 
 import msgspec
@@ -26,9 +26,13 @@ from minicloud.kit.rpc.contract import Method, check_implements, from_wire, meth
 LOG = logging.getLogger(__name__)
 C = TypeVar("C")
 _THREADS = 16
+BRIDGED = "AF_UNIX"
+"""Family of the address at which a test's process takes messages of others."""
 
 
-class _Message:
+class Message:
+    """One message under way, and the answer to it. ``expires_at``: monotonic; None: never."""
+
     def __init__(self, text: bytes, expires_at: float | None) -> None:
         self.text = text
         self.expires_at = expires_at
@@ -51,7 +55,7 @@ class LocalTransport:
         """Method name -> call or cast."""
         self._lock = threading.Condition()
         self._servers: dict[tuple[str, str], _Server] = {}
-        self._waiting: collections.deque[tuple[str, str | None, _Message]] = collections.deque()
+        self._waiting: collections.deque[tuple[str, str | None, Message]] = collections.deque()
         self._drops: collections.Counter[str] = collections.Counter()
         self._copies: collections.Counter[str] = collections.Counter()
         self._delays: dict[str, float] = {}
@@ -79,7 +83,7 @@ class LocalTransport:
 
     # -- kit.rpc.Transport -----------------------------------------------------------------------
     def client(self, contract: type[C], *, topic: str, host: str | None = None) -> C:
-        return typing_cast(C, _Client(self, contract, topic, host))
+        return client_of(self, contract, topic, host)
 
     def server(self, contract: type, implementation: object, *, topic: str, host: str) -> _Server:
         check_implements(contract, implementation)
@@ -89,7 +93,16 @@ class LocalTransport:
         """Nothing is open."""
 
     # --------------------------------------------------------------------------------------------
-    def _send(self, topic: str, host: str | None, method: Method, message: _Message) -> None:
+    def forward(self, contract: type, topic: str, text: bytes) -> bytes | None:
+        """Send on what a client in another process wrote; the answer, if it is a call's."""
+        method = methods(contract)[msgspec.json.decode(text)["method"]]
+        is_call = method.kind == "call"
+        limit = self.call_timeout_s
+        message = Message(text, time.monotonic() + limit if is_call else None)
+        self.send(topic, None, method, message)
+        return message.answer if is_call and message.answered.wait(limit) else None
+
+    def send(self, topic: str, host: str | None, method: Method, message: Message) -> None:
         with self._lock:
             self.sent[method.name] += 1
             self.kinds[method.name] = method.kind
@@ -107,7 +120,7 @@ class LocalTransport:
             else:
                 self._deliver(topic, host, message)
 
-    def _deliver(self, topic: str, host: str | None, message: _Message) -> None:
+    def _deliver(self, topic: str, host: str | None, message: Message) -> None:
         with self._lock:
             server = self._find(topic, host)
             if server is None:
@@ -157,11 +170,11 @@ class _Server:
             self._pool.shutdown(wait=True)
             self._pool = None
 
-    def submit(self, message: _Message) -> None:
+    def submit(self, message: Message) -> None:
         assert self._pool is not None
         self._pool.submit(self._work, message)
 
-    def _work(self, message: _Message) -> None:
+    def _work(self, message: Message) -> None:
         if message.is_expired:
             return
         asked = msgspec.json.decode(message.text)
@@ -181,17 +194,26 @@ class _Server:
         message.answered.set()
 
 
+class Sender(Protocol):
+    """What a client needs of a broker. ``send`` leaves a call's answer in the message."""
+
+    call_timeout_s: float
+
+    def send(self, topic: str, host: str | None, method: Method, message: Message) -> None: ...
+
+
+def client_of(transport: Sender, contract: type[C], topic: str, host: str | None = None) -> C:
+    """An object with the contract's methods."""
+    return typing_cast(C, _Client(transport, contract, topic, host))
+
+
 class _Client:
-    def __init__(
-        self, transport: LocalTransport, contract: type, topic: str, host: str | None
-    ) -> None:
+    def __init__(self, transport: Sender, contract: type, topic: str, host: str | None) -> None:
         for method in methods(contract).values():
             setattr(self, method.name, _remote(transport, method, topic, host))
 
 
-def _remote(
-    transport: LocalTransport, method: Method, topic: str, host: str | None
-) -> Callable[..., Any]:
+def _remote(transport: Sender, method: Method, topic: str, host: str | None) -> Callable[..., Any]:
     def ask(ctx: Context, **arguments: Any) -> Any:
         wire = {
             "method": method.name,
@@ -201,8 +223,8 @@ def _remote(
         is_call = method.kind == "call"
         limit = min(method.timeout_s or transport.call_timeout_s, transport.call_timeout_s)
         expires_at = time.monotonic() + limit if is_call else None
-        message = _Message(msgspec.json.encode(wire), expires_at)
-        transport._send(topic, host, method, message)
+        message = Message(msgspec.json.encode(wire), expires_at)
+        transport.send(topic, host, method, message)
         if not is_call:
             return None
         if not message.answered.wait(limit):
