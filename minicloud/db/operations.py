@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from minicloud.db import servers
 from minicloud.db.models import launch_steps, operation_events
@@ -149,47 +150,43 @@ def operations_live(tx: Transaction) -> Sequence[Operation]:
 
 # -- the journal -----------------------------------------------------------------------------------
 def journal_events(tx: Transaction, events: Sequence[OperationEvent]) -> None:
-    """Keep recipe steps; a later word on the same step replaces an earlier one."""
-    table = operation_events
+    """Keep recipe steps. Of a step, its end counts, in whichever order the words arrive."""
     for event in events:
-        values = msgspec.to_builtins(event)
-        key = sa.and_(
-            table.c.operation_id == event.operation_id,
-            table.c.attempt == event.attempt,
-            table.c.step == event.step,
+        _keep(
+            tx, operation_events, [msgspec.to_builtins(event)], over=event.finished_at is not None
         )
-        if event.finished_at is None:
-            known = tx.execute(sa.select(table.c.step).where(key)).first()
-            if known is None:
-                tx.execute(table.insert().values(values))
-            continue
-        tx.execute(table.delete().where(key))
-        tx.execute(table.insert().values(values))
 
 
 def journal_steps(
     tx: Transaction, server_id: str, request_id: str, steps: Sequence[StepRecord]
 ) -> None:
     """Keep steps of the 28; a repeated step keeps its latest record."""
-    if not steps:
-        return
-    table = launch_steps
     latest = {step.number: step for step in steps}
-    tx.execute(
-        table.delete().where(table.c.server_id == server_id, table.c.number.in_(list(latest)))
-    )
-    tx.execute(
-        table.insert(),
-        [
-            {
-                **msgspec.to_builtins(step),
-                "detail": step.detail[:255],
-                "server_id": server_id,
-                "request_id": request_id,
-            }
-            for step in latest.values()
-        ],
-    )
+    rows = [
+        {
+            **msgspec.to_builtins(step),
+            "detail": step.detail[:255],
+            "server_id": server_id,
+            "request_id": request_id,
+        }
+        # In order, so that no two transactions wait for each other's rows.
+        for _, step in sorted(latest.items())
+    ]
+    if rows:
+        _keep(tx, launch_steps, rows, over=True)
+
+
+def _keep(tx: Transaction, table: sa.Table, rows: list[dict[str, Any]], *, over: bool) -> None:
+    """Insert ``rows``, ``over`` those there are or else beside them; daemons do so at once."""
+    insert: Any = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
+    keys = [column.name for column in table.primary_key]
+    statement = insert(table)
+    if over:
+        values = {c.name: statement.excluded[c.name] for c in table.c if c.name not in keys}
+        statement = statement.on_conflict_do_update(index_elements=keys, set_=values)
+    else:
+        statement = statement.on_conflict_do_nothing(index_elements=keys)
+    tx.execute(statement, rows)
 
 
 def events_of_operation(tx: Transaction, operation_id: str) -> Sequence[OperationEvent]:
