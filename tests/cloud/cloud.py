@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -48,7 +49,9 @@ _DISK = b"a disk of a guest that never runs" * 1000
 
 
 class Cloud:
-    """``hosts``: names of compute hosts; the volume service runs on the first."""
+    """``hosts``: names of compute hosts; the volume service runs on the first. ``urls``: databases
+    that are not SQLite files, by service.
+    """
 
     def __init__(
         self,
@@ -59,10 +62,11 @@ class Cloud:
         call_timeout_s: float = 10.0,
         max_attempts: int = 3,
         place_wait_s: float = 2.0,
+        urls: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.directory = directory
         self.transport = LocalTransport(call_timeout_s=call_timeout_s)
-        self.rest = RestServices(directory, host=hosts[0], token_cache_s=token_cache_s)
+        self.rest = RestServices(directory, host=hosts[0], token_cache_s=token_cache_s, urls=urls)
         self.database = self.rest.database("compute")
         self._max_attempts = max_attempts
         self._servers: dict[str, Any] = {}

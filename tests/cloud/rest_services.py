@@ -12,7 +12,7 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -88,9 +88,12 @@ def _noting(name: str, app: Any, noted: list[Request]) -> Any:
 
 class RestServices:
     """identity, image, network and volume, bootstrapped. ``token_cache_s``: how long services
-    believe a token."""
+    believe a token; ``urls``: databases that are not SQLite files in ``directory``, by service."""
 
-    def __init__(self, directory: Path, *, host: str, token_cache_s: float) -> None:
+    def __init__(
+        self, directory: Path, *, host: str, token_cache_s: float, urls: Mapping[str, str]
+    ) -> None:
+        self._urls = urls
         self.noted: list[Request] = []
         self.databases: dict[str, Database] = {}
         self.services: dict[str, RestService] = {}
@@ -112,8 +115,8 @@ class RestServices:
     def database(self, name: str) -> Database:
         """The migrated database of a service, made at the first call."""
         if name not in self.databases:
-            path = self._directory / f"{name}.sqlite"
-            self.databases[name] = Database(f"sqlite:///{path}")
+            own = f"sqlite:///{self._directory / name}.sqlite"
+            self.databases[name] = Database(self._urls.get(name, own))
             migrate.upgrade(name, self.databases[name])
         return self.databases[name]
 
