@@ -48,6 +48,16 @@ def netns_name(network_id: str) -> str:
     return f"minicloud-{network_id}"
 
 
+def disk_name(index: int) -> str:
+    """The guest's name of its virtio disk ``index``: vda, vdb, up to vdz, then vdaa and on."""
+    letters = ""
+    number = index + 1
+    while number:
+        number, letter = divmod(number - 1, 26)
+        letters = chr(ord("a") + letter) + letters
+    return f"vd{letters}"
+
+
 def domain_name(server_id: str) -> str:
     """The libvirt domain's name; its UUID is the server id itself."""
     return f"minicloud-{server_id}"

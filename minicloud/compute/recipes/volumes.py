@@ -12,6 +12,7 @@ import time
 from minicloud.client.volume import Attachment, Volume
 from minicloud.compute.recipes.job import Job, counted
 from minicloud.domain.errors import HostProblem, NotFound
+from minicloud.domain.ids import disk_name
 from minicloud.domain.models import AttachedVolume, BlockDevice
 from minicloud.kit import clock
 from minicloud.virt.driver import NbdDisk
@@ -60,10 +61,7 @@ def ensure_volumes(job: Job) -> None:
 
 def targets(job: Job) -> list[tuple[BlockDevice, str]]:
     """Each disk besides the root with its device name: vdb, vdc and on."""
-    return [
-        (device, f"vd{chr(ord('b') + index)}")
-        for index, device in enumerate(job.server.block_devices)
-    ]
+    return [(device, disk_name(index + 1)) for index, device in enumerate(job.server.block_devices)]
 
 
 def complete_volumes(job: Job) -> None:
