@@ -1,4 +1,4 @@
-"""Images over REST, as compute and api need them: what an image is, and its bytes.
+"""Images over REST, as compute and api need them: what an image is, its bytes, and new ones.
 
 Speaks the OpenStack image API v2 and nothing of ours, so Glance can stand at the other end.
 """
@@ -9,7 +9,7 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
@@ -22,6 +22,9 @@ from minicloud.domain.errors import HostProblem, ImageUnacceptable, NotFound, Un
 from minicloud.kit import clock
 
 _PIECE = 1024 * 1024
+_PATCH = "application/openstack-images-v2.1-json-patch"
+_STORED_S = 600.0
+"""Seconds the service has between the last byte and its answer: it flushes all to its disk."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DIGESTS = ("sha512", "sha384", "sha256")
 _NO_PROPERTIES = frozenset(
@@ -84,6 +87,88 @@ class ImageClient:
             size = _receive(response, target, image)
         answer = Answer(response.status_code, None, response.headers)
         return self._rest.timed(answer, size)
+
+    def image_create(
+        self,
+        name: str,
+        *,
+        disk_format: str,
+        container_format: str = "bare",
+        visibility: str = "private",
+        image_id: str | None = None,
+        owner: str | None = None,
+        min_disk: int = 0,
+        min_ram: int = 0,
+        protected: bool = False,
+        properties: Mapping[str, str] | None = None,
+        tags: Sequence[str] = (),
+    ) -> Timed[Image]:
+        """A queued image, which waits for its bytes. Conflict: there is one of this id already.
+
+        ``owner``, a project's id, is for a service that acts for it; with a user's token it is
+        the user's project and may be left out.
+        """
+        body: dict[str, Any] = {
+            **(properties or {}),
+            "name": name,
+            "disk_format": disk_format,
+            "container_format": container_format,
+            "visibility": visibility,
+            "min_disk": min_disk,
+            "min_ram": min_ram,
+            "protected": protected,
+            "tags": list(tags),
+        }
+        body.update({} if image_id is None else {"id": image_id})
+        body.update({} if owner is None else {"owner": owner})
+        answer = self._rest.post("/v2/images", body)
+        return self._rest.timed(answer, _image(answer.json))
+
+    def image_upload(self, image_id: str, source: Path) -> Timed[None]:
+        """Give a queued image the bytes of ``source``, which are never in memory as a whole.
+
+        NotFound; Conflict: it has bytes already, or another upload gives it some; Invalid: they
+        are not what the image's format says; NotAllowed: too many; Unavailable: the transfer
+        broke, and the image waits for bytes again.
+        """
+        path = f"/v2/images/{quote(image_id, safe='')}/file"
+        try:
+            with source.open("rb") as data:
+                answer = self._rest.upload(path, data, timeout_s=_STORED_S)
+        except NotFound:
+            raise NotFound(kind="Image", id=image_id) from None
+        except OSError as problem:
+            raise HostProblem(reason=f"{source.name} cannot be read on this host.") from problem
+        return self._rest.timed(answer, None)
+
+    def image_update(
+        self, image_id: str, changes: Mapping[str, Any], *, remove: Sequence[str] = ()
+    ) -> Timed[Image]:
+        """Set attributes and properties, and take away the properties ``remove``. NotFound."""
+        operations: list[dict[str, Any]] = [
+            {"op": "add", "path": _pointer(name), "value": value} for name, value in changes.items()
+        ]
+        operations += [{"op": "remove", "path": _pointer(name)} for name in remove]
+        try:
+            answer = self._rest.request(
+                "PATCH", f"/v2/images/{quote(image_id, safe='')}", body=operations,
+                headers={"Content-Type": _PATCH},
+            )  # fmt: skip
+        except NotFound:
+            raise NotFound(kind="Image", id=image_id) from None
+        return self._rest.timed(answer, _image(answer.json))
+
+    def image_delete(self, image_id: str) -> Timed[None]:
+        """NotFound: there is none; NotAllowed: it is protected; Conflict: it is in use."""
+        try:
+            answer = self._rest.delete(f"/v2/images/{quote(image_id, safe='')}")
+        except NotFound:
+            raise NotFound(kind="Image", id=image_id) from None
+        return self._rest.timed(answer, None)
+
+
+def _pointer(name: str) -> str:
+    return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
 def _image(body: Mapping[str, Any]) -> Image:

@@ -114,10 +114,12 @@ class RestClient:
                 decoded = None
             return Answer(response.status_code, decoded, response.headers)
 
-    def upload(self, path: str, data: IO[bytes]) -> None:
-        """PUT a file's bytes as they are read."""
+    def upload(self, path: str, data: IO[bytes], *, timeout_s: float | None = None) -> Answer:
+        """PUT a file's bytes as they are read; ``timeout_s`` is for the answer behind them."""
         headers = {"Content-Type": "application/octet-stream"}
-        self._send("PUT", path, data=data, headers=headers).close()
+        more = {} if timeout_s is None else {"timeout": timeout_s}
+        with self._send("PUT", path, data=data, headers=headers, **more) as response:
+            return Answer(response.status_code, None, response.headers)
 
     def stream(self, path: str) -> requests.Response:
         """A GET whose body is read by the caller with ``iter_content``; close it."""
@@ -142,7 +144,9 @@ class RestClient:
         while True:
             tries -= 1
             try:
-                return self._session.request(method, url, timeout=self._timeout_s, **arguments)
+                return self._session.request(
+                    method, url, **{"timeout": self._timeout_s, **arguments}
+                )
             except requests.RequestException as problem:
                 # An idle connection may have been closed just when it was used again.
                 broken = isinstance(problem, requests.ConnectionError)

@@ -10,10 +10,19 @@ from pathlib import Path
 import msgspec
 import pytest
 from image import ImageCloud, image_cloud
+from tokens import ALT, DEMO
 
 from minicloud.client.image import ImageClient
 from minicloud.client.rest import RestClient
-from minicloud.domain.errors import HostProblem, ImageUnacceptable, NotFound, Unavailable
+from minicloud.domain.errors import (
+    Conflict,
+    HostProblem,
+    ImageUnacceptable,
+    Invalid,
+    NotAllowed,
+    NotFound,
+    Unavailable,
+)
 
 DATA = bytes(range(256)) * 20_000
 
@@ -105,6 +114,67 @@ def test_a_spoiled_store(
     with pytest.raises(Unavailable):
         client.image_download(image_id, target, image)
     assert list(target.parent.iterdir()) == []
+
+
+# -- new images ----------------------------------------------------------------------------------
+@pytest.fixture
+def service(cloud: ImageCloud) -> ImageClient:
+    """The client of a service that acts by its own token."""
+    return ImageClient(RestClient("image", lambda: cloud.url, lambda: {"X-Auth-Token": "service"}))
+
+
+def test_a_snapshot_s_image(
+    cloud: ImageCloud, client: ImageClient, service: ImageClient, tmp_path: Path
+) -> None:
+    source = tmp_path / "snapshot.raw"
+    source.write_bytes(DATA)
+    image_id = "0c5f9cb4-3c1c-4c33-9c0e-2c9f0b8f8f10"
+    made = service.image_create(
+        "snap", image_id=image_id, owner=DEMO, disk_format="raw", min_disk=1, min_ram=64,
+        properties={"image_type": "snapshot", "a/b~c": "x"}, tags=["t"],
+    ).value  # fmt: skip
+    assert (made.id, made.status, made.owner, made.visibility) == (
+        image_id, "queued", DEMO, "private",
+    )  # fmt: skip
+    with pytest.raises(Conflict):
+        service.image_create("again", image_id=image_id, disk_format="raw")
+    service.image_upload(image_id, source)
+    with pytest.raises(Conflict):
+        service.image_upload(image_id, source)
+    mine = client.image_get(image_id).value
+    assert (mine.status, mine.size, mine.min_disk, mine.min_ram) == ("active", len(DATA), 1, 64)
+    assert mine.properties == {"image_type": "snapshot", "a/b~c": "x"}
+
+    changed = service.image_update(image_id, {"name": "new", "k": "v"}, remove=["a/b~c"]).value
+    assert (changed.name, changed.properties) == ("new", {"image_type": "snapshot", "k": "v"})
+    service.image_update(image_id, {"protected": True})
+    with pytest.raises(NotAllowed):
+        service.image_delete(image_id)
+    service.image_update(image_id, {"protected": False})
+    service.image_delete(image_id)
+    for refused in (
+        lambda: service.image_delete(image_id),
+        lambda: service.image_update(image_id, {"name": "x"}),
+        lambda: service.image_upload(image_id, source),
+    ):
+        with pytest.raises(NotFound) as caught:
+            refused()
+        assert caught.value.facts == {"kind": "Image", "id": image_id}
+    assert cloud.stored() == []
+
+
+def test_a_user_s_own_image(client: ImageClient, tmp_path: Path) -> None:
+    source = tmp_path / "not-a-qcow2"
+    source.write_bytes(DATA)
+    with pytest.raises(NotAllowed):
+        client.image_create("x", owner=ALT, disk_format="raw")
+    made = client.image_create("x", disk_format="qcow2").value
+    assert made.owner == DEMO
+    with pytest.raises(Invalid):
+        client.image_upload(made.id, source)
+    with pytest.raises(HostProblem):
+        client.image_upload(made.id, tmp_path / "missing")
+    assert client.image_get(made.id).value.status == "queued"
 
 
 @contextlib.contextmanager
