@@ -17,6 +17,12 @@ OPTS = [
         default="/var/lib/minicloud/compute/images",
         help="Directory of base images, fetched once a host.",
     ),
+    cfg.StrOpt(
+        "tunnel_address",
+        default="",
+        help="Address of this host on the network between the hosts: the end of its tunnels to the "
+        "others' guests. Unset: the networks of its guests end at this host.",
+    ),
     cfg.FloatOpt("report_s", default=5.0, min=0.2, help="Seconds between two host reports."),
     cfg.FloatOpt("reconcile_s", default=10.0, min=0.2, help="Seconds between two passes."),
     cfg.IntOpt("operations", default=8, min=1, help="Operations at work at the same time."),
