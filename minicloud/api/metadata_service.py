@@ -130,4 +130,5 @@ def metadata_service(service: MetadataService, policy: Policy) -> Service:
         policy=policy,
         dialect=_plain,
         authenticate=_nobody,
+        document_path="",
     )  # fmt: skip

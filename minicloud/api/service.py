@@ -77,7 +77,7 @@ def rest_service(
                   summary="Which versions there are."),
             Route(method="GET", path="/v2.1", handler=versions.show, policy=PUBLIC,
                   summary="Which microversions there are."),
-            Route(method="GET", path="/v2.1/", handler=versions.show, policy=PUBLIC,
+            Route(method="GET", path="/v2.1/", handler=versions.show, policy=PUBLIC, alias=True,
                   summary="Which microversions there are."),
             *(_below("/v2.1", row) for row in rows),
             *(_of_project(row) for row in rows),
@@ -138,5 +138,5 @@ def _of_project(row: Route) -> Route:
             )
         return row.handler(call)
 
-    scoped = msgspec.structs.replace(row, handler=handler)
+    scoped = msgspec.structs.replace(row, handler=handler, alias=True)
     return _below(f"/v2.1/{{{_PROJECT}}}", scoped)

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import stat
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,29 @@ def policy_sample(service: str) -> None:
         raise click.ClickException(f"{service} has no policies.")
     for name, rule in sorted(importlib.import_module(module).RULES.items()):
         click.echo(f"#{msgspec.json.encode(name).decode()}: {msgspec.json.encode(rule).decode()}")
+
+
+@main.group()
+def openapi() -> None:
+    """The services described as OpenAPI."""
+
+
+@openapi.command("write")
+@click.argument(
+    "directory", default="docs/openapi", type=click.Path(file_okay=False, path_type=Path)
+)
+@_NAMES
+def openapi_write(directory: Path, services: Sequence[str]) -> None:
+    """Write the OpenAPI document of SERVICES, or of all, into DIRECTORY."""
+    from minicloud.cmd.describe import described
+    from minicloud.kit.web.openapi import render
+
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as empty:
+        for name in services or _present():
+            path = directory / f"{name}.json"
+            path.write_bytes(render(described(name, Path(empty))))
+            click.echo(str(path))
 
 
 def _present() -> list[str]:

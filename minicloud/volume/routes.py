@@ -49,7 +49,8 @@ def table(nouns: Iterable[Routes]) -> list[Route]:
 def _twice(rows: Iterable[Route]) -> Iterator[Route]:
     for route in rows:
         for prefix in ("/v3/{project_id}", "/v3"):
-            yield msgspec.structs.replace(route, path=prefix + route.path)
+            path = prefix + route.path
+            yield msgspec.structs.replace(route, path=path, alias=prefix == "/v3")
 
 
 def rest_service(

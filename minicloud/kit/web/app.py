@@ -7,6 +7,7 @@ request id and nothing more, and is logged with its traceback.
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 import time
@@ -65,7 +66,7 @@ def build_app(service: Service) -> flask.Flask:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     rows: dict[str, dict[str, list[Route]]] = {}
-    for route in service.routes:
+    for route in (*service.routes, *_self_description(service)):
         if route.policy != PUBLIC and not service.policy.knows(route.policy):
             raise ValueError(f"{route.method} {route.path}: no rule named {route.policy}")
         rows.setdefault(_rule(route.path), {}).setdefault(route.method, []).append(route)
@@ -80,6 +81,23 @@ def build_app(service: Service) -> flask.Flask:
         )
     app.register_error_handler(HTTPException, _Unrouted(service))
     return app
+
+
+def _self_description(service: Service) -> list[Route]:
+    """The row of the service's OpenAPI document, made when it is first asked for."""
+    if not service.document_path:
+        return []
+
+    @functools.cache
+    def rendered() -> bytes:
+        from minicloud.kit.web.openapi import render
+
+        return render(service)
+
+    def show(_call: Call) -> Reply:
+        return Reply(body=rendered(), headers={"Content-Type": "application/json"})
+
+    return [Route(method="GET", path=service.document_path, handler=show, policy=PUBLIC)]
 
 
 def _rule(path: str) -> str:

@@ -30,6 +30,8 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
 
     type: Any
     """A msgspec Struct (or any type msgspec decodes), in the newest shape."""
+    shape: Any = None
+    """What the handler reads the body as, where ``type`` says less: for the OpenAPI document."""
     wrapper: str = ""
     """The key around it on the wire: ``{"server": {...}}``."""
     since: Mapping[str, Version] = {}
@@ -153,6 +155,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     summary: str = ""
     media_types: Sequence[str] = ()
     """Content types taken besides application/json."""
+    alias: bool = False
+    """The same endpoint as another row's, at an older path: not in the OpenAPI document."""
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,3 +176,5 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """Headers of a 401 (WWW-Authenticate)."""
     vary: str = ""
     request_id_headers: Sequence[str] = ("X-Openstack-Request-Id",)
+    document_path: str = "/openapi.json"
+    """Where the service describes itself, to anybody; empty: nowhere."""
