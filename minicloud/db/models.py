@@ -84,8 +84,30 @@ hosts = sa.Table(
     sa.Column("virt_type_reason", sa.String(255), nullable=False),
     sa.Column("cpu_arch", sa.String(32), nullable=False),
     sa.Column("cpu_model", sa.String(255), nullable=False),
+    sa.Column("uptime", sa.String(255), nullable=False, server_default=""),
+    sa.Column("address", sa.String(64), nullable=False, server_default=""),
     sa.Column("epoch", sa.Integer, nullable=False),
     sa.Column("created_at", _TIME, nullable=False),
+)
+
+aggregates = sa.Table(
+    "aggregates",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", _ID, nullable=False, unique=True),
+    sa.Column("name", sa.String(255), nullable=False, unique=True),
+    sa.Column("metadata", sa.JSON, nullable=False),
+    sa.Column("created_at", _TIME, nullable=False),
+    sa.Column("updated_at", _TIME),
+)
+
+aggregate_hosts = sa.Table(
+    "aggregate_hosts",
+    metadata,
+    sa.Column(
+        "aggregate", sa.ForeignKey("aggregates.number", ondelete="CASCADE"), primary_key=True
+    ),
+    sa.Column("host", sa.String(255), primary_key=True),
 )
 
 claims = sa.Table(
@@ -125,6 +147,9 @@ servers = sa.Table(
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("description", sa.Text),
     sa.Column("tags", sa.JSON, nullable=False),
+    sa.Column("group_id", _ID, index=True),
+    sa.Column("requested_host", sa.String(255)),
+    sa.Column("scheduler_hints", sa.JSON, nullable=False, server_default="{}"),
     sa.Column("requested_nics", sa.JSON, nullable=False),
     sa.Column("block_devices", sa.JSON, nullable=False),
     sa.Column("security_groups", sa.JSON, nullable=False),
@@ -145,6 +170,39 @@ servers = sa.Table(
     sa.Column("deleted", sa.Boolean, nullable=False),
     sa.Index(None, "project_id", "deleted", "created_at"),
     sa.Index(None, "deleted", "created_at"),
+)
+
+server_groups = sa.Table(
+    "server_groups",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("project_id", sa.String(64), nullable=False, index=True),
+    sa.Column("user_id", sa.String(64), nullable=False),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("policy", sa.String(32), nullable=False),
+    sa.Column("max_per_host", sa.Integer, nullable=False),
+    sa.Column("created_at", _TIME, nullable=False),
+)
+"""Members are the living servers that name the group."""
+
+migrations = sa.Table(
+    "migrations",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", _ID, nullable=False, unique=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("status", sa.String(32), nullable=False),
+    sa.Column("server_id", _ID, nullable=False, index=True),
+    sa.Column("operation_id", _ID, index=True),
+    sa.Column("project_id", sa.String(64), nullable=False),
+    sa.Column("user_id", sa.String(64), nullable=False),
+    sa.Column("source", sa.String(255)),
+    sa.Column("destination", sa.String(255)),
+    sa.Column("old_flavor_id", sa.String(255), nullable=False),
+    sa.Column("new_flavor_id", sa.String(255), nullable=False),
+    sa.Column("progress", sa.JSON, nullable=False),
+    sa.Column("created_at", _TIME, nullable=False),
+    sa.Column("updated_at", _TIME, nullable=False),
 )
 
 operations = sa.Table(
@@ -211,6 +269,15 @@ quotas = sa.Table(
     sa.Column("limit", sa.Integer, nullable=False),
 )
 """Limits of a project that differ from the configured ones."""
+
+quota_classes = sa.Table(
+    "quota_classes",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("resource", sa.String(64), primary_key=True),
+    sa.Column("limit", sa.Integer, nullable=False),
+)
+"""``default`` stands before the configured limits; other classes are kept and have no effect."""
 
 console_tokens = sa.Table(
     "console_tokens",

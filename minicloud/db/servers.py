@@ -73,7 +73,7 @@ def server_insert(tx: Transaction, server: Server) -> None:
     values.update(
         flavor_id=server.flavor.id, vcpus=server.flavor.vcpus, memory_mb=server.flavor.ram
     )
-    for name in ("image_properties", "metadata"):
+    for name in ("image_properties", "metadata", "scheduler_hints"):
         values[name] = dict(values[name])
     for name in ("tags", "security_groups"):
         values[name] = list(values[name])

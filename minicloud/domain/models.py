@@ -130,6 +130,12 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     access_ip_v6: str
     disk_config: str
     """AUTO or MANUAL"""
+    group_id: str | None = None
+    """The server group it was launched into."""
+    requested_host: str | None = None
+    """The only host it may be launched on; None: any."""
+    scheduler_hints: Mapping[str, Any] = {}
+    """As they were given."""
     reservation_id: str
     launch_index: int
     locked: bool
@@ -168,6 +174,62 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     disabled: bool = False
     forced_down: bool = False
     availability_zone: str = "nova"
+
+
+class ServerGroup(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    project_id: str
+    user_id: str
+    name: str
+    policy: str
+    """affinity, anti-affinity, soft-affinity or soft-anti-affinity"""
+    max_per_host: int
+    """Servers of an anti-affinity group that one host may have."""
+    created_at: float
+
+
+class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
+    """Hosts that have something in common: its metadata, among it their availability zone."""
+
+    number: int
+    """The id that clients use."""
+    id: str
+    name: str
+    metadata: Mapping[str, str]
+    hosts: Sequence[str]
+    created_at: float
+    updated_at: float | None
+
+    @property
+    def zone(self) -> str | None:
+        return self.metadata.get("availability_zone")
+
+
+class Migration(msgspec.Struct, frozen=True, kw_only=True):
+    """A server's move between hosts or flavors, as operators see it."""
+
+    number: int
+    """The id that clients use."""
+    id: str
+    kind: str
+    """migration, resize, live-migration or evacuation"""
+    status: str
+    """Nova's words: queued, preparing, running, pre-migrating, migrating, post-migrating,
+    finished, confirming, confirmed, reverting, reverted, completed, done, cancelled, error,
+    failed."""
+    server_id: str
+    operation_id: str | None
+    """The operation that carries it out."""
+    project_id: str
+    user_id: str
+    source: str | None
+    destination: str | None
+    old_flavor_id: str
+    new_flavor_id: str
+    progress: Mapping[str, int]
+    """Of a live one: ``memory_total_bytes`` and the like, as far as known."""
+    created_at: float
+    updated_at: float
 
 
 class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
