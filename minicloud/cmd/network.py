@@ -26,6 +26,8 @@ def main() -> None:
             "network": limits.networks,
             "subnet": limits.subnets,
             "port": limits.ports,
+            "router": limits.routers,
+            "floatingip": limits.floating_ips,
             "security_group": limits.security_groups,
             "security_group_rule": limits.security_group_rules,
         },

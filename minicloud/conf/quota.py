@@ -12,6 +12,8 @@ OPTS = [
     cfg.IntOpt("networks", default=100, min=-1, help="Networks."),
     cfg.IntOpt("subnets", default=100, min=-1, help="Subnets."),
     cfg.IntOpt("ports", default=500, min=-1, help="Ports."),
+    cfg.IntOpt("routers", default=50, min=-1, help="Routers."),
+    cfg.IntOpt("floating_ips", default=100, min=-1, help="Floating IPs."),
     cfg.IntOpt("security_groups", default=100, min=-1, help="Security groups."),
     cfg.IntOpt("security_group_rules", default=1000, min=-1, help="Rules of all security groups."),
     cfg.IntOpt("volumes", default=50, min=-1, help="Volumes."),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Network
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +18,7 @@ from minicloud.kit import clock
 from minicloud.kit.db import Transaction
 from minicloud.network import ipam, port_store, store
 from minicloud.network.models import ports
-from minicloud.network.records import FixedIp, Subnet
+from minicloud.network.records import FLOATING_OWNER, INTERFACE_OWNER, FixedIp, Port, Subnet
 from minicloud.network.schemas import FixedIpBody
 
 _TRIES = 16
@@ -69,7 +68,7 @@ class Allocator:
                     type="PortInUse",
                     reason=f"Device {values['device_id']} has a port with index {index} already.",
                 )
-            if mac and _exists(tx, ports.c.mac_address == mac):
+            if mac and _exists(tx, *_mac_in(values["network_id"], mac)):
                 break
         raise Conflict(
             type="MacAddressInUse",
@@ -77,13 +76,14 @@ class Allocator:
             f"the MAC address {mac or ''} is in use.",
         )
 
-    def port_update(self, tx: Transaction, port_id: str, values: Mapping[str, Any]) -> None:
+    def port_update(self, tx: Transaction, port: Port, values: Mapping[str, Any]) -> None:
         """Change a port's columns. Conflict for a MAC or a device's index in use."""
         try:
             with tx.begin_nested():
-                store.row_update(tx, ports, port_id, clock.now(), values)
+                store.row_update(tx, ports, port.id, clock.now(), values)
         except sa.exc.IntegrityError:
-            if _exists(tx, ports.c.mac_address == values.get("mac_address")):
+            mac = values.get("mac_address", port.mac_address)
+            if mac != port.mac_address and _exists(tx, *_mac_in(port.network_id, mac)):
                 raise Conflict(
                     type="MacAddressInUse",
                     reason=f"The MAC address {values['mac_address']} is in use.",
@@ -95,41 +95,94 @@ class Allocator:
     def assign(
         self,
         tx: Transaction,
-        port_id: str,
+        port: Port,
         subnets: Sequence[Subnet],
         wanted: Sequence[FixedIpBody] | None,
-        *,
-        network_id: str,
-        may_be_gateway: bool = False,
     ) -> None:
-        """Give ``wanted`` addresses to the port, or one of any subnet where that is None.
+        """Give ``wanted`` addresses to the port; where that is None, one of any IPv4 subnet and
+        one of any IPv6 subnet. Of subnets in which addresses follow from the MAC it gets its own
+        besides, unless it is a router's.
 
         NoAddressLeft; Conflict for one in use; Invalid for one that is in no subnet.
         """
         if wanted is None:
-            if subnets and not any(self._take(tx, port_id, subnet, 0) for subnet in subnets):
-                raise NoAddressLeft(network_id=network_id)
+            position = self._assign_any(tx, port, subnets)
+        else:
+            for position, one in enumerate(wanted):
+                self._assign_one(tx, port, subnets, one, position)
+            position = len(wanted)
+        if port.device_owner in (INTERFACE_OWNER, FLOATING_OWNER):
             return
-        for position, one in enumerate(wanted):
-            subnet = _subnet_of(one, subnets)
-            if one.ip_address is None:
-                if not self._take(tx, port_id, subnet, position):
-                    raise NoAddressLeft(network_id=network_id)
-                continue
-            fixed = FixedIp(subnet.id, ipam.number_of(one.ip_address))
-            is_gateway = one.ip_address == subnet.gateway_ip and not may_be_gateway
-            if is_gateway or not port_store.address_insert(tx, port_id, fixed, position):
-                raise Conflict(
-                    type="IpAddressAlreadyAllocated",
-                    reason=f"IP address {one.ip_address} already allocated in subnet {subnet.id}",
-                )
+        named = {_subnet_of(one, subnets).id for one in wanted or ()}
+        for subnet in subnets:
+            if subnet.is_automatic and subnet.id not in named:
+                self._take(tx, port, subnet, position)
+                position += 1
 
-    def take(self, tx: Transaction, port_id: str, subnet: Subnet) -> None:
-        """Give the port one address of ``subnet``. NoAddressLeft."""
-        if not self._take(tx, port_id, subnet, 0):
+    def _assign_any(self, tx: Transaction, port: Port, subnets: Sequence[Subnet]) -> int:
+        """One address of each IP version that has subnets; how many that were."""
+        given = 0
+        for version in (4, 6):
+            fitting = [
+                subnet
+                for subnet in subnets
+                if subnet.ip_version == version
+                and not subnet.is_automatic
+                and (not subnet.service_types or port.device_owner in subnet.service_types)
+            ]
+            if not fitting:
+                continue
+            if not any(self._take(tx, port, subnet, given) for subnet in fitting):
+                raise NoAddressLeft(network_id=port.network_id)
+            given += 1
+        return given
+
+    def _assign_one(
+        self,
+        tx: Transaction,
+        port: Port,
+        subnets: Sequence[Subnet],
+        wanted: FixedIpBody,
+        position: int,
+    ) -> None:
+        subnet = _subnet_of(wanted, subnets)
+        if wanted.ip_address is None:
+            if not self._take(tx, port, subnet, position):
+                raise NoAddressLeft(network_id=port.network_id)
+            return
+        number = ipam.number_of(wanted.ip_address)
+        is_router = port.device_owner == INTERFACE_OWNER
+        if subnet.is_automatic and not is_router and number != _automatic(subnet, port):
+            raise Invalid(
+                type="AllocationOnAutoAddressSubnet",
+                reason=f"IPv6 address {wanted.ip_address} cannot be directly assigned to a port "
+                f"on subnet {subnet.id} as the subnet is configured for automatic addresses",
+            )
+        is_gateway = ipam.address_of(number) == subnet.gateway_ip
+        may_be_gateway = port.device_owner.startswith("network:")
+        fixed = FixedIp(subnet.id, number)
+        if (is_gateway and not may_be_gateway) or not port_store.address_insert(
+            tx, port.id, fixed, position
+        ):
+            raise Conflict(
+                type="IpAddressAlreadyAllocated",
+                reason=f"IP address {wanted.ip_address} already allocated in subnet {subnet.id}",
+            )
+
+    def add(self, tx: Transaction, port: Port, subnet: Subnet, wanted: FixedIpBody) -> None:
+        """Give the port one address more. Conflict, Invalid, NoAddressLeft as ``assign``."""
+        self._assign_one(tx, port, [subnet], wanted, len(port.fixed_ips))
+
+    def take(self, tx: Transaction, port: Port, subnet: Subnet) -> None:
+        """Give the port one address more, of ``subnet``. NoAddressLeft."""
+        if not self._take(tx, port, subnet, len(port.fixed_ips)):
             raise NoAddressLeft(network_id=subnet.network_id)
 
-    def _take(self, tx: Transaction, port_id: str, subnet: Subnet, position: int) -> bool:
+    def _take(self, tx: Transaction, port: Port, subnet: Subnet, position: int) -> bool:
+        port_id = port.id
+        if subnet.is_automatic and port.device_owner != INTERFACE_OWNER:
+            fixed = FixedIp(subnet.id, _automatic(subnet, port))
+            return port_store.address_insert(tx, port_id, fixed, position)
         pools = pools_of(subnet)
         for window in ipam.windows(pools, self._rng):
             taken = port_store.addresses_taken(tx, subnet.id, window)
@@ -149,8 +202,8 @@ class Allocator:
 
 def kept(wanted: Sequence[FixedIpBody], have: Sequence[FixedIp]) -> list[FixedIpBody]:
     """``wanted`` with the addresses filled in that the port has in the subnets it names."""
-    named = {one.ip_address for one in wanted}
-    spare = [fixed for fixed in have if ipam.address_of(fixed.number) not in named]
+    named = {ipam.number_of(one.ip_address) for one in wanted if one.ip_address}
+    spare = [fixed for fixed in have if fixed.number not in named]
     filled = []
     for one in wanted:
         match = next((fixed for fixed in spare if fixed.subnet_id == one.subnet_id), None)
@@ -172,7 +225,7 @@ def _subnet_of(wanted: FixedIpBody, subnets: Sequence[Subnet]) -> Subnet:
             continue
         if wanted.ip_address is None:
             return subnet
-        hosts = ipam.hosts_of(IPv4Network(subnet.cidr))
+        hosts = ipam.hosts_of(ipam.parse_cidr(subnet.cidr))
         if hosts.first <= ipam.number_of(wanted.ip_address) <= hosts.last:
             return subnet
     if wanted.subnet_id is not None and all(wanted.subnet_id != one.id for one in subnets):
@@ -184,6 +237,14 @@ def _subnet_of(wanted: FixedIpBody, subnets: Sequence[Subnet]) -> Subnet:
     raise Invalid(
         type=kind, reason=f"IP address {wanted.ip_address} is not a valid IP for the subnet."
     )
+
+
+def _automatic(subnet: Subnet, port: Port) -> int:
+    return ipam.eui64(ipam.parse_cidr(subnet.cidr), port.mac_address)
+
+
+def _mac_in(network_id: str, mac: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return ports.c.network_id == network_id, ports.c.mac_address == mac
 
 
 def _exists(tx: Transaction, *clauses: sa.ColumnElement[bool]) -> bool:

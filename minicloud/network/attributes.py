@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from minicloud.network.models import networks, ports, security_group_rules, security_groups, subnets
 from minicloud.network.query import Kind
-from minicloud.network.records import DHCP_OWNER
+from minicloud.network.records import SERVED_OWNERS
 
 
 class Attribute(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,15 +41,15 @@ class Collection(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-def _columns(table: sa.Table, *names: str, kind: Kind = "text") -> dict[str, Attribute]:
+def columns(table: sa.Table, *names: str, kind: Kind = "text") -> dict[str, Attribute]:
     return {name: Attribute(column=table.c[name], kind=kind) for name in names}
 
 
-def _standard(table: sa.Table) -> dict[str, Attribute]:
+def standard(table: sa.Table) -> dict[str, Attribute]:
     return {
-        **_columns(table, "id", "project_id", "name", "description"),
+        **columns(table, "id", "project_id", "name", "description"),
         "tenant_id": Attribute(column=table.c.project_id),
-        **_columns(table, "created_at", "updated_at", kind="time"),
+        **columns(table, "created_at", "updated_at", kind="time"),
         "revision_number": Attribute(column=table.c.revision_number, kind="number"),
     }
 
@@ -59,15 +59,15 @@ NETWORKS = Collection(
     table=networks,
     source=networks,
     attributes={
-        **_standard(networks),
-        **_columns(networks, "admin_state_up", "shared", "is_default", kind="flag"),
-        **_columns(networks, "port_security_enabled", kind="flag"),
-        **_columns(networks, "mtu", kind="number"),
-        **_columns(networks, "dns_domain"),
+        **standard(networks),
+        **columns(networks, "admin_state_up", "shared", "is_default", kind="flag"),
+        **columns(networks, "port_security_enabled", kind="flag"),
+        **columns(networks, "mtu", kind="number"),
+        **columns(networks, "dns_domain"),
         "router:external": Attribute(column=networks.c.external, kind="flag"),
         "status": Attribute(constant="ACTIVE"),
-        "provider:network_type": Attribute(constant="vxlan", privileged=True),
-        "provider:physical_network": Attribute(constant=None, privileged=True),
+        "provider:network_type": Attribute(column=networks.c.network_type, privileged=True),
+        "provider:physical_network": Attribute(column=networks.c.physical_network, privileged=True),
         "provider:segmentation_id": Attribute(
             column=networks.c.segment, kind="number", privileged=True
         ),
@@ -79,14 +79,12 @@ SUBNETS = Collection(
     table=subnets,
     source=subnets.join(networks, subnets.c.network_id == networks.c.id),
     attributes={
-        **_standard(subnets),
-        **_columns(subnets, "network_id", "cidr", "gateway_ip"),
-        **_columns(subnets, "enable_dhcp", kind="flag"),
+        **standard(subnets),
+        **columns(subnets, "network_id", "cidr", "gateway_ip"),
+        **columns(subnets, "enable_dhcp", kind="flag"),
         "shared": Attribute(column=networks.c.shared, kind="flag"),
-        "ip_version": Attribute(constant=4, kind="number"),
-        "ipv6_address_mode": Attribute(constant=None),
-        "ipv6_ra_mode": Attribute(constant=None),
-        "subnetpool_id": Attribute(constant=None),
+        **columns(subnets, "ip_version", kind="number"),
+        **columns(subnets, "ipv6_address_mode", "ipv6_ra_mode", "subnetpool_id"),
         "segment_id": Attribute(constant=None),
     },
 )
@@ -96,15 +94,15 @@ PORTS = Collection(
     table=ports,
     source=ports.join(networks, ports.c.network_id == networks.c.id),
     attributes={
-        **_standard(ports),
-        **_columns(ports, "network_id", "mac_address", "device_id", "device_owner", "dns_name"),
-        **_columns(ports, "admin_state_up", "port_security_enabled", kind="flag"),
+        **standard(ports),
+        **columns(ports, "network_id", "mac_address", "device_id", "device_owner", "dns_name"),
+        **columns(ports, "admin_state_up", "port_security_enabled", kind="flag"),
         "status": Attribute(
             column=sa.case(
                 (
                     sa.and_(
                         ports.c.admin_state_up,
-                        sa.or_(ports.c.host != "", ports.c.device_owner == DHCP_OWNER),
+                        sa.or_(ports.c.host != "", ports.c.device_owner.in_(SERVED_OWNERS)),
                     ),
                     "ACTIVE",
                 ),
@@ -122,9 +120,8 @@ GROUPS = Collection(
     table=security_groups,
     source=security_groups,
     attributes={
-        **_standard(security_groups),
-        "stateful": Attribute(constant=True, kind="flag"),
-        "shared": Attribute(constant=False, kind="flag"),
+        **standard(security_groups),
+        **columns(security_groups, "stateful", "shared", kind="flag"),
     },
 )
 
@@ -135,8 +132,8 @@ RULES = Collection(
         security_groups, security_group_rules.c.security_group_id == security_groups.c.id
     ),
     attributes={
-        **_standard(security_group_rules),
-        **_columns(
+        **standard(security_group_rules),
+        **columns(
             security_group_rules,
             "security_group_id",
             "remote_group_id",
@@ -145,7 +142,7 @@ RULES = Collection(
             "protocol",
             "remote_ip_prefix",
         ),
-        **_columns(security_group_rules, "port_range_min", "port_range_max", kind="number"),
+        **columns(security_group_rules, "port_range_min", "port_range_max", kind="number"),
         "belongs_to_default_sg": Attribute(column=security_groups.c.is_default, kind="flag"),
         "remote_address_group_id": Attribute(constant=None),
     },

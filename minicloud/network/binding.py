@@ -71,7 +71,7 @@ class Binder:
         return {
             "id": subnet.id,
             "cidr": subnet.cidr,
-            "ip_version": 4,
+            "ip_version": subnet.ip_version,
             "gateway_ip": subnet.gateway_ip,
             "enable_dhcp": subnet.enable_dhcp,
             "dhcp_ip": None if dhcp is None else address_of(dhcp),

@@ -27,6 +27,14 @@ def id_in(call: Call, kind: str) -> str:
     return text
 
 
+def other_id_in(call: Call, kind: str) -> str:
+    """The second id in the path. NotFound."""
+    text = call.params["other"]
+    if not is_uuid(text):
+        raise NotFound(kind=kind, id=text[:64])
+    return text
+
+
 def text_of(text: str) -> str:
     if not text.isprintable() or len(text) > 255:
         raise Invalid(reason="The path holds what no name holds.")

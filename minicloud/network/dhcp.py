@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from minicloud.domain.ids import derive
 from minicloud.kit.db import Transaction
 from minicloud.network import store
-from minicloud.network.allocation import Allocator
 from minicloud.network.models import ports
 from minicloud.network.port_store import dhcp_addresses
 from minicloud.network.records import DHCP_OWNER, Network, Subnet
+from minicloud.network.service_ports import ServicePorts
 
 
 def port_id_of(subnet_id: str) -> str:
@@ -22,8 +22,8 @@ def port_id_of(subnet_id: str) -> str:
 
 
 class DhcpPorts:
-    def __init__(self, allocator: Allocator) -> None:
-        self._allocator = allocator
+    def __init__(self, service_ports: ServicePorts) -> None:
+        self._service_ports = service_ports
 
     def ensure(self, tx: Transaction, network: Network, subnets: Iterable[Subnet]) -> None:
         """Make the DHCP ports that these subnets need and lack. NoAddressLeft."""
@@ -37,17 +37,13 @@ class DhcpPorts:
         store.row_delete(tx, ports, port_id_of(subnet.id))
 
     def _make(self, tx: Transaction, network: Network, subnet: Subnet) -> None:
-        values = {
-            **store.standard_values(network.project_id, port_id_of(subnet.id)),
-            "network_id": network.id,
-            "admin_state_up": True,
-            "port_security_enabled": False,
-            "device_id": f"dhcp-{network.id}",
-            "device_index": None,
-            "device_owner": DHCP_OWNER,
-            "dns_name": "",
-            "host": "",
-            "profile": {},
-        }
-        if self._allocator.port_insert(tx, values, None):
-            self._allocator.take(tx, values["id"], subnet)
+        port = self._service_ports.insert(
+            tx,
+            network,
+            project_id=network.project_id,
+            port_id=port_id_of(subnet.id),
+            device_id=f"dhcp-{network.id}",
+            device_owner=DHCP_OWNER,
+        )
+        if port is not None:
+            self._service_ports.allocator.take(tx, port, subnet)

@@ -14,6 +14,8 @@ RESOURCES = {
     "network": "networks",
     "subnet": "subnets",
     "port": "ports",
+    "router": "routers",
+    "floatingip": "floatingips",
     "security_group": "security-groups",
     "security_group_rule": "security-group-rules",
     "quota": "quotas",
@@ -24,8 +26,29 @@ _ALIASES: Mapping[str, tuple[str, str]] = {
     "binding": ("Port Binding", "Ports are bound to hosts."),
     "dns-integration": ("DNS Integration", "Ports have names that their guests are told."),
     "empty-string-filtering": ("Empty String Filtering", "Filters take the empty string."),
+    "expose-port-forwarding-in-fip": (
+        "Expose Port Forwarding",
+        "Floating IPs show their port forwardings.",
+    ),
+    "ext-gw-mode": ("External Gateway Mode", "The source NAT of a router can be turned off."),
     "external-net": ("External Networks", "Networks can be marked as external."),
+    "extraroute": ("Extra Route", "Routers have static routes."),
+    "extraroute-atomic": ("Extra Route (atomic)", "Routes are added and removed one by one."),
     "filter-validation": ("Filter Validation", "A filter that is not known is refused."),
+    "fip-port-details": ("Floating IP Port Details", "Floating IPs show their port."),
+    "floating-ip-port-forwarding": ("Port Forwarding", "Floating IPs forward single ports."),
+    "floating-ip-port-forwarding-description": (
+        "Port Forwarding Description",
+        "Port forwardings have a description.",
+    ),
+    "floating-ip-port-forwarding-detail": (
+        "Port Forwarding Detail",
+        "Port forwardings are found by what they forward.",
+    ),
+    "floating-ip-port-forwarding-port-ranges": (
+        "Port Forwarding Ranges",
+        "Port forwardings forward ranges of ports.",
+    ),
     "minicloud-host-wiring": ("Host Wiring", "A host asks for all that it has to wire."),
     "net-mtu": ("Network MTU", "Networks show their MTU."),
     "net-mtu-writable": ("Network MTU (writable)", "The MTU of a network can be set."),
@@ -36,12 +59,14 @@ _ALIASES: Mapping[str, tuple[str, str]] = {
     "quota-check-limit": ("Quota Check Limit", "A limit below what is used can be refused."),
     "quota_details": ("Quota Details", "Quotas show what is used."),
     "quotas": ("Quota Management", "Projects have quotas."),
+    "router": ("Router", "Routers connect networks with one another and with the outside."),
     "security-group": ("Security Group", "Security groups and their rules."),
     "sorting": ("Sorting", "Lists are sorted by any attribute."),
     "standard-attr-description": ("Description", "Resources have a description."),
     "standard-attr-revisions": ("Revision Numbers", "Resources count their revisions."),
     "standard-attr-tag": ("Tags", "Resources have tags."),
     "standard-attr-timestamp": ("Timestamps", "Resources show when they were made and changed."),
+    "subnet-service-types": ("Subnet Service Types", "Subnets are kept for kinds of ports."),
 }
 _UPDATED = "2026-11-23T00:00:00-00:00"
 

@@ -46,6 +46,8 @@ class Groups:
             "name": DEFAULT,
             "description": "Default security group",
             "is_default": True,
+            "stateful": True,
+            "shared": False,
         }
         if not store.row_insert(tx, security_groups, values):
             return
@@ -88,6 +90,8 @@ class Groups:
                 values = {
                     **store.standard_values(owner),
                     "is_default": False,
+                    "stateful": True,
+                    "shared": False,
                     **given(body, "name", "description"),
                 }
                 if values["name"] == DEFAULT:
@@ -97,7 +101,7 @@ class Groups:
                     )
                 store.row_insert(tx, security_groups, values)
                 _insert_open_egress(tx, values["id"], owner)
-                made.append(_seen(tx, caller, values["id"]))
+                made.append(group_seen(tx, caller, values["id"]))
             return _views(tx, made)
 
     def find(self, caller: Caller, query: ListQuery) -> list[dict[str, Any]]:
@@ -110,11 +114,11 @@ class Groups:
 
     def show(self, caller: Caller, group_id: str) -> dict[str, Any]:
         with self._database.read() as tx:
-            return _views(tx, [_seen(tx, caller, group_id)])[0]
+            return _views(tx, [group_seen(tx, caller, group_id)])[0]
 
     def update(self, caller: Caller, group_id: str, body: GroupUpdate) -> dict[str, Any]:
         with self._database.write() as tx:
-            group = _seen(tx, caller, group_id, lock=True)
+            group = group_seen(tx, caller, group_id, lock=True)
             caller.check("update_security_group", {"project_id": group.project_id})
             values = given(body, "name", "description")
             if group.is_default and values.get("name", DEFAULT) != DEFAULT:
@@ -128,12 +132,12 @@ class Groups:
                     reason="Every project has a default security group already.",
                 )
             store.row_update(tx, security_groups, group.id, clock.now(), values)
-            return _views(tx, [_seen(tx, caller, group_id)])[0]
+            return _views(tx, [group_seen(tx, caller, group_id)])[0]
 
     def delete(self, caller: Caller, group_id: str) -> None:
         """InUse while a port has it; the default group stays."""
         with self._database.write() as tx:
-            group = _seen(tx, caller, group_id, lock=True)
+            group = group_seen(tx, caller, group_id, lock=True)
             caller.check("delete_security_group", {"project_id": group.project_id})
             if group.is_default and not caller.sees_all:
                 raise Conflict(
@@ -153,13 +157,13 @@ class Groups:
         """All or none. NotFound for a group, Conflict for a rule that exists, Invalid."""
         with self._database.write() as tx:
             names = sorted({body.security_group_id for body in bodies})
-            groups = {group_id: _seen(tx, caller, group_id) for group_id in names}
+            groups = {group_id: group_seen(tx, caller, group_id) for group_id in names}
             owners = [groups[body.security_group_id].project_id for body in bodies]
             for owner in sorted(set(owners)):
                 caller.check("create_security_group_rule", {"project_id": owner})
                 self._quotas.take(tx, owner, security_group_rule=owners.count(owner))
             for group_id in names:
-                _seen(tx, caller, group_id, lock=True)
+                group_seen(tx, caller, group_id, lock=True)
             views = []
             for body, owner in zip(bodies, owners, strict=True):
                 if body.remote_group_id is not None:
@@ -204,7 +208,7 @@ class Groups:
                 self.ensure_default(tx, wanted[group_id])
 
 
-def _seen(tx: Transaction, caller: Caller, group_id: str, *, lock: bool = False) -> Group:
+def group_seen(tx: Transaction, caller: Caller, group_id: str, *, lock: bool = False) -> Group:
     group = group_store.group_get(tx, group_id, lock=lock)
     if group is None or not (caller.sees_all or group.project_id == caller.project_id):
         raise NotFound(kind="Security Group", id=group_id)

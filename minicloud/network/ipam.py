@@ -1,7 +1,8 @@
-"""Address arithmetic of IPv4 subnets: pools, candidates, MACs. Pure, and the heart of IPAM.
+"""Address arithmetic of subnets: pools, candidates, MACs. Pure, and the heart of IPAM.
 
-Addresses are integers here. Nothing enumerates a pool: a /8 costs what a /28 costs. Which
-addresses are taken is the caller's to know; that none is given twice is the database's.
+Addresses are integers here; one below 2**32 is IPv4, for no IPv6 subnet lies there. Nothing
+enumerates a pool: a /8 or a /64 costs what a /28 costs. Which addresses are taken is the caller's
+to know; that none is given twice is the database's.
 """
 
 from __future__ import annotations
@@ -9,7 +10,14 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 
 import msgspec
 
@@ -19,6 +27,8 @@ WINDOW = 256
 """How many neighbouring addresses are looked at together."""
 _TRIES = 4
 _MAC_LIMIT = 1 << 24
+_FIRST_IPV6 = 1 << 32
+Range = IPv4Network | IPv6Network
 
 
 class Pool(msgspec.Struct, frozen=True, order=True):
@@ -33,41 +43,58 @@ class Pool(msgspec.Struct, frozen=True, order=True):
 
 
 def number_of(address: str) -> int:
-    """The integer of a dotted address. Invalid."""
+    """The integer of an address. Invalid."""
     try:
-        return int(IPv4Address(address))
+        found = ip_address(address)
     except ValueError:
-        raise Invalid(reason=f"'{address}' is not a valid IPv4 address.") from None
+        raise Invalid(reason=f"'{address}' is not a valid IP address.") from None
+    if found.version == 6 and (int(found) < _FIRST_IPV6 or getattr(found, "scope_id", None)):
+        raise Invalid(reason=f"'{address}' is not an IP address that a port can have.")
+    return int(found)
 
 
 def address_of(number: int) -> str:
-    return str(IPv4Address(number))
+    return str(IPv4Address(number) if number < _FIRST_IPV6 else IPv6Address(number))
 
 
-def parse_cidr(text: str) -> IPv4Network:
+def version_of(number: int) -> int:
+    return 4 if number < _FIRST_IPV6 else 6
+
+
+def parse_cidr(text: str) -> Range:
     """The network that ``text`` names; host bits are dropped. Invalid."""
     try:
-        network = IPv4Network(text, strict=False)
+        network = ip_network(text, strict=False)
     except ValueError:
-        raise Invalid(reason=f"'{text}' is not a valid IPv4 CIDR.") from None
-    if "/" not in text or not 1 <= network.prefixlen <= 30:
-        raise Invalid(reason=f"'{text}' needs a prefix length from 1 to 30.")
+        raise Invalid(reason=f"'{text}' is not a valid CIDR.") from None
+    longest = 30 if network.version == 4 else 127
+    if "/" not in text or not 1 <= network.prefixlen <= longest:
+        raise Invalid(reason=f"'{text}' needs a prefix length from 1 to {longest}.")
     if (
         network.is_loopback
         or network.is_multicast
         or network.is_link_local
         or network.network_address.is_unspecified
+        or (network.version == 6 and int(network.network_address) < _FIRST_IPV6)
     ):
         raise Invalid(reason=f"'{text}' is not a range that guests can use.")
     return network
 
 
-def hosts_of(network: IPv4Network) -> Pool:
-    """All addresses but the network's own and the broadcast address."""
-    return Pool(int(network.network_address) + 1, int(network.broadcast_address) - 1)
+def hosts_of(network: Range) -> Pool:
+    """All addresses but the network's own and, in IPv4, the broadcast address."""
+    last = int(network.broadcast_address) - (1 if network.version == 4 else 0)
+    return Pool(int(network.network_address) + 1, last)
 
 
-def default_pools(network: IPv4Network, gateway: int | None) -> list[Pool]:
+def eui64(network: Range, mac: str) -> int:
+    """The address that an interface with ``mac`` gives itself in an IPv6 ``network`` of 64 bits."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    interface = bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:]
+    return int(network.network_address) + int.from_bytes(interface, "big")
+
+
+def default_pools(network: Range, gateway: int | None) -> list[Pool]:
     """Everything that a host may have, without the gateway."""
     hosts = hosts_of(network)
     if gateway is None or not hosts.first <= gateway <= hosts.last:
@@ -76,7 +103,7 @@ def default_pools(network: IPv4Network, gateway: int | None) -> list[Pool]:
     return [pool for pool in halves if pool.size > 0]
 
 
-def check_pools(network: IPv4Network, gateway: int | None, pools: Sequence[Pool]) -> None:
+def check_pools(network: Range, gateway: int | None, pools: Sequence[Pool]) -> None:
     """Raise Invalid or Conflict, each with Neutron's type, unless ``pools`` fit."""
     hosts = hosts_of(network)
     for pool in pools:

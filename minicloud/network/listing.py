@@ -45,7 +45,7 @@ def _filters(collection: Collection, query: ListQuery) -> Iterable[sa.ColumnElem
         elif attribute.column is None:
             yield sa.true() if attribute.constant in values else sa.false()
         else:
-            yield attribute.column.in_(values)
+            yield _among(attribute.column, values)
     if query.fixed_ips is not None and collection.plural == "ports":
         asked = query.fixed_ips
         inside = sa.select(addresses.c.port_id)
@@ -56,6 +56,12 @@ def _filters(collection: Collection, query: ListQuery) -> Iterable[sa.ColumnElem
         yield collection.table.c.id.in_(inside)
     for name, wanted in query.tags.items():
         yield _tagged(collection.table, name, wanted)
+
+
+def _among(column: Any, values: Sequence[Any]) -> sa.ColumnElement[bool]:
+    """``column`` has one of ``values``; the empty string stands for nothing, too."""
+    clause: sa.ColumnElement[bool] = column.in_([value for value in values if value is not None])
+    return sa.or_(clause, column.is_(None)) if "" in values or None in values else clause
 
 
 def _port_in_groups(table: sa.Table, groups: Sequence[Any]) -> sa.ColumnElement[bool]:

@@ -1,7 +1,9 @@
 """The network service's tables, and nothing that queries them.
 
 What must be true under concurrency is a constraint here: no address twice in a subnet, no MAC
-twice at all, no network segment twice, one port per device and index, one rule of a kind.
+twice in a network, no network segment twice, one port per device and index, one rule of a kind,
+one floating IP for a fixed one. An empty ``project_id`` is nobody's: the ports of gateways and
+floating IPs.
 """
 
 from __future__ import annotations
@@ -20,12 +22,32 @@ metadata = sa.MetaData(
 )
 
 
+class AddressNumber(sa.types.TypeDecorator[int]):
+    """An IPv4 or IPv6 address as an integer, in a column that sorts and compares like one.
+
+    128 bits fit no integer column, so it is 32 hexadecimal digits in the database.
+    """
+
+    impl = sa.String(32)
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: sa.Dialect) -> str | None:
+        return None if value is None else f"{value:032x}"
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> int | None:
+        return None if value is None else int(value, 16)
+
+
 def _text(name: str, length: int = 255, **more: Any) -> sa.Column[str]:
     return sa.Column(name, sa.String(length), nullable=False, **more)
 
 
 def _flag(name: str) -> sa.Column[bool]:
     return sa.Column(name, sa.Boolean, nullable=False)
+
+
+def _list(name: str) -> sa.Column[Any]:
+    return sa.Column(name, sa.JSON, nullable=False)
 
 
 def _reference(name: str, table: str, *, cascade: bool = False, **more: Any) -> sa.Column[str]:
@@ -57,7 +79,33 @@ networks = sa.Table(
     _flag("port_security_enabled"),
     sa.Column("mtu", sa.Integer, nullable=False),
     _text("dns_domain"),
-    sa.Column("segment", sa.Integer, unique=True, nullable=False),
+    _text("network_type", 16),
+    sa.Column("physical_network", sa.String(64), unique=True),
+    sa.Column("segment", sa.Integer, unique=True),
+)
+"""``segment``: a vxlan network's identifier; ``physical_network``: what a flat one is laid on."""
+
+address_scopes = sa.Table(
+    "address_scopes",
+    metadata,
+    *_standard(),
+    sa.Column("ip_version", sa.Integer, nullable=False),
+    _flag("shared"),
+)
+
+subnet_pools = sa.Table(
+    "subnet_pools",
+    metadata,
+    *_standard(),
+    sa.Column("ip_version", sa.Integer, nullable=False),
+    _reference("address_scope_id", "address_scopes", nullable=True, index=True),
+    _list("prefixes"),
+    sa.Column("default_prefixlen", sa.Integer, nullable=False),
+    sa.Column("min_prefixlen", sa.Integer, nullable=False),
+    sa.Column("max_prefixlen", sa.Integer, nullable=False),
+    sa.Column("default_quota", sa.Integer),
+    _flag("shared"),
+    _flag("is_default"),
 )
 
 subnets = sa.Table(
@@ -65,12 +113,17 @@ subnets = sa.Table(
     metadata,
     *_standard(),
     _reference("network_id", "networks", nullable=False, index=True),
+    _reference("subnetpool_id", "subnet_pools", nullable=True, index=True),
+    sa.Column("ip_version", sa.Integer, nullable=False),
     _text("cidr", 64),
     sa.Column("gateway_ip", sa.String(64)),
     _flag("enable_dhcp"),
-    sa.Column("dns_nameservers", sa.JSON, nullable=False),
-    sa.Column("host_routes", sa.JSON, nullable=False),
-    sa.Column("allocation_pools", sa.JSON, nullable=False),
+    sa.Column("ipv6_ra_mode", sa.String(20)),
+    sa.Column("ipv6_address_mode", sa.String(20)),
+    _list("dns_nameservers"),
+    _list("host_routes"),
+    _list("allocation_pools"),
+    _list("service_types"),
 )
 
 ports = sa.Table(
@@ -78,7 +131,7 @@ ports = sa.Table(
     metadata,
     *_standard(),
     _reference("network_id", "networks", nullable=False, index=True),
-    _text("mac_address", 17, unique=True),
+    _text("mac_address", 17),
     _flag("admin_state_up"),
     _flag("port_security_enabled"),
     _text("device_id", index=True),
@@ -87,23 +140,86 @@ ports = sa.Table(
     _text("dns_name", 63),
     _text("host", index=True),
     sa.Column("profile", sa.JSON, nullable=False),
+    _text("vnic_type", 32),
+    _list("allowed_address_pairs"),
+    _list("extra_dhcp_opts"),
     sa.UniqueConstraint("device_id", "device_index"),
+    sa.UniqueConstraint("network_id", "mac_address"),
 )
 
 addresses = sa.Table(
     "addresses",
     metadata,
     _reference("subnet_id", "subnets", primary_key=True),
-    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("number", AddressNumber, primary_key=True),
     _reference("port_id", "ports", cascade=True, nullable=False, index=True),
     sa.Column("position", sa.Integer, nullable=False),
 )
+
+routers = sa.Table(
+    "routers",
+    metadata,
+    *_standard(),
+    _flag("admin_state_up"),
+    _flag("enable_snat"),
+    _reference("external_network_id", "networks", nullable=True, index=True),
+    _list("routes"),
+    _list("availability_zone_hints"),
+    _text("host", index=True),
+)
+"""A router's ports have its id as ``device_id``; ``device_owner`` tells interface from gateway.
+``host``: the gateway host that carries it; empty while none does.
+"""
+
+floating_ips = sa.Table(
+    "floating_ips",
+    metadata,
+    *_standard(),
+    _reference("floating_network_id", "networks", nullable=False, index=True),
+    _reference("floating_port_id", "ports", nullable=False, unique=True),
+    sa.Column("floating_number", AddressNumber, nullable=False),
+    _reference("port_id", "ports", nullable=True, index=True),
+    sa.Column("fixed_number", AddressNumber),
+    _reference("router_id", "routers", nullable=True, index=True),
+    _text("dns_name", 63),
+    _text("dns_domain"),
+    sa.UniqueConstraint("floating_network_id", "port_id", "fixed_number"),
+)
+"""``floating_port_id`` holds the address on the external network. ``port_id``, ``fixed_number``:
+whose traffic it is; ``router_id`` without them: it has port forwardings.
+"""
+
+port_forwardings = sa.Table(
+    "port_forwardings",
+    metadata,
+    *_standard(),
+    _reference("floatingip_id", "floating_ips", cascade=True, nullable=False, index=True),
+    _reference("internal_port_id", "ports", cascade=True, nullable=False, index=True),
+    sa.Column("internal_number", AddressNumber, nullable=False),
+    _text("protocol", 16),
+    sa.Column("internal_first", sa.Integer, nullable=False),
+    sa.Column("internal_last", sa.Integer, nullable=False),
+    sa.Column("external_first", sa.Integer, nullable=False),
+    sa.Column("external_last", sa.Integer, nullable=False),
+    sa.UniqueConstraint("floatingip_id", "protocol", "external_first"),
+)
+"""Ports ``external_first`` to ``external_last`` of the floating IP go to as many inner ones."""
 
 security_groups = sa.Table(
     "security_groups",
     metadata,
     *_standard(),
     _flag("is_default"),
+    _flag("stateful"),
+    _flag("shared"),
+)
+
+address_groups = sa.Table(
+    "address_groups",
+    metadata,
+    *_standard(),
+    _list("addresses"),
+    _flag("shared"),
 )
 
 security_group_rules = sa.Table(
@@ -112,6 +228,7 @@ security_group_rules = sa.Table(
     *_standard(),
     _reference("security_group_id", "security_groups", cascade=True, nullable=False, index=True),
     _reference("remote_group_id", "security_groups", cascade=True, nullable=True, index=True),
+    _reference("remote_address_group_id", "address_groups", nullable=True, index=True),
     _text("direction", 8),
     _text("ethertype", 8),
     sa.Column("protocol", sa.String(32)),
@@ -127,6 +244,31 @@ port_security_groups = sa.Table(
     _reference("port_id", "ports", cascade=True, primary_key=True),
     _reference("security_group_id", "security_groups", primary_key=True, index=True),
 )
+
+rbac_policies = sa.Table(
+    "rbac_policies",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    _text("project_id", index=True),
+    _text("object_type", 32),
+    _text("object_id", 36, index=True),
+    _text("action", 32),
+    _text("target_project"),
+    sa.UniqueConstraint("object_id", "action", "target_project"),
+)
+"""Whom an object is shared with; ``*`` is everybody, which its ``shared`` flag repeats."""
+
+hosts = sa.Table(
+    "hosts",
+    metadata,
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("first_seen", sa.Double, nullable=False),
+    sa.Column("last_seen", sa.Double, nullable=False),
+    _text("availability_zone"),
+    _flag("admin_state_up"),
+    _text("description"),
+)
+"""The hosts that ask for their wiring, and when each last did."""
 
 tags = sa.Table(
     "tags",

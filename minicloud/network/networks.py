@@ -110,6 +110,8 @@ class Networks:
             "port_security_enabled": True,
             "mtu": self._default_mtu,
             "dns_domain": "",
+            "network_type": "vxlan",
+            "physical_network": None,
             **given(body, *_PLAIN),
         }
         asked = given(body, "segment").get("segment")

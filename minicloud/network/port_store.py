@@ -14,14 +14,27 @@ from minicloud.network.ipam import Pool
 from minicloud.network.listing import rows_list
 from minicloud.network.models import addresses, networks, port_security_groups, ports
 from minicloud.network.query import ListQuery
-from minicloud.network.records import DHCP_OWNER, FixedIp, Port, from_row
+from minicloud.network.records import (
+    DHCP_OWNER,
+    FLOATING_OWNER,
+    GATEWAY_OWNER,
+    INTERFACE_OWNER,
+    FixedIp,
+    Port,
+    Subnet,
+    from_row,
+)
 from minicloud.network.store import Visible
+
+_ROUTERS = (INTERFACE_OWNER, GATEWAY_OWNER, FLOATING_OWNER)
 
 
 def port_visible(project_id: str, *, sees_all: bool) -> Visible:
     """Which ports a project sees: its own, and all on its own networks."""
     if sees_all:
         return sa.true()
+    if not project_id:
+        return sa.false()
     return sa.or_(ports.c.project_id == project_id, networks.c.project_id == project_id)
 
 
@@ -41,6 +54,22 @@ def port_list(tx: Transaction, query: ListQuery, visible: Visible) -> list[Port]
 def port_list_of_host(tx: Transaction, host: str) -> list[Port]:
     """Every port bound to the host, in the order of their ids."""
     statement = sa.select(ports).where(ports.c.host == host).order_by(ports.c.id)
+    return _filled(tx, tx.execute(statement).mappings().all())
+
+
+def ports_of(tx: Transaction, port_ids: Iterable[str]) -> dict[str, Port]:
+    """id -> port; three queries."""
+    statement = sa.select(ports).where(ports.c.id.in_(set(port_ids)))
+    return {port.id: port for port in _filled(tx, tx.execute(statement).mappings().all())}
+
+
+def ports_of_devices(tx: Transaction, device_ids: Iterable[str], *owners: str) -> list[Port]:
+    """The devices' ports with one of these owners, oldest first; three queries."""
+    statement = (
+        sa.select(ports)
+        .where(ports.c.device_id.in_(set(device_ids)), ports.c.device_owner.in_(owners))
+        .order_by(ports.c.created_at, ports.c.id)
+    )
     return _filled(tx, tx.execute(statement).mappings().all())
 
 
@@ -68,14 +97,25 @@ def subnet_has_bound_ports(tx: Transaction, subnet_id: str) -> bool:
     return tx.execute(statement.limit(1)).first() is not None
 
 
-def subnet_has_guests(tx: Transaction, subnet_id: str) -> bool:
-    """Whether a port other than the DHCP port has an address of the subnet."""
+def subnet_has_guests(tx: Transaction, subnet: Subnet) -> bool:
+    """Whether a port has an address of the subnet that was not given to it unasked."""
+    unasked = ports.c.device_owner == DHCP_OWNER
+    if subnet.is_automatic:
+        unasked = sa.or_(unasked, ports.c.device_owner.not_in(_ROUTERS))
     statement = (
         sa.select(ports.c.id)
         .join(addresses, addresses.c.port_id == ports.c.id)
-        .where(addresses.c.subnet_id == subnet_id, ports.c.device_owner != DHCP_OWNER)
+        .where(addresses.c.subnet_id == subnet.id, sa.not_(unasked))
     )
     return tx.execute(statement.limit(1)).first() is not None
+
+
+def ports_of_guests(tx: Transaction, network_id: str) -> list[Port]:
+    """The network's ports but those of routers and DHCP."""
+    statement = sa.select(ports).where(
+        ports.c.network_id == network_id, ports.c.device_owner.not_in((*_ROUTERS, DHCP_OWNER))
+    )
+    return _filled(tx, tx.execute(statement).mappings().all())
 
 
 # -- addresses -----------------------------------------------------------------------------------
@@ -121,6 +161,17 @@ def address_insert(tx: Transaction, port_id: str, fixed: FixedIp, position: int)
 
 def addresses_delete(tx: Transaction, port_id: str) -> None:
     tx.execute(sa.delete(addresses).where(addresses.c.port_id == port_id))
+
+
+def address_delete(tx: Transaction, port_id: str, subnet_id: str) -> None:
+    """Take one subnet's address from the port."""
+    chosen = sa.and_(addresses.c.port_id == port_id, addresses.c.subnet_id == subnet_id)
+    tx.execute(sa.delete(addresses).where(chosen))
+
+
+def subnet_addresses_delete(tx: Transaction, subnet_id: str) -> None:
+    """Take a subnet's addresses from all ports."""
+    tx.execute(sa.delete(addresses).where(addresses.c.subnet_id == subnet_id))
 
 
 def dhcp_addresses(tx: Transaction, subnet_ids: Iterable[str]) -> dict[str, int]:

@@ -8,18 +8,27 @@ from typing import Any
 import msgspec
 
 from minicloud.domain.errors import Conflict, Forbidden, InUse, Invalid, NotFound
+from minicloud.kit import clock
 from minicloud.kit.db import Database, Transaction
-from minicloud.network import port_store, store
+from minicloud.network import port_store, router_store, service_ports, store
 from minicloud.network.allocation import Allocator, checked_mac, kept
 from minicloud.network.binding import Binder
 from minicloud.network.caller import Caller
 from minicloud.network.dhcp import DhcpPorts
 from minicloud.network.groups import Groups
+from minicloud.network.ipam import address_of
 from minicloud.network.models import ports
 from minicloud.network.networks import network_seen
 from minicloud.network.query import ListQuery
 from minicloud.network.quotas import Quotas
-from minicloud.network.records import DHCP_OWNER, Network, Port
+from minicloud.network.records import (
+    DHCP_OWNER,
+    FLOATING_OWNER,
+    GATEWAY_OWNER,
+    INTERFACE_OWNER,
+    Network,
+    Port,
+)
 from minicloud.network.schemas import FixedIpBody, PortCreate, PortUpdate, given, owner_named
 from minicloud.network.views import port_view
 
@@ -30,6 +39,7 @@ _PLAIN = (
     "device_owner", "dns_name",
 )  # fmt: skip
 _PROFILE_LIMIT = 4095
+_SERVICE_OWNERS = (DHCP_OWNER, INTERFACE_OWNER, GATEWAY_OWNER, FLOATING_OWNER)
 
 
 class Ports:
@@ -77,12 +87,12 @@ class Ports:
 
     def show(self, caller: Caller, port_id: str) -> dict[str, Any]:
         with self._database.read() as tx:
-            return self._views(tx, caller, [_seen(tx, caller, port_id)[0]])[0]
+            return self._views(tx, caller, [port_seen(tx, caller, port_id)[0]])[0]
 
     def update(self, caller: Caller, port_id: str, body: PortUpdate) -> dict[str, Any]:
         """Forbidden, NoAddressLeft, Conflict for what another port has, Invalid."""
         with self._database.write() as tx:
-            port, network = _seen(tx, caller, port_id, lock=True)
+            port, network = port_seen(tx, caller, port_id, lock=True)
             caller.check("update_port", {"project_id": port.project_id})
             _check_attributes(caller, "update_port", body, port.project_id, network)
             if body.device_id and port.device_id not in ("", body.device_id):
@@ -92,12 +102,8 @@ class Ports:
             values = _values(body, port)
             if "mac_address" in given(body, "mac_address"):
                 values["mac_address"] = checked_mac(str(body.mac_address))
-            self._allocator.port_update(tx, port.id, values)
-            wanted = given(body, "fixed_ips")
-            if "fixed_ips" in wanted:
-                addresses = kept(wanted["fixed_ips"] or (), port.fixed_ips)
-                port_store.addresses_delete(tx, port.id)
-                self._assign(tx, port.id, network, addresses, values.get("device_owner", ""))
+            self._allocator.port_update(tx, port, values)
+            self._readdress(tx, port, network, body)
             self._set_groups(tx, caller, port, body, values)
             changed = port_store.port_get(tx, port.id)
             assert changed is not None  # its row is locked
@@ -106,12 +112,15 @@ class Ports:
 
     def delete(self, caller: Caller, port_id: str) -> None:
         with self._database.write() as tx:
-            port, _ = _seen(tx, caller, port_id)
+            port, _ = port_seen(tx, caller, port_id, lock=True)
             caller.check("delete_port", {"project_id": port.project_id})
-            if port.device_owner == DHCP_OWNER:
-                raise InUse(
-                    type="ServicePortInUse", kind="Port", id=port.id, reason="its subnet needs it"
+            if port.device_owner in _SERVICE_OWNERS:
+                raise Conflict(
+                    type="ServicePortInUse",
+                    reason=f"Port {port.id} cannot be deleted directly via the port API: has "
+                    f"device owner {port.device_owner}.",
                 )
+            router_store.floating_release(tx, port.id, (), clock.now())
             store.row_delete(tx, ports, port.id)
 
     def host_wiring(self, host: str) -> dict[str, Any]:
@@ -128,45 +137,49 @@ class Ports:
         _check_attributes(caller, "create_port", body, owner, network)
         values = {
             **store.standard_values(owner),
+            **service_ports.DEFAULTS,
             "network_id": network.id,
-            "admin_state_up": True,
             "port_security_enabled": network.port_security_enabled,
-            "device_id": "",
-            "device_owner": "",
-            "dns_name": "",
-            "host": "",
-            "profile": {},
             **_values(body, None),
         }
         mac = given(body, "mac_address").get("mac_address")
         if not self._allocator.port_insert(tx, values, checked_mac(mac) if mac else None):
             raise Conflict(reason=f"Port {values['id']} already exists.")
-        wanted = given(body, "fixed_ips").get("fixed_ips")
-        self._assign(tx, values["id"], network, wanted, values["device_owner"])
         made = port_store.port_get(tx, values["id"])
         assert made is not None
+        subnets = store.subnets_of(tx, [network.id])[network.id]
+        wanted = given(body, "fixed_ips").get("fixed_ips")
+        self._allocator.assign(tx, made, subnets, wanted)
         self._set_groups(tx, caller, made, body, values, is_new=True)
-        self._ensure_dhcp(tx, network, made)
         found = port_store.port_get(tx, made.id)
         assert found is not None
+        self._ensure_dhcp(tx, network, found)
         return found
 
-    def _assign(
-        self,
-        tx: Transaction,
-        port_id: str,
-        network: Network,
-        wanted: Sequence[FixedIpBody] | None,
-        device_owner: str,
-    ) -> None:
-        self._allocator.assign(
-            tx,
-            port_id,
-            store.subnets_of(tx, [network.id])[network.id],
-            wanted,
-            network_id=network.id,
-            may_be_gateway=device_owner.startswith("network:"),
-        )
+    def _readdress(self, tx: Transaction, before: Port, network: Network, body: PortUpdate) -> None:
+        """Give the port the addresses that the request wants and those that follow from a new
+        MAC.
+        """
+        asked = given(body, "fixed_ips", "mac_address")
+        subnets = store.subnets_of(tx, [network.id])[network.id]
+        automatic = {subnet.id for subnet in subnets if subnet.is_automatic}
+        if "fixed_ips" in asked:
+            wanted = kept(asked["fixed_ips"] or (), before.fixed_ips)
+        elif "mac_address" in asked and automatic:
+            wanted = [
+                FixedIpBody(subnet_id=fixed.subnet_id, ip_address=address_of(fixed.number))
+                for fixed in before.fixed_ips
+                if fixed.subnet_id not in automatic
+            ]
+        else:
+            return
+        changed = port_store.port_get(tx, before.id)
+        assert changed is not None  # its row is locked
+        port_store.addresses_delete(tx, before.id)
+        self._allocator.assign(tx, changed, subnets, wanted)
+        after = port_store.port_get(tx, before.id)
+        left = [fixed.number for fixed in after.fixed_ips] if after else []
+        router_store.floating_release(tx, before.id, left, clock.now())
 
     def _set_groups(
         self,
@@ -222,7 +235,7 @@ class Ports:
         ]
 
 
-def _seen(
+def port_seen(
     tx: Transaction, caller: Caller, port_id: str, *, lock: bool = False
 ) -> tuple[Port, Network]:
     """The port and its network, locked on demand, if the caller may see the port. NotFound."""

@@ -15,7 +15,7 @@ from werkzeug.datastructures import MultiDict
 from minicloud.domain.errors import Invalid
 from minicloud.network import ipam
 
-Kind = Literal["text", "flag", "number", "time"]
+Kind = Literal["text", "flag", "number", "address", "time"]
 """How an attribute is spelled in a query. A time sorts, but filters nothing."""
 _TAG_FILTERS = ("tags", "tags-any", "not-tags", "not-tags-any")
 _RESERVED = ("fields", "limit", "marker", "page_reverse", "sort_key", "sort_dir", "fixed_ips")
@@ -76,6 +76,8 @@ def _value(key: str, text: str, kind: Kind) -> Any:
         return _flag(key, text)
     if kind == "number":
         return _number(key, text)
+    if kind == "address":
+        return ipam.number_of(text) if text else None
     return text
 
 

@@ -12,9 +12,11 @@ import sqlalchemy as sa
 from minicloud.domain.errors import Invalid, QuotaExceeded
 from minicloud.kit.db import Database, Transaction
 from minicloud.network.models import (
+    floating_ips,
     networks,
     ports,
     quotas,
+    routers,
     security_group_rules,
     security_groups,
     subnets,
@@ -25,6 +27,8 @@ TABLES: Mapping[str, sa.Table] = {
     "network": networks,
     "subnet": subnets,
     "port": ports,
+    "router": routers,
+    "floatingip": floating_ips,
     "security_group": security_groups,
     "security_group_rule": security_group_rules,
 }
@@ -36,7 +40,7 @@ class Quotas:
 
     def __init__(self, database: Database, defaults: Mapping[str, int]) -> None:
         self._database = database
-        self.defaults = {resource: defaults[resource] for resource in TABLES}
+        self.defaults = {resource: defaults.get(resource, -1) for resource in TABLES}
 
     def show(self, project_id: str) -> dict[str, int]:
         with self._database.read() as tx:

@@ -60,6 +60,7 @@ def rule_values(body: RuleCreate) -> dict[str, Any]:
     return {
         "security_group_id": body.security_group_id,
         "remote_group_id": body.remote_group_id,
+        "remote_address_group_id": body.remote_address_group_id,
         "direction": body.direction,
         "ethertype": ethertype,
         "protocol": protocol,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -14,6 +14,9 @@ Name = Annotated[str, Meta(max_length=255, pattern=_PRINTABLE)]
 Description = Annotated[str, Meta(max_length=255, pattern=_LINES)]
 Id = Annotated[str, Meta(max_length=36, pattern=_PRINTABLE)]
 Address = Annotated[str, Meta(max_length=64, pattern=_PRINTABLE)]
+DnsLabel = Annotated[
+    str, Meta(max_length=63, pattern=r"^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)?\Z")
+]
 Tag = Annotated[str, Meta(min_length=1, max_length=60, pattern=_PRINTABLE)]
 Mtu = Annotated[int, Meta(ge=68, le=65535)]
 Limit = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
@@ -22,11 +25,14 @@ Nothing = Annotated[Sequence[Any], Meta(max_length=0)]
 PortNumber = Annotated[int, Meta(ge=0, le=65535)]
 
 
-class _Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+Ipv6Mode = Literal["slaac", "dhcpv6-stateful", "dhcpv6-stateless"]
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pass
 
 
-class _Update(_Request, frozen=True, kw_only=True):
+class Update(Request, frozen=True, kw_only=True):
     """What every resource takes, at creation and later."""
 
     name: Name | UnsetType = UNSET
@@ -40,7 +46,7 @@ def given(body: msgspec.Struct, *names: str) -> dict[str, Any]:
 
 
 # -- networks ------------------------------------------------------------------------------------
-class NetworkUpdate(_Update, frozen=True, kw_only=True):
+class NetworkUpdate(Update, frozen=True, kw_only=True):
     admin_state_up: bool | UnsetType = UNSET
     shared: bool | UnsetType = UNSET
     external: bool | UnsetType = msgspec.field(name="router:external", default=UNSET)
@@ -65,23 +71,23 @@ class NetworkCreate(NetworkUpdate, frozen=True, kw_only=True):
 
 
 # -- subnets -------------------------------------------------------------------------------------
-class PoolBody(_Request, frozen=True, kw_only=True):
+class PoolBody(Request, frozen=True, kw_only=True):
     start: Address
     end: Address
 
 
-class HostRoute(_Request, frozen=True, kw_only=True):
+class HostRoute(Request, frozen=True, kw_only=True):
     destination: Address
     nexthop: Address
 
 
-class SubnetUpdate(_Update, frozen=True, kw_only=True):
+class SubnetUpdate(Update, frozen=True, kw_only=True):
     gateway_ip: Address | UnsetType | None = UNSET
     enable_dhcp: bool | UnsetType = UNSET
     allocation_pools: Annotated[Sequence[PoolBody], Meta(max_length=32)] | UnsetType | None = UNSET
     dns_nameservers: Annotated[Sequence[Address], Meta(max_length=5)] | UnsetType | None = UNSET
     host_routes: Annotated[Sequence[HostRoute], Meta(max_length=20)] | UnsetType | None = UNSET
-    service_types: Nothing | UnsetType = UNSET
+    service_types: Annotated[Sequence[Name], Meta(max_length=20)] | UnsetType = UNSET
     segment_id: UnsetType | None = UNSET
 
 
@@ -91,20 +97,20 @@ class SubnetCreate(SubnetUpdate, frozen=True, kw_only=True):
     network_id: Id
     cidr: Address | UnsetType = UNSET
     ip_version: Literal[4, 6] = 4
-    ipv6_address_mode: Name | UnsetType | None = UNSET
-    ipv6_ra_mode: Name | UnsetType | None = UNSET
+    ipv6_address_mode: Ipv6Mode | UnsetType | None = UNSET
+    ipv6_ra_mode: Ipv6Mode | UnsetType | None = UNSET
     subnetpool_id: Id | UnsetType | None = UNSET
     use_default_subnetpool: bool | UnsetType = UNSET
     prefixlen: int | UnsetType | None = UNSET
 
 
 # -- ports ---------------------------------------------------------------------------------------
-class FixedIpBody(_Request, frozen=True, kw_only=True):
+class FixedIpBody(Request, frozen=True, kw_only=True):
     subnet_id: Id | None = None
     ip_address: Address | None = None
 
 
-class PortUpdate(_Update, frozen=True, kw_only=True):
+class PortUpdate(Update, frozen=True, kw_only=True):
     admin_state_up: bool | UnsetType = UNSET
     port_security_enabled: bool | UnsetType = UNSET
     mac_address: Address | UnsetType = UNSET
@@ -112,10 +118,7 @@ class PortUpdate(_Update, frozen=True, kw_only=True):
     device_id: Name | UnsetType = UNSET
     device_owner: Name | UnsetType = UNSET
     security_groups: Annotated[Sequence[Id], Meta(max_length=64)] | UnsetType | None = UNSET
-    dns_name: (
-        Annotated[str, Meta(max_length=63, pattern=r"^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)?\Z")]
-        | UnsetType
-    ) = UNSET
+    dns_name: DnsLabel | UnsetType = UNSET
     host: Name | UnsetType | None = msgspec.field(name="binding:host_id", default=UNSET)
     profile: Mapping[str, Any] | UnsetType | None = msgspec.field(
         name="binding:profile", default=UNSET
@@ -135,7 +138,7 @@ class PortCreate(PortUpdate, frozen=True, kw_only=True):
 
 
 # -- security groups -----------------------------------------------------------------------------
-class GroupUpdate(_Update, frozen=True, kw_only=True):
+class GroupUpdate(Update, frozen=True, kw_only=True):
     stateful: Literal[True] | UnsetType = UNSET
 
 
@@ -144,7 +147,7 @@ class GroupCreate(GroupUpdate, frozen=True, kw_only=True):
     tenant_id: Name | None = None
 
 
-class RuleCreate(_Request, frozen=True, kw_only=True):
+class RuleCreate(Request, frozen=True, kw_only=True):
     project_id: Name | None = None
     tenant_id: Name | None = None
     description: Description | UnsetType = UNSET
@@ -159,7 +162,15 @@ class RuleCreate(_Request, frozen=True, kw_only=True):
     remote_address_group_id: None = None
 
 
-def owner_named(body: NetworkCreate | SubnetCreate | PortCreate | GroupCreate) -> str | None:
+class Owned(Protocol):
+    @property
+    def project_id(self) -> str | None: ...
+
+    @property
+    def tenant_id(self) -> str | None: ...
+
+
+def owner_named(body: Owned) -> str | None:
     """The project that the request wants the new resource for, by either of its names."""
     return body.project_id or body.tenant_id
 
@@ -168,35 +179,35 @@ def owner_named(body: NetworkCreate | SubnetCreate | PortCreate | GroupCreate) -
 Bulk = Meta(min_length=1, max_length=1000)
 
 
-class NetworkPost(_Request, frozen=True, kw_only=True):
+class NetworkPost(Request, frozen=True, kw_only=True):
     network: NetworkCreate | UnsetType = UNSET
     networks: Annotated[Sequence[NetworkCreate], Bulk] | UnsetType = UNSET
 
 
-class SubnetPost(_Request, frozen=True, kw_only=True):
+class SubnetPost(Request, frozen=True, kw_only=True):
     subnet: SubnetCreate | UnsetType = UNSET
     subnets: Annotated[Sequence[SubnetCreate], Bulk] | UnsetType = UNSET
 
 
-class PortPost(_Request, frozen=True, kw_only=True):
+class PortPost(Request, frozen=True, kw_only=True):
     port: PortCreate | UnsetType = UNSET
     ports: Annotated[Sequence[PortCreate], Bulk] | UnsetType = UNSET
 
 
-class GroupPost(_Request, frozen=True, kw_only=True):
+class GroupPost(Request, frozen=True, kw_only=True):
     security_group: GroupCreate | UnsetType = UNSET
     security_groups: Annotated[Sequence[GroupCreate], Bulk] | UnsetType = UNSET
 
 
-class RulePost(_Request, frozen=True, kw_only=True):
+class RulePost(Request, frozen=True, kw_only=True):
     security_group_rule: RuleCreate | UnsetType = UNSET
     security_group_rules: Annotated[Sequence[RuleCreate], Bulk] | UnsetType = UNSET
 
 
-class TagsBody(_Request, frozen=True, kw_only=True):
+class TagsBody(Request, frozen=True, kw_only=True):
     tags: Annotated[Sequence[Tag], Meta(max_length=50)]
 
 
-class QuotaBody(_Request, frozen=True, kw_only=True):
+class QuotaBody(Request, frozen=True, kw_only=True):
     quota: Mapping[str, Limit | bool]
     """Limits by resource; besides, ``check_limit`` or ``force`` as true or false."""

@@ -21,6 +21,7 @@ from minicloud.network.models import networks, ports, projects, subnets, tags
 from minicloud.network.query import ListQuery
 from minicloud.network.records import DHCP_OWNER, Network, Subnet, from_row
 
+IntegrityError = sa.exc.IntegrityError
 Visible = sa.ColumnElement[bool]
 
 
@@ -67,6 +68,11 @@ def row_update(
         .values(**values, updated_at=now, revision_number=revision)
     )
     return done.rowcount == 1
+
+
+def row_set(tx: Transaction, table: sa.Table, identity: str, values: Mapping[str, Any]) -> None:
+    """Change columns of a resource that is still being made: no revision of its own."""
+    tx.execute(sa.update(table).where(table.c.id == identity).values(**values))
 
 
 def row_delete(tx: Transaction, table: sa.Table, identity: str) -> bool:

@@ -1,37 +1,45 @@
-"""Subnets: the rules of their life. IPv4 only: the hosts wire nothing else yet."""
+"""Subnets: the rules of their life."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import msgspec
 
-from minicloud.domain.errors import Conflict, InUse, Invalid, NotFound, NotImplementedHere
+from minicloud.domain.errors import Conflict, InUse, Invalid, NotFound
 from minicloud.kit import clock
 from minicloud.kit.db import Database, Transaction
-from minicloud.network import allocation, dhcp, ipam, port_store, store
+from minicloud.network import addressing, ipam, port_store, store
 from minicloud.network.caller import Caller
+from minicloud.network.dhcp import DhcpPorts
 from minicloud.network.models import subnets
 from minicloud.network.networks import network_seen
 from minicloud.network.query import ListQuery
 from minicloud.network.quotas import Quotas
 from minicloud.network.records import Network, Subnet
 from minicloud.network.schemas import SubnetCreate, SubnetUpdate, given, owner_named
+from minicloud.network.service_ports import ServicePorts
 from minicloud.network.views import subnet_view
+
+_PLAIN = ("name", "description", "enable_dhcp", "service_types")
 
 
 class Subnets:
-    def __init__(self, database: Database, quotas: Quotas, dhcp_ports: dhcp.DhcpPorts) -> None:
+    def __init__(
+        self,
+        database: Database,
+        quotas: Quotas,
+        service_ports: ServicePorts,
+        dhcp_ports: DhcpPorts,
+    ) -> None:
         self._database = database
         self._quotas = quotas
+        self._service_ports = service_ports
         self._dhcp_ports = dhcp_ports
 
     def create(self, caller: Caller, bodies: Sequence[SubnetCreate]) -> list[dict[str, Any]]:
         """All or none. NotFound for the network, QuotaExceeded, Forbidden, Invalid."""
-        for body in bodies:
-            _check_supported(body)
         with self._database.write() as tx:
             seen = store.networks_of(tx, [body.network_id for body in bodies])
             wanted = [(body, _owner(tx, caller, body, seen)) for body in bodies]
@@ -40,7 +48,10 @@ class Subnets:
                 self._quotas.take(tx, owner, subnet=amount)
             for network_id in sorted(seen):
                 network_seen(tx, caller, network_id, lock=True)
-            return _views(tx, [_insert(tx, body, owner) for body, owner in wanted])
+            made = [_insert(tx, body, owner) for body, owner in wanted]
+            for subnet in made:
+                self._address_ports(tx, subnet)
+            return _views(tx, made)
 
     def find(self, caller: Caller, query: ListQuery) -> list[dict[str, Any]]:
         visible = store.network_visible(caller.project_id, sees_all=caller.sees_all)
@@ -49,14 +60,19 @@ class Subnets:
 
     def show(self, caller: Caller, subnet_id: str) -> dict[str, Any]:
         with self._database.read() as tx:
-            return _views(tx, [_seen(tx, caller, subnet_id)[0]])[0]
+            return _views(tx, [subnet_seen(tx, caller, subnet_id)[0]])[0]
 
     def update(self, caller: Caller, subnet_id: str, body: SubnetUpdate) -> dict[str, Any]:
         with self._database.write() as tx:
-            subnet, network = _seen(tx, caller, subnet_id, lock=True)
+            subnet, network = subnet_seen(tx, caller, subnet_id, lock=True)
             caller.check("update_subnet", {"project_id": network.project_id})
-            values = given(body, "name", "description", "enable_dhcp")
-            values |= _addressing(body, IPv4Network(subnet.cidr), subnet)
+            values = given(body, *_PLAIN)
+            values |= addressing.checked(body, ipam.parse_cidr(subnet.cidr), subnet)
+            if values.get("enable_dhcp") is False and subnet.ipv6_address_mode is not None:
+                raise Invalid(
+                    type="InvalidInput",
+                    reason="enable_dhcp cannot be set to False while ipv6_address_mode is set.",
+                )
             gateway = values.get("gateway_ip")
             if gateway not in (None, subnet.gateway_ip) and port_store.address_is_taken(
                 tx, subnet.id, ipam.number_of(gateway)
@@ -74,16 +90,24 @@ class Subnets:
     def delete(self, caller: Caller, subnet_id: str) -> None:
         """Takes its DHCP port along. InUse while another port has an address of it."""
         with self._database.write() as tx:
-            subnet, network = _seen(tx, caller, subnet_id, lock=True)
+            subnet, network = subnet_seen(tx, caller, subnet_id, lock=True)
             caller.check("delete_subnet", {"project_id": network.project_id})
             in_use = InUse(
                 type="SubnetInUse", kind="Subnet", id=subnet.id, reason="ports have addresses of it"
             )
-            if port_store.subnet_has_guests(tx, subnet.id):
+            if port_store.subnet_has_guests(tx, subnet):
                 raise in_use
             self._dhcp_ports.remove(tx, subnet)
+            if subnet.is_automatic:
+                port_store.subnet_addresses_delete(tx, subnet.id)
             if not store.subnet_delete(tx, subnet.id):
                 raise in_use
+
+    def _address_ports(self, tx: Transaction, subnet: Subnet) -> None:
+        """Ports that are there already get their addresses of a subnet that needs no asking."""
+        if subnet.is_automatic:
+            for port in port_store.ports_of_guests(tx, subnet.network_id):
+                self._service_ports.allocator.take(tx, port, subnet)
 
 
 def _owner(tx: Transaction, caller: Caller, body: SubnetCreate, seen: dict[str, Network]) -> str:
@@ -97,7 +121,7 @@ def _owner(tx: Transaction, caller: Caller, body: SubnetCreate, seen: dict[str, 
     return owner
 
 
-def _seen(
+def subnet_seen(
     tx: Transaction, caller: Caller, subnet_id: str, *, lock: bool = False
 ) -> tuple[Subnet, Network]:
     """The subnet and its network, locked on demand, if the caller may see them. NotFound."""
@@ -113,24 +137,18 @@ def _seen(
         raise NotFound(kind="Subnet", id=subnet_id) from None
 
 
-def _check_supported(body: SubnetCreate) -> None:
-    optional = given(
-        body, "ipv6_address_mode", "ipv6_ra_mode", "subnetpool_id", "use_default_subnetpool",
-        "prefixlen",
-    )  # fmt: skip
-    if body.ip_version != 4 or optional.get("ipv6_address_mode") or optional.get("ipv6_ra_mode"):
-        raise NotImplementedHere(reason="This cloud has IPv4 subnets only.")
-    if optional.get("subnetpool_id") or optional.get("use_default_subnetpool"):
-        raise NotImplementedHere(reason="This cloud has no subnet pools: name a cidr.")
-
-
 def _insert(tx: Transaction, body: SubnetCreate, owner: str) -> Subnet:
     cidr = given(body, "cidr").get("cidr")
     if cidr is None:
         raise Invalid(type="BadRequest", reason="A subnet needs a cidr.")
     range_ = ipam.parse_cidr(cidr)
+    if range_.version != body.ip_version:
+        raise Invalid(
+            type="InvalidInput",
+            reason=f"The cidr {range_} does not match the ip_version {body.ip_version}.",
+        )
     for other in store.subnets_of(tx, [body.network_id])[body.network_id]:
-        if IPv4Network(other.cidr).overlaps(range_):
+        if ipam.parse_cidr(other.cidr).overlaps(range_):
             raise Invalid(
                 type="InvalidInput",
                 reason=f"{range_} overlaps with subnet {other.id} ({other.cidr}) of the network.",
@@ -138,74 +156,20 @@ def _insert(tx: Transaction, body: SubnetCreate, owner: str) -> Subnet:
     values = {
         **store.standard_values(owner),
         "network_id": body.network_id,
+        "subnetpool_id": None,
+        "ip_version": range_.version,
         "cidr": str(range_),
         "enable_dhcp": True,
         "dns_nameservers": [],
         "host_routes": [],
-        **given(body, "name", "description", "enable_dhcp"),
-        **_addressing(body, range_, None),
+        "service_types": [],
+        **given(body, *_PLAIN),
+        **addressing.ipv6_modes(body, range_),
+        **addressing.checked(body, range_, None),
     }
     if not store.row_insert(tx, subnets, values):
         raise NotFound(kind="Network", id=body.network_id)
     return msgspec.convert(values, Subnet)
-
-
-def _addressing(body: SubnetUpdate, range_: IPv4Network, current: Subnet | None) -> dict[str, Any]:
-    """The checked values of gateway, pools, name servers and routes that ``body`` changes."""
-    values = given(body, "gateway_ip", "dns_nameservers", "host_routes", "allocation_pools")
-    found: dict[str, Any] = {}
-    gateway = _gateway(values, range_, current)
-    if current is None or "gateway_ip" in values:
-        found["gateway_ip"] = None if gateway is None else ipam.address_of(gateway)
-    if values.get("allocation_pools"):
-        pools = [
-            ipam.Pool(ipam.number_of(pool.start), ipam.number_of(pool.end))
-            for pool in values["allocation_pools"]
-        ]
-    elif current is None or "allocation_pools" in values:
-        pools = ipam.default_pools(range_, gateway)
-    else:
-        pools = allocation.pools_of(current)
-    ipam.check_pools(range_, gateway, pools)
-    if current is None or "allocation_pools" in values:
-        found["allocation_pools"] = [
-            (ipam.address_of(pool.first), ipam.address_of(pool.last)) for pool in pools
-        ]
-    if "dns_nameservers" in values:
-        found["dns_nameservers"] = [
-            str(IPv4Address(ipam.number_of(server))) for server in values["dns_nameservers"] or ()
-        ]
-    if "host_routes" in values:
-        found["host_routes"] = [
-            (_destination(route.destination), str(IPv4Address(ipam.number_of(route.nexthop))))
-            for route in values["host_routes"] or ()
-        ]
-    return found
-
-
-def _gateway(values: dict[str, Any], range_: IPv4Network, current: Subnet | None) -> int | None:
-    """Default: the first address. None only where the request says so."""
-    hosts = ipam.hosts_of(range_)
-    if "gateway_ip" not in values:
-        if current is None:
-            return hosts.first
-        return None if current.gateway_ip is None else ipam.number_of(current.gateway_ip)
-    if values["gateway_ip"] is None:
-        return None
-    gateway = ipam.number_of(values["gateway_ip"])
-    if not hosts.first <= gateway <= hosts.last:
-        raise Invalid(
-            type="InvalidInput",
-            reason=f"Gateway {values['gateway_ip']} is no address of a host in {range_}.",
-        )
-    return gateway
-
-
-def _destination(text: str) -> str:
-    try:
-        return str(IPv4Network(text, strict=False))
-    except ValueError:
-        raise Invalid(type="InvalidInput", reason=f"'{text}' is not a valid IPv4 CIDR.") from None
 
 
 def _views(tx: Transaction, found: Sequence[Subnet]) -> list[dict[str, Any]]:

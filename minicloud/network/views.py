@@ -7,12 +7,12 @@ from typing import Any
 
 from minicloud.kit import clock
 from minicloud.network.ipam import address_of
-from minicloud.network.records import DHCP_OWNER, Group, Network, Port, Rule, Standard, Subnet
+from minicloud.network.records import SERVED_OWNERS, Group, Network, Port, Rule, Standard, Subnet
 
 Json = dict[str, Any]
 
 
-def _standard(record: Standard) -> Json:
+def standard(record: Standard) -> Json:
     return {
         "id": record.id,
         "name": record.name,
@@ -29,7 +29,7 @@ def network_view(
     network: Network, subnet_ids: Sequence[str], tags: Sequence[str], *, privileged: bool
 ) -> Json:
     view = {
-        **_standard(network),
+        **standard(network),
         "admin_state_up": network.admin_state_up,
         "status": "ACTIVE",
         "subnets": list(subnet_ids),
@@ -48,8 +48,8 @@ def network_view(
         view["is_default"] = network.is_default
     if privileged:
         view |= {
-            "provider:network_type": "vxlan",
-            "provider:physical_network": None,
+            "provider:network_type": network.network_type,
+            "provider:physical_network": network.physical_network,
             "provider:segmentation_id": network.segment,
         }
     return view
@@ -57,9 +57,9 @@ def network_view(
 
 def subnet_view(subnet: Subnet, tags: Sequence[str]) -> Json:
     return {
-        **_standard(subnet),
+        **standard(subnet),
         "network_id": subnet.network_id,
-        "ip_version": 4,
+        "ip_version": subnet.ip_version,
         "cidr": subnet.cidr,
         "gateway_ip": subnet.gateway_ip,
         "enable_dhcp": subnet.enable_dhcp,
@@ -70,17 +70,17 @@ def subnet_view(subnet: Subnet, tags: Sequence[str]) -> Json:
         "host_routes": [
             {"destination": destination, "nexthop": hop} for destination, hop in subnet.host_routes
         ],
-        "ipv6_address_mode": None,
-        "ipv6_ra_mode": None,
-        "subnetpool_id": None,
+        "ipv6_address_mode": subnet.ipv6_address_mode,
+        "ipv6_ra_mode": subnet.ipv6_ra_mode,
+        "subnetpool_id": subnet.subnetpool_id,
         "segment_id": None,
-        "service_types": [],
+        "service_types": list(subnet.service_types),
         "tags": list(tags),
     }
 
 
 def port_status(port: Port) -> str:
-    is_served = port.host or port.device_owner == DHCP_OWNER
+    is_served = port.host or port.device_owner in SERVED_OWNERS
     return "ACTIVE" if is_served and port.admin_state_up else "DOWN"
 
 
@@ -90,7 +90,7 @@ def port_view(
     """``details``: binding:vif_details of a bound port; None: the caller sees no bindings."""
     label = port.dns_name
     view = {
-        **_standard(port),
+        **standard(port),
         "network_id": port.network_id,
         "mac_address": port.mac_address,
         "admin_state_up": port.admin_state_up,
@@ -129,12 +129,12 @@ def port_view(
 
 def default_hostname(number: int) -> str:
     """The name of a guest without one: ``host-10-0-0-5``."""
-    return f"host-{address_of(number).replace('.', '-')}"
+    return f"host-{address_of(number).replace('.', '-').replace(':', '-')}".rstrip("-")
 
 
 def group_view(group: Group, tags: Sequence[str]) -> Json:
     return {
-        **_standard(group),
+        **standard(group),
         "stateful": True,
         "shared": False,
         "security_group_rules": [rule_view(rule, group) for rule in group.rules],
@@ -144,7 +144,7 @@ def group_view(group: Group, tags: Sequence[str]) -> Json:
 
 def rule_view(rule: Rule, group: Group | None = None) -> Json:
     view = {
-        **_standard(rule),
+        **standard(rule),
         "security_group_id": rule.security_group_id,
         "direction": rule.direction,
         "ethertype": rule.ethertype,

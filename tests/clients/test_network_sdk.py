@@ -53,7 +53,7 @@ def test_the_sdk_makes_finds_and_removes_everything(cloud: NetworkCloud) -> None
     bound = admin.update_port(ports[0], binding_host_id="lab1", device_owner="compute:nova")
     assert bound.binding_vif_type == "bridge"
     assert demo.find_extension("security-group") is not None
-    assert demo.find_extension("router") is None
+    assert demo.find_extension("l3-ha") is None
     with pytest.raises(openstack.exceptions.ConflictException):
         demo.delete_network(network)
     for port in ports:

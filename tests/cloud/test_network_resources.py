@@ -44,9 +44,9 @@ def test_versions_and_extensions(cloud: NetworkCloud) -> None:
     assert requests.get(cloud.url + "/v2.0/", timeout=10).json()["resources"]
     aliases = {each["alias"] for each in cloud.ask("GET", "/extensions", 200)["extensions"]}
     assert "security-group" in aliases
-    assert "router" not in aliases
-    cloud.refused("GET", "/extensions/router", 404, "ExtensionNotFound")
-    cloud.refused("GET", "/routers", 404, "HTTPNotFound")
+    assert "l3-ha" not in aliases
+    cloud.refused("GET", "/extensions/l3-ha", 404, "ExtensionNotFound")
+    cloud.refused("GET", "/vpnservices", 404, "HTTPNotFound")
     answer = requests.get(cloud.url + "/v2.0/networks", timeout=10)
     assert answer.status_code == 401
     assert answer.json()["error"]["code"] == 401
@@ -262,7 +262,7 @@ def test_subnets_that_make_no_sense_are_refused(cloud: NetworkCloud) -> None:
     refused(400, "OutOfBoundsAllocationPool", cidr="10.1.0.0/24",
             allocation_pools=[{"start": "10.1.0.9", "end": "10.1.1.9"}])  # fmt: skip
     refused(400, "HTTPBadRequest", cidr="10.1.0.0/33")
-    refused(501, "HTTPNotImplemented", cidr="fd00::/64", ip_version=6)
+    refused(400, "InvalidInput", cidr="fd00::/64")
     refused(404, "NetworkNotFound", network_id=SERVER, cidr="10.1.0.0/24")
 
 

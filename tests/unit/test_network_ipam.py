@@ -68,7 +68,7 @@ def test_the_gateway_is_no_guests_address() -> None:
 @pytest.mark.parametrize(
     "text",
     ["10.0.0.0", "10.0.0.0/31", "10.0.0.0/0", "127.0.0.0/8", "224.0.0.0/24", "169.254.0.0/16",
-     "fd00::/64", "x/24", "10.0.0.0/33", ""],
+     "fe80::/64", "::/64", "ff02::/16", "fd00::/128", "::a00:0/104", "x/24", "10.0.0.0/33", ""],
 )  # fmt: skip
 def test_ranges_that_guests_cannot_use_are_refused(text: str) -> None:
     with pytest.raises(Invalid):

@@ -64,6 +64,30 @@ class Database:
             yield connection
 
     @contextlib.contextmanager
+    def migrating(self) -> Iterator[Transaction]:
+        """A write transaction that may rebuild tables.
+
+        SQLite changes a table by copying it and dropping the old one, which would take the rows
+        along that refer to it: there foreign keys are looked at once, before the commit.
+        """
+        if not self.is_sqlite:
+            with self.write() as connection:
+                yield connection
+            return
+        with self._writer.connect() as connection:
+            bare = connection.connection.dbapi_connection
+            assert bare is not None
+            bare.cursor().execute("PRAGMA foreign_keys=OFF")
+            try:
+                with connection.begin():
+                    yield connection
+                    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+                    if broken is not None:
+                        raise RuntimeError(f"The migration left a dangling reference: {broken}")
+            finally:
+                bare.cursor().execute("PRAGMA foreign_keys=ON")
+
+    @contextlib.contextmanager
     def _open(self, engine: sa.Engine) -> Iterator[Transaction]:
         try:
             with engine.begin() as connection:

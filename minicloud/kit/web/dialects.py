@@ -85,7 +85,7 @@ def neutron(error: MinicloudError, _accept: str) -> Rendered:
         return _middleware_401(error.message)
     status = 409 if error.code == "quota_exceeded" else error.http
     kind = str(error.facts.get("type") or _NEUTRON_TYPES.get(error.code, ""))
-    if error.code == "not_found":
+    if error.code == "not_found" and not kind:
         kind = f"{error.facts['kind'].replace(' ', '')}NotFound"
     kind = kind or f"HTTP{title(status).replace(' ', '')}"
     body = {"NeutronError": {"type": kind, "message": error.message, "detail": ""}}
