@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from minicloud.api.lookups import Lookups, usable_image
 from minicloud.api.operations import Operator
+from minicloud.api.passwords import admin_password
 from minicloud.api.schemas.fields import whole
 from minicloud.api.scope import server_of
-from minicloud.db import servers
-from minicloud.domain.errors import Conflict
+from minicloud.db import operations, servers
+from minicloud.domain.errors import Conflict, Invalid, WrongState
+from minicloud.domain.states import VmState
 from minicloud.kit.db import Database
 from minicloud.kit.web import Call, Reply
 from minicloud.rpc.compute import ComputeRPC
@@ -19,8 +22,13 @@ class Actions:
     """``compute``: host name -> a caller of its daemon."""
 
     def __init__(
-        self, database: Database, operator: Operator, compute: Callable[[str], ComputeRPC]
+        self,
+        database: Database,
+        operator: Operator,
+        compute: Callable[[str], ComputeRPC],
+        lookups: Lookups,
     ) -> None:
+        self._lookups = lookups
         self._database = database
         self._operator = operator
         self._compute = compute
@@ -38,17 +46,94 @@ class Actions:
         self._operator.begin(call, "reboot_hard" if hard else "reboot")
         return Reply()
 
+    def pause(self, call: Call) -> Reply:
+        self._operator.begin(call, "pause")
+        return Reply()
+
+    def unpause(self, call: Call) -> Reply:
+        self._operator.begin(call, "unpause")
+        return Reply()
+
+    def suspend(self, call: Call) -> Reply:
+        self._operator.begin(call, "suspend")
+        return Reply()
+
+    def resume(self, call: Call) -> Reply:
+        self._operator.begin(call, "resume")
+        return Reply()
+
+    def rescue(self, call: Call) -> Any:
+        """The guest boots an image of the caller's choice, or its own again, beside its disk."""
+        server = self._operator.check(call, "rescue")
+        if not server.image_id:
+            raise Invalid(
+                reason=f"Instance {server.id} cannot be rescued: Cannot rescue a volume-backed "
+                "instance"
+            )
+        wanted = call.body.rescue_image_ref
+        image = usable_image(self._lookups, call.ctx, wanted or server.image_id)
+        if image is None or image.status != "active":
+            raise Invalid(
+                reason=f"Cannot find image for rebuild: image {wanted or server.image_id} "
+                "could not be used to rescue the server."
+            )
+        self._operator.begin(call, "rescue", {"image_id": image.id})
+        return {"adminPass": admin_password(call.body.admin_pass)}
+
+    def unrescue(self, call: Call) -> Reply:
+        self._operator.begin(call, "unrescue")
+        return Reply()
+
+    def force_delete(self, call: Call) -> Reply:
+        self._operator.delete(call)
+        return Reply()
+
+    def restore(self, call: Call) -> Reply:
+        """Deleted servers are gone at once here: there is never one to restore."""
+        with self._database.read() as tx:
+            server = server_of(tx, call)
+        raise WrongState(
+            verb="restore", id=server.id, attribute="vm_state", state=str(server.vm_state),
+            allowed=["soft-delete"],
+        )  # fmt: skip
+
+    def reset_state(self, call: Call) -> Reply:
+        """An administrator says what the server is; an operation under way is given up."""
+        with self._database.write() as tx:
+            server = server_of(tx, call, lock=True)
+            operations.operations_cancel(tx, server.id, "Cancelled by resetState")
+            servers.server_update(
+                tx,
+                server.id,
+                vm_state=VmState(call.body.state),
+                task_state=None,
+                operation_id=None,
+            )
+        return Reply()
+
     def lock(self, call: Call) -> Reply:
         with self._database.write() as tx:
-            server = server_of(tx, call)
+            server = server_of(tx, call, lock=True)
+            if server.locked and server.locked_by == "admin" and not call.ctx.is_admin:
+                return Reply()  # it stays the administrator's lock
             reason = call.body.locked_reason if call.body else None
-            servers.server_update(tx, server.id, locked=True, locked_reason=reason)
+            own = server.project_id == call.ctx.project_id
+            servers.server_update(
+                tx,
+                server.id,
+                locked=True,
+                locked_reason=reason,
+                locked_by="owner" if own and not call.ctx.is_admin else "admin",
+            )
         return Reply()
 
     def unlock(self, call: Call) -> Reply:
+        """Who locked it may unlock it; an administrator's lock is opened by administrators."""
         with self._database.write() as tx:
-            server = server_of(tx, call)
-            servers.server_update(tx, server.id, locked=False, locked_reason=None)
+            server = server_of(tx, call, lock=True)
+            if server.locked_by == "admin":
+                call.check("os_compute_api:os-lock-server:unlock:unlock_override")
+            servers.server_update(tx, server.id, locked=False, locked_reason=None, locked_by=None)
         return Reply()
 
     def console_output(self, call: Call) -> Any:

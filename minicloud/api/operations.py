@@ -9,11 +9,12 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from minicloud.api.placing import Placer
 from minicloud.api.scope import check_unlocked, server_of
 from minicloud.db import hosts, operations, servers
 from minicloud.domain.errors import Conflict, Unavailable
 from minicloud.domain.models import Operation, Server
-from minicloud.domain.states import VERBS, Power
+from minicloud.domain.states import VERBS, Power, VmState, check
 from minicloud.kit import clock
 from minicloud.kit.db import Database, Transaction
 from minicloud.kit.web import Call
@@ -23,29 +24,84 @@ LOG = logging.getLogger(__name__)
 
 
 class Operator:
-    """``compute``: host name -> a caller of its daemon."""
+    """``compute``: host name -> a caller of its daemon. ``service_down_s``: seconds without a
+    report after which a host counts as down."""
 
-    def __init__(self, database: Database, compute: Callable[[str], ComputeRPC]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        compute: Callable[[str], ComputeRPC],
+        placer: Placer,
+        *,
+        service_down_s: float,
+    ) -> None:
         self._database = database
+        self._service_down_s = service_down_s
         self._compute = compute
+        self._placer = placer
 
-    def begin(self, call: Call, verb: str, params: Mapping[str, Any] | None = None) -> None:
-        """Begin ``verb`` on the server of the request's path. WrongState, Locked, NotFound."""
+    def check(self, call: Call, verb: str, *others: str) -> Server:
+        """The server of the request's path, on which ``verb`` may begin now. WrongState, Locked.
+
+        ``others``: verbs that will do as well, from other states.
+        """
+        with self._database.read() as tx:
+            server = server_of(tx, call)
+        self._check_unlocked(call, server, verb)
+        fitting = [name for name in others if server.vm_state in VERBS[name].start]
+        check(
+            VERBS[fitting[0] if fitting else verb],
+            server.id,
+            server.vm_state,
+            server.task_state,
+            owned=server.operation_id is not None,
+        )
+        return server
+
+    def begin(
+        self,
+        call: Call,
+        verb: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        change: Mapping[str, Any] | None = None,
+        also: Callable[[Transaction, Server], None] | None = None,
+    ) -> None:
+        """Begin ``verb`` on the server of the request's path. WrongState, Locked, NotFound.
+
+        ``change``: columns of the server that are set with it; ``also`` is called in the same
+        transaction, and may refuse.
+        """
         with self._database.write() as tx:
             server = server_of(tx, call, lock=True)
-            check_unlocked(call.ctx, server)
-            if server.host is None and verb != "delete":
-                raise Conflict(reason=f"Instance {server.id} is not ready")
+            self._check_unlocked(call, server, verb)
+            if also is not None:
+                also(tx, server)
             operation = operations.operation_begin(tx, call.ctx, server, VERBS[verb], params or {})
-        self._tell(call, operation)
+            if server.host is None and not VERBS[verb].placed:
+                raise Conflict(reason=f"Instance {server.id} is not ready")
+            if change:
+                servers.server_update(tx, server.id, **change)
+        if VERBS[verb].placed:
+            self._placer.place(call.ctx, [operation])
+        else:
+            self._tell(call, operation)
+
+    @staticmethod
+    def _check_unlocked(call: Call, server: Server, verb: str) -> None:
+        if not VERBS[verb].ignores_lock:
+            check_unlocked(call.ctx, server)
 
     def delete(self, call: Call) -> None:
-        """Begin the server's end; one that no host has ends at once."""
+        """Begin the server's end; one that no host ever had ends at once."""
         with self._database.write() as tx:
             server = server_of(tx, call, lock=True)
             check_unlocked(call.ctx, server)
             operation = operations.operation_begin(tx, call.ctx, server, VERBS["delete"], {})
-            if server.host is None:
+            if server.host is None and server.vm_state is VmState.SHELVED_OFFLOADED:
+                # It has ports and volumes all the same: any host can remove those.
+                operation = _given_to_a_host(tx, operation, self._service_down_s)
+            elif server.host is None:
                 _end(tx, server, operation)
                 return
         self._tell(call, operation)
@@ -60,6 +116,13 @@ class Operator:
         except Unavailable as problem:
             LOG.warning("Could not tell %s: %s; it will look by itself", operation.host,
                         problem.message)  # fmt: skip
+
+
+def _given_to_a_host(tx: Transaction, operation: Operation, down_s: float) -> Operation:
+    """``operation``, on a host that reports; without one it waits for the conductor's pass."""
+    host = hosts.host_that_reports(tx, down_s)
+    operations.operation_update(tx, operation.id, host=host)
+    return operations.operation_get(tx, operation.id)
 
 
 def _end(tx: Transaction, server: Server, operation: Operation) -> None:

@@ -86,5 +86,7 @@ class Placer:
             result=result,
             detail=detail,
         )
+        if launch.verb != "create":
+            return  # the 28 steps are a launch's
         with self._database.write() as tx:
             operations.journal_steps(tx, launch.server_id, launch.request_id, [record])

@@ -20,16 +20,21 @@ from minicloud.api.lookups import Lookups
 from minicloud.api.operations import Operator
 from minicloud.api.placing import Placer
 from minicloud.api.quotas import Quotas
+from minicloud.api.rebuild import Rebuilder
 from minicloud.api.remote_consoles import RemoteConsoles
+from minicloud.api.resize import Resize
 from minicloud.api.routes.catalogue import flavor_routes, keypair_routes, quota_routes
 from minicloud.api.routes.consoles import console_routes
 from minicloud.api.routes.hosts import absent_routes, host_routes
 from minicloud.api.routes.servers import (
     action_routes,
     history_routes,
+    image_routes,
+    move_routes,
     part_routes,
     server_routes,
 )
+from minicloud.api.server_images import ServerImages
 from minicloud.api.server_parts import Connections, Metadata, Tags
 from minicloud.api.servers import Servers
 from minicloud.api.services import Services
@@ -60,6 +65,8 @@ class Parts(msgspec.Struct, kw_only=True):
     service_down_s: float
     host: str
     """Name of this machine, for the trace."""
+    shelved_offload: bool = True
+    """Whether a shelved server leaves its host at once."""
     console_url: str = ""
     """The console proxy as browsers reach it; empty: its port on the API's host."""
 
@@ -93,7 +100,8 @@ def rest_service(
 def routes(parts: Parts) -> list[Route]:
     """All rows, with paths below the version."""
     database, down_s = parts.database, parts.service_down_s
-    operator = Operator(database, parts.compute)
+    operator = Operator(database, parts.compute, parts.placer, service_down_s=down_s)
+    servers = Servers(database, operator, service_down_s=down_s)
     launcher = Launcher(
         database,
         lookups=parts.lookups,
@@ -103,8 +111,13 @@ def routes(parts: Parts) -> list[Route]:
         host=parts.host,
     )
     return [
-        *server_routes(Servers(database, operator, service_down_s=down_s), launcher),
-        *action_routes(Actions(database, operator, parts.compute)),
+        *server_routes(servers, launcher),
+        *action_routes(Actions(database, operator, parts.compute, parts.lookups)),
+        *image_routes(
+            ServerImages(operator, parts.lookups, offload=parts.shelved_offload),
+            Rebuilder(database, operator, parts.lookups, servers),
+        ),
+        *move_routes(Resize(database, operator, parts.limits, service_down_s=down_s)),
         *part_routes(
             Metadata(database, parts.limits), Tags(database), Connections(database, parts.lookups)
         ),

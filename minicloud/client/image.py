@@ -25,6 +25,7 @@ _PIECE = 1024 * 1024
 _PATCH = "application/openstack-images-v2.1-json-patch"
 _STORED_S = 600.0
 """Seconds the service has between the last byte and its answer: it flushes all to its disk."""
+_PAGE = 100
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _DIGESTS = ("sha512", "sha384", "sha256")
 _NO_PROPERTIES = frozenset(
@@ -71,6 +72,17 @@ class ImageClient:
         except NotFound:
             raise NotFound(kind="Image", id=image_id) from None
         return self._rest.timed(answer, _image(answer.json))
+
+    def images_by_properties(self, **properties: str) -> Timed[list[Image]]:
+        """The images that have all of ``properties``, as far as the token sees them."""
+        found: list[Image] = []
+        query: dict[str, str] = {**properties, "limit": str(_PAGE)}
+        while True:
+            answer = self._rest.get("/v2/images", **query)
+            found += [_image(body) for body in answer.json["images"]]
+            if not answer.json.get("next"):
+                return self._rest.timed(answer, found)
+            query["marker"] = found[-1].id
 
     def image_download(self, image_id: str, target: Path, image: Image) -> Timed[int]:
         """Write the image's bytes to ``target``, whole and verified, or not at all; their number.

@@ -173,6 +173,12 @@ class NetworkClient:
         answer = self._one("PUT", "Port", "/ports", port_id, {"port": body})
         return self._rest.timed(answer, _port(answer.json["port"]))
 
+    def port_leave_host(self, port_id: str) -> Timed[Port]:
+        """No host has the port; its server keeps it. NotFound."""
+        body = {"port": {"binding:host_id": ""}}
+        answer = self._one("PUT", "Port", "/ports", port_id, body)
+        return self._rest.timed(answer, _port(answer.json["port"]))
+
     def port_delete(self, port_id: str) -> Timed[None]:
         """NotFound: it is gone already."""
         return self._rest.timed(self._one("DELETE", "Port", "/ports", port_id), None)

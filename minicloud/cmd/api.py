@@ -34,6 +34,7 @@ def main() -> None:
         limits={resource: options.quota[resource] for resource in RESOURCES},
         service_down_s=options.scheduler.service_down_s,
         host=options.host,
+        shelved_offload=options.compute.shelved_offload,
         console_url=options.consoleproxy.base_url,
     )
     web = wire.web_server(options, "api", rest_service(parts, policy, tokens.authenticate))

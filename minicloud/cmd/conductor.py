@@ -26,6 +26,7 @@ def main() -> None:
         host=options.host,
         max_attempts=options.scheduler.max_attempts,
         unplaced=reconcile.kick,
+        compute=wire.compute_clients(transport),
     )
     server = transport.server(
         contract.ConductorRPC, manager, topic=contract.TOPIC, host=options.host

@@ -24,6 +24,7 @@ def main() -> None:
         ),
         service_down_s=options.scheduler.service_down_s,
         compute=wire.compute_clients(transport),
+        resize_same_host=options.scheduler.resize_same_host,
     )
     server = transport.server(
         contract.SchedulerRPC, manager, topic=contract.TOPIC, host=options.host

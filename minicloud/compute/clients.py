@@ -23,6 +23,8 @@ class Clients:
         self._user_token = ctx.token
         self._request_id = ctx.request_id
         self.image = ImageClient(self._rest("image"))
+        self.own_image = ImageClient(self._rest("image", own=True))
+        """For images that users have no business with."""
         self.network = NetworkClient(self._rest("network"))
         self.volume = VolumeClient(self._rest("block-storage"))
 
@@ -33,20 +35,26 @@ class Clients:
         else:
             self._session.forget()
 
-    def _rest(self, service_type: str) -> RestClient:
+    def _rest(self, service_type: str, *, own: bool = False) -> RestClient:
         return RestClient(
             service_type,
             lambda: self._session.endpoint(service_type),
-            self._headers,
+            self._own_headers if own else self._headers,
             session=self._session.http,
         )
 
     def _headers(self) -> Mapping[str, str]:
-        mine = self._session.token()
-        headers = {
-            "X-Auth-Token": self._user_token or mine,
+        mine = self._own_headers()
+        if not self._user_token:
+            return mine
+        return {
+            **mine,
+            "X-Auth-Token": self._user_token,
+            "X-Service-Token": mine["X-Auth-Token"],
+        }
+
+    def _own_headers(self) -> Mapping[str, str]:
+        return {
+            "X-Auth-Token": self._session.token(),
             "X-Openstack-Request-Id": self._request_id,
         }
-        if self._user_token:
-            headers["X-Service-Token"] = mine
-        return headers

@@ -65,8 +65,9 @@ class OperationJournal:
         self._started[step] = now
         with self._lock:
             self._events.append(self._event(step, now, None, None))
-            if self._operation.verb == "create" and step in PHASES:
-                self._task_state = PHASES[step]
+            phase = PHASES.get(self._operation.verb, {}).get(step)
+            if phase is not None:
+                self._task_state = phase
             self._schedule()
 
     def finished(self, step: str, *, problem: str | None) -> None:

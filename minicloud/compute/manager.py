@@ -19,7 +19,7 @@ from minicloud.compute.journal import OperationJournal
 from minicloud.compute.recipes import RECIPES, HostTools, Job
 from minicloud.domain.errors import MinicloudError, StaleOperation, Unavailable
 from minicloud.domain.models import Operation, Outcome, Work
-from minicloud.domain.states import Power
+from minicloud.domain.states import MAY_GO_ELSEWHERE, Power
 from minicloud.kit import clock
 from minicloud.kit.context import Context, working_for
 from minicloud.kit.metrics import OPERATIONS, OPERATIONS_RUNNING
@@ -184,9 +184,10 @@ class ComputeManager(ComputeRPC):
                 tools=self._tools,
                 clients=self._clients(ctx),
                 journal=journal,
+                operation=operation,
             )
-            recipe = self._recipes[operation.verb]
-            if operation.state == "stuck" and operation.verb == "create":
+            recipe = self._recipes[operation.recipe]
+            if operation.state == "stuck" and any(step.undo for step in recipe.steps):
                 ended = unwind(recipe, job, journal=journal)
             else:
                 ended = run(recipe, job, journal=journal, cancelled=running.cancelled)
@@ -219,12 +220,12 @@ class ComputeManager(ComputeRPC):
         ended: Ended,
     ) -> None:
         result = ended.result
-        if result == "failed" and operation.verb == "create" and operation.state != "stuck":
-            result = "elsewhere" if _may_do_better(ended.problem) else "failed"
+        if result == "failed" and operation.verb in MAY_GO_ELSEWHERE:
+            again = operation.state != "stuck" and _may_do_better(ended.problem)
+            result = "elsewhere" if again else "failed"
         if result == "failed" and operation.verb == "delete":
             result = "stuck"
         domain = self._tools.driver.get(job.server.id) if result == "done" else None
-        wired = result == "done" and operation.verb not in ("stop", "delete")
         outcome = Outcome(
             operation_id=operation.id,
             host=self._tools.name,
@@ -232,8 +233,8 @@ class ComputeManager(ComputeRPC):
             result=result,
             message=ended.message,
             power_state=domain.power if domain is not None else Power.NOSTATE,
-            nics=job.nic_infos if wired else None,
-            volumes=job.volumes if wired else None,
+            nics=job.nic_infos if result == "done" and job.looked_at_ports else None,
+            volumes=job.volumes if result == "done" and job.looked_at_volumes else None,
             journal=journal.take(),
         )
         OPERATIONS.labels(operation.verb, result).inc()

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
+from minicloud.virt.fake import EMPTY_QCOW2
 from minicloud.virt.libvirt import disks
 
 _GIB = 1 << 30
@@ -30,6 +31,25 @@ class Storage(ABC):
 
     def root_disk(self, server_id: str) -> Path:
         return self.server_dir(server_id) / "disk"
+
+    def rescue_disk(self, server_id: str) -> Path:
+        return self.server_dir(server_id) / "disk.rescue"
+
+    def snapshot(self, server_id: str) -> Path:
+        """A flat copy of the root disk, on its way to the image service."""
+        return self.server_dir(server_id) / "snapshot"
+
+    def kept_root(self, server_id: str) -> Path:
+        """The root disk as it was before a resize that may be reverted."""
+        return self.server_dir(server_id) / "disk.before"
+
+    def disk_named(self, server_id: str, name: str) -> Path:
+        """The disk with that file name (``root_disk(...).name``)."""
+        return self.server_dir(server_id) / name
+
+    def copy_named(self, server_id: str, name: str) -> Path:
+        """A flat copy of that disk, on its way to another host."""
+        return self.server_dir(server_id) / f"{name}.copy"
 
     def config_drive(self, server_id: str) -> Path:
         return self.server_dir(server_id) / "config.iso"
@@ -59,6 +79,25 @@ class Storage(ABC):
         """No file of the server is left."""
         disks.remove_tree(self.server_dir(server_id))
 
+    def remove_disks(self, server_id: str) -> None:
+        """No file of the server is left but its console log."""
+        log = self.console_log(server_id).name
+        for path in self.server_dir(server_id).iterdir():
+            if not path.name.startswith(log):
+                path.unlink()
+
+    def drop_copy(self, server_id: str, name: str) -> None:
+        self.copy_named(server_id, name).unlink(missing_ok=True)
+
+    def restore_root(self, server_id: str) -> None:
+        """The root disk is the kept one again, where one was kept. The guest is off."""
+        kept = self.kept_root(server_id)
+        if kept.exists():
+            kept.replace(self.root_disk(server_id))
+
+    def forget_kept_root(self, server_id: str) -> None:
+        self.kept_root(server_id).unlink(missing_ok=True)
+
     @abstractmethod
     def flatten(self, source: Path, source_format: str, image_id: str) -> None:
         """Make the base image of ``image_id`` from a downloaded file."""
@@ -68,7 +107,27 @@ class Storage(ABC):
         """The server's root disk on the base image, which is there already."""
 
     @abstractmethod
+    def ensure_rescue(self, server_id: str, image_id: str) -> None:
+        """The disk of a rescued server on the base image, which is there already."""
+
+    @abstractmethod
     def ensure_ephemeral(self, server_id: str, index: int, size_gb: int) -> None: ...
+
+    @abstractmethod
+    def copy_root(self, server_id: str) -> None:
+        """``snapshot`` is a flat copy of the root disk of a guest that is off."""
+
+    @abstractmethod
+    def copy_disk(self, server_id: str, name: str) -> Path:
+        """``copy_named`` is a flat copy of the named disk of a guest that is off."""
+
+    @abstractmethod
+    def keep_root(self, server_id: str) -> None:
+        """``kept_root`` is the root disk as it is; nothing where one is kept already."""
+
+    @abstractmethod
+    def grow_root(self, server_id: str, size_gb: int) -> None:
+        """The root disk has ``size_gb`` GiB at least. The guest is off."""
 
     @abstractmethod
     def ensure_config_drive(self, server_id: str, files: Mapping[str, bytes]) -> None: ...
@@ -82,6 +141,23 @@ class FileStorage(Storage):
 
     def ensure_root(self, server_id: str, image_id: str, size_gb: int) -> None:
         disks.ensure_overlay(self.root_disk(server_id), self.base_image(image_id), "raw", size_gb)
+
+    def ensure_rescue(self, server_id: str, image_id: str) -> None:
+        disks.ensure_overlay(self.rescue_disk(server_id), self.base_image(image_id), "raw", 0)
+
+    def copy_root(self, server_id: str) -> None:
+        disks.ensure_flat_copy(self.root_disk(server_id), self.snapshot(server_id))
+
+    def copy_disk(self, server_id: str, name: str) -> Path:
+        copy = self.copy_named(server_id, name)
+        disks.ensure_flat_copy(self.disk_named(server_id, name), copy)
+        return copy
+
+    def keep_root(self, server_id: str) -> None:
+        disks.ensure_same(self.root_disk(server_id), self.kept_root(server_id))
+
+    def grow_root(self, server_id: str, size_gb: int) -> None:
+        disks.ensure_size(self.root_disk(server_id), size_gb)
 
     def ensure_ephemeral(self, server_id: str, index: int, size_gb: int) -> None:
         disks.ensure_blank(self.ephemeral_disk(server_id, index), size_gb, "qcow2")
@@ -98,6 +174,23 @@ class FakeStorage(Storage):
 
     def ensure_root(self, server_id: str, image_id: str, size_gb: int) -> None:
         self.root_disk(server_id).touch()
+
+    def ensure_rescue(self, server_id: str, image_id: str) -> None:
+        self.rescue_disk(server_id).touch()
+
+    def copy_root(self, server_id: str) -> None:
+        self.snapshot(server_id).write_bytes(EMPTY_QCOW2)
+
+    def copy_disk(self, server_id: str, name: str) -> Path:
+        copy = self.copy_named(server_id, name)
+        copy.write_bytes(EMPTY_QCOW2)
+        return copy
+
+    def keep_root(self, server_id: str) -> None:
+        self.kept_root(server_id).touch()
+
+    def grow_root(self, server_id: str, size_gb: int) -> None:
+        """An empty file has no size."""
 
     def ensure_ephemeral(self, server_id: str, index: int, size_gb: int) -> None:
         self.ephemeral_disk(server_id, index).touch()

@@ -5,51 +5,108 @@ The only place that writes what a verb's success or failure means, out of the ta
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from enum import Enum
 from typing import Any
 
+from minicloud.conductor.effects import EFFECTS
 from minicloud.db import hosts, operations, servers
 from minicloud.domain.models import Fault, Operation, Outcome
-from minicloud.domain.states import VERBS, Power, VmState
+from minicloud.domain.states import MAY_GO_ELSEWHERE, VERBS, Power, VmState
 from minicloud.kit import clock
 from minicloud.kit.db import Transaction
 
 _ENDABLE = (*operations.LIVE, "stuck")
 
 
+class Next(str, Enum):
+    """What is to be done when the end of a recipe has been written."""
+
+    NOTHING = ""
+    PLACE = "place"
+    """The server has to be placed on another host."""
+    TELL = "tell"
+    """The operation's host, which may be another one now, has a recipe to work on."""
+
+
 def end_operation(
     tx: Transaction, operation: Operation, outcome: Outcome, *, max_attempts: int
-) -> bool:
-    """Write ``outcome``; True when the launch has to be placed on another host."""
+) -> Next:
+    """Write ``outcome`` of the operation's present recipe."""
     if outcome.result == "done":
-        _done(tx, operation, outcome)
-    elif outcome.result == "stuck":
+        return _done(tx, operation, outcome)
+    if outcome.result == "stuck":
         _stuck(tx, operation, outcome.message)
     elif outcome.result == "elsewhere" and operation.state != "stuck":
         return _elsewhere(tx, operation, outcome, max_attempts)
+    elif operation.params.get("back") and not operation.goes_back:
+        recipe, host = operation.params["back"]
+        _hand_over(tx, operation, recipe, host, then=(), message=outcome.message)
+        return Next.TELL
     else:
         fail(tx, operation, outcome.message, undone=True)
-    return False
+    return Next.NOTHING
 
 
-def _done(tx: Transaction, operation: Operation, outcome: Outcome) -> None:
-    operations.operation_update(tx, operation.id, states=_ENDABLE, state="done", message=None)
-    verb = VERBS[operation.verb]
+def _done(tx: Transaction, operation: Operation, outcome: Outcome) -> Next:
+    if operation.goes_back:
+        values = _wiring(outcome)
+        if values:
+            servers.server_update(tx, operation.server_id, **values)
+        fail(tx, operation, "", undone=True)
+        return Next.NOTHING
+    then = operation.params.get("then") or ()
+    verb = VERBS.get(operation.recipe, VERBS[operation.verb])
     if verb.ok is VmState.DELETED:
+        operations.operation_update(tx, operation.id, states=_ENDABLE, state="done", message=None)
         delete_server(tx, operation)
-        return
-    values: dict[str, Any] = {
-        "vm_state": verb.ok,
+        return Next.NOTHING
+    server = servers.server_get(tx, operation.server_id, deleted=None)
+    effect = EFFECTS.get(operation.recipe)
+    values = _wiring(outcome)
+    values.update(effect(tx, operation, server) if effect is not None else {})
+    if then:
+        servers.server_update(tx, server.id, **values)
+        (recipe, host), *rest = then
+        _hand_over(tx, operation, recipe, host, then=rest, message=operation.message)
+        return Next.TELL
+    operations.operation_update(tx, operation.id, states=_ENDABLE, state="done", message=None)
+    values = {
+        "vm_state": verb.after(operation.prior_state),
         "power_state": outcome.power_state,
         "fault": None,
+        **values,
     }
-    if operation.verb == "create":
-        values["launched_at"] = clock.now()
-    if outcome.nics is not None:
-        values["nics"] = outcome.nics
-    if outcome.volumes is not None:
-        values["volumes"] = outcome.volumes
     if not servers.server_release(tx, operation.server_id, operation.id, **values):
         _recover(tx, operation, values)
+    return Next.NOTHING
+
+
+def _wiring(outcome: Outcome) -> dict[str, Any]:
+    """What the host found or made of NICs and volumes, where it looked."""
+    found = {"nics": outcome.nics, "volumes": outcome.volumes}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _hand_over(
+    tx: Transaction,
+    operation: Operation,
+    recipe: str,
+    host: str,
+    *,
+    then: Sequence[Any],
+    message: str | None,
+) -> None:
+    """``recipe`` is next, on ``host``."""
+    operations.operation_update(
+        tx,
+        operation.id,
+        states=_ENDABLE,
+        state="queued",
+        host=host,
+        params={**operation.params, "recipe": recipe, "then": list(then)},
+        message=message,
+    )
 
 
 def _recover(tx: Transaction, operation: Operation, values: dict[str, Any]) -> None:
@@ -91,13 +148,18 @@ def fail(tx: Transaction, operation: Operation, message: str, *, undone: bool) -
     if operation.verb == "create" and undone:
         hosts.host_unclaim(tx, operation.server_id)
         values.update(host=None, nics=(), volumes=())
+    elif operation.verb == "unshelve" and undone:
+        hosts.host_unclaim(tx, operation.server_id)
+        values.update(host=None)
+    else:
+        hosts.host_unclaim(tx, operation.server_id, hosts.NEXT)
     if not servers.server_release(tx, operation.server_id, operation.id, **values):
         _forget_stuck_launch(tx, operation, undone)
 
 
 def _forget_stuck_launch(tx: Transaction, operation: Operation, undone: bool) -> None:
     """A launch that was stuck has been undone after all: its host is free of it."""
-    if operation.verb != "create" or not undone or operation.state != "stuck":
+    if operation.verb not in MAY_GO_ELSEWHERE or not undone or operation.state != "stuck":
         return
     server = servers.server_get(tx, operation.server_id, deleted=None)
     if server.operation_id is None and server.vm_state is VmState.ERROR:
@@ -112,18 +174,18 @@ def _stuck(tx: Transaction, operation: Operation, message: str) -> None:
     )
 
 
-def _elsewhere(tx: Transaction, operation: Operation, outcome: Outcome, max_attempts: int) -> bool:
-    if operation.verb != "create" or operation.attempt >= max_attempts:
+def _elsewhere(tx: Transaction, operation: Operation, outcome: Outcome, max_attempts: int) -> Next:
+    if operation.verb not in MAY_GO_ELSEWHERE or operation.attempt >= max_attempts:
         fail(tx, operation, outcome.message, undone=True)
-        return False
+        return Next.NOTHING
     place_again(tx, operation, failed=outcome.host, message=outcome.message)
-    return True
+    return Next.PLACE
 
 
 def place_again(tx: Transaction, operation: Operation, *, failed: str, message: str) -> None:
-    """The launch waits for another host than ``failed``, which has nothing of it."""
+    """The server waits for another host than ``failed``, which has nothing of it."""
     hosts.host_unclaim(tx, operation.server_id)
-    servers.server_update(tx, operation.server_id, host=None, task_state=VERBS["create"].via)
+    servers.server_update(tx, operation.server_id, host=None, task_state=VERBS[operation.verb].via)
     operations.operation_update(
         tx,
         operation.id,
@@ -145,7 +207,7 @@ def expire(tx: Transaction, operation: Operation) -> None:
         message += f"; look at the log of minicloud-compute on {operation.host}"
     if operation.message:
         message += f"; last problem: {operation.message}"
-    if operation.host is not None and operation.verb in ("create", "delete"):
+    if operation.host is not None and operation.verb in (*MAY_GO_ELSEWHERE, "delete"):
         _stuck(tx, operation, message)
     else:
         fail(tx, operation, message, undone=operation.host is None)

@@ -10,14 +10,15 @@ import logging
 import time
 from collections.abc import Callable
 
-from minicloud.conductor.endings import end_operation
+from minicloud.conductor.endings import Next, end_operation
 from minicloud.conductor.observe import correct_servers
 from minicloud.db import hosts, operations, servers, services
-from minicloud.domain.errors import StaleOperation
+from minicloud.domain.errors import StaleOperation, Unavailable
 from minicloud.domain.models import HostOrders, HostReport, Journal, Operation, Outcome, Work
 from minicloud.kit import clock
 from minicloud.kit.context import Context
 from minicloud.kit.db import Database, Transaction
+from minicloud.rpc.compute import ComputeRPC
 from minicloud.rpc.conductor import ConductorRPC
 
 LOG = logging.getLogger(__name__)
@@ -31,9 +32,12 @@ class ConductorManager(ConductorRPC):
         host: str,
         max_attempts: int,
         unplaced: Callable[[], object],
+        compute: Callable[[str], ComputeRPC],
         settle_s: float = 20.0,
     ) -> None:
         """``unplaced`` is called when a launch needs another host (it wakes the pass).
+
+        ``compute``: host name -> a caller of its daemon.
 
         ``settle_s``: seconds after a server's last change from which on a host's report counts
         for it; more than a report can be under way.
@@ -42,6 +46,7 @@ class ConductorManager(ConductorRPC):
         self._host = host
         self._max_attempts = max_attempts
         self._unplaced = unplaced
+        self._compute = compute
         self._settle_s = settle_s
 
     def host_register(self, ctx: Context, *, host: str) -> int:
@@ -85,13 +90,28 @@ class ConductorManager(ConductorRPC):
             operation = self._owned(tx, outcome.operation_id, outcome.host, outcome.epoch)
             if outcome.journal is not None:
                 self._keep(tx, outcome.journal)
-            again = end_operation(tx, operation, outcome, max_attempts=self._max_attempts)
+            following = end_operation(tx, operation, outcome, max_attempts=self._max_attempts)
+            if following is Next.TELL:
+                operation = operations.operation_get(tx, operation.id)
         LOG.info(
             "Operation %s of server %s on %s: %s %s",
             operation.verb, operation.server_id, outcome.host, outcome.result, outcome.message,
         )  # fmt: skip
-        if again:
+        if following is Next.PLACE:
             self._unplaced()
+        elif following is Next.TELL:
+            self._tell(ctx, operation)
+
+    def _tell(self, ctx: Context, operation: Operation) -> None:
+        """The next host has work. If the message is lost, it finds the row by itself."""
+        assert operation.host is not None
+        try:
+            self._compute(operation.host).operation_run(
+                ctx, operation_id=operation.id, server_id=operation.server_id
+            )
+        except Unavailable as problem:
+            LOG.warning("Could not tell %s: %s; it will look by itself", operation.host,
+                        problem.message)  # fmt: skip
 
     def _owned(self, tx: Transaction, operation_id: str, host: str, epoch: int) -> Operation:
         """The operation, if it is live (or stuck) and belongs to this life of ``host``."""

@@ -27,10 +27,11 @@ def correct_servers(
     settled = clock.now() - settle_s
     reap = []
     for server in known.values():
-        here = not server.deleted and server.host == report.host
-        if not here:
+        if not server.is_on(report.host):
             if server.id not in busy:
                 reap.append(servers.server_get(tx, server.id, deleted=None))
+            continue
+        if server.host != report.host:
             continue
         if server.operation_id is not None or server.updated_at > settled:
             continue

@@ -15,6 +15,7 @@ from minicloud.conductor.endings import delete_server, expire, place_again
 from minicloud.db import hosts, operations
 from minicloud.domain.errors import MinicloudError, Unavailable
 from minicloud.domain.models import Operation
+from minicloud.domain.states import MAY_GO_ELSEWHERE, VERBS
 from minicloud.kit import clock
 from minicloud.kit.context import Context, working_for
 from minicloud.kit.db import Database
@@ -58,13 +59,13 @@ class Reconciler:
         """Do what the rows alone ask for; True when the operation needs a host."""
         if now > operation.deadline_at:
             self._give_up(operation)
-        elif operation.verb == "create" and operation.host is None:
+        elif VERBS[operation.verb].placed and operation.host is None:
             waited = now - operation.updated_at
             return operation.attempt > 1 or waited > self._unplaced_grace_s
-        elif operation.verb == "create" and operation.state == "queued":
+        elif operation.verb in MAY_GO_ELSEWHERE and operation.state == "queued":
             return operation.host in down and self._take_back(operation)
         elif operation.verb == "delete" and (operation.host is None or operation.host in down):
-            self._delete_without_host(operation)
+            self._give_to_another_host(operation)
         return False
 
     def _give_up(self, operation: Operation) -> None:
@@ -98,9 +99,23 @@ class Reconciler:
                 except MinicloudError as problem:
                     LOG.warning("Server %s is not placed: %s", operation.server_id, problem.message)
 
+    def _give_to_another_host(self, operation: Operation) -> None:
+        """Any host can remove what a server has at the other services.
+
+        What is left on a host that is down, that host removes when it is back.
+        """
+        with self._database.write() as tx:
+            other = hosts.host_that_reports(tx, self._service_down_s)
+            if other is not None:
+                operations.operation_update(tx, operation.id, host=other)
+        if other is not None:
+            LOG.info("Server %s is deleted by %s", operation.server_id, other)
+        elif operation.host is not None:
+            self._delete_without_host(operation)
+
     def _delete_without_host(self, operation: Operation) -> None:
-        """The host is down: the records go now, the host removes the rest when it is back."""
-        why = "no host has it" if operation.host is None else f"{operation.host} is down"
+        """No host is up: the records go now, the host removes the rest when it is back."""
+        why = f"{operation.host} is down"
         with self._database.write() as tx:
             if operations.operation_update(tx, operation.id, state="done", message=why):
                 delete_server(tx, operation)

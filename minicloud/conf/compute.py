@@ -28,6 +28,11 @@ OPTS = [
     cfg.IntOpt("operations", default=8, min=1, help="Operations at work at the same time."),
     cfg.IntOpt("shutdown_s", default=60, min=0, help="Seconds a guest has to shut itself down."),
     cfg.BoolOpt(
+        "shelved_offload",
+        default=True,
+        help="Take a shelved server off its host at once, rather than when it is asked for.",
+    ),
+    cfg.BoolOpt(
         "config_drive", default=True, help="Give every server a config drive, asked for or not."
     ),
 ]

@@ -14,5 +14,6 @@ OPTS = [
         min=3,
         help="Seconds without a report after which a host counts as down.",
     ),
+    cfg.BoolOpt("resize_same_host", default=True, help="Let a resized server stay on its host."),
     cfg.IntOpt("max_attempts", default=3, min=1, help="Hosts tried for one launch."),
 ]

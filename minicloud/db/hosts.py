@@ -23,7 +23,7 @@ COMPUTE = "nova-compute"
 def host_list(tx: Transaction) -> Sequence[Host]:
     """All hosts with their claims and whether their service reports: one statement."""
     count = (
-        sa.select(sa.func.count())
+        sa.select(sa.func.count(claims.c.server_id.distinct()))
         .where(claims.c.host == hosts.c.name)
         .scalar_subquery()
         .label("servers")
@@ -44,6 +44,15 @@ def host_get(tx: Transaction, host_id: str) -> Host:
         if host_id in (host.id, host.name):
             return host
     raise NotFound(kind="Compute host", id=host_id)
+
+
+def host_that_reports(tx: Transaction, down_s: float) -> str | None:
+    """The name of a host that is up; None where there is none."""
+    seen_since = clock.now() - down_s
+    for host in host_list(tx):
+        if host.last_seen >= seen_since and not host.forced_down:
+            return host.name
+    return None
 
 
 def host_epoch(tx: Transaction, name: str) -> int | None:
@@ -103,6 +112,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     reserved_memory_mb: int
 
 
+CURRENT, NEXT, PREVIOUS = "current", "next", "previous"
+"""A server's claims: where it is, where it is going, where it may go back to."""
+
+
 def host_claim(
     tx: Transaction,
     *,
@@ -111,11 +124,13 @@ def host_claim(
     operation_id: str,
     flavor: Flavor,
     limits: Limits,
+    slot: str = CURRENT,
 ) -> bool:
-    """Claim ``flavor`` on ``host`` for a server that ``operation_id`` owns and no host has.
+    """Claim ``flavor`` on ``host`` for a server that ``operation_id`` owns.
 
-    One compare-and-set on the host (enough left) and one on the server; False, with nothing
-    changed, when either lost. Any number of schedulers may try at once: none overcommits.
+    A current claim is for a server that no host has; the host becomes the server's. One
+    compare-and-set on the host (enough left) and one on the server; False, with nothing changed,
+    when either lost. Any number of schedulers may try at once: none overcommits.
     """
     disk = flavor.total_disk_gb
     with tx.begin_nested() as attempt:
@@ -134,43 +149,64 @@ def host_claim(
                 disk_gb_used=hosts.c.disk_gb_used + disk,
             )
         )
-        taken = room.rowcount == 1 and (
-            tx.execute(
-                servers_table.update()
-                .where(
-                    servers_table.c.id == server_id,
-                    servers_table.c.operation_id == operation_id,
-                    servers_table.c.host.is_(None),
-                )
-                .values(host=host, updated_at=clock.now())
-            ).rowcount
-            == 1
-        )
-        if not taken:
+        if room.rowcount != 1 or not _take(tx, host, server_id, operation_id, slot):
             attempt.rollback()
             return False
         tx.execute(
             claims.insert().values(
-                server_id=server_id, host=host, vcpus=flavor.vcpus, memory_mb=flavor.ram,
-                disk_gb=disk,
+                server_id=server_id, slot=slot, host=host, vcpus=flavor.vcpus,
+                memory_mb=flavor.ram, disk_gb=disk,
             )
         )  # fmt: skip
     return True
 
 
-def host_unclaim(tx: Transaction, server_id: str) -> None:
-    """Give back what the server claimed, once however often it is called."""
-    row = tx.execute(
-        claims.delete().where(claims.c.server_id == server_id).returning(*claims.c)
-    ).first()
-    if row is None:
-        return
-    tx.execute(
-        hosts.update()
-        .where(hosts.c.name == row.host)
-        .values(
-            vcpus_used=hosts.c.vcpus_used - row.vcpus,
-            memory_mb_used=hosts.c.memory_mb_used - row.memory_mb,
-            disk_gb_used=hosts.c.disk_gb_used - row.disk_gb,
+def _take(tx: Transaction, host: str, server_id: str, operation_id: str, slot: str) -> bool:
+    """Whether the server waits for this claim; a current one also names its host."""
+    mine = sa.and_(servers_table.c.id == server_id, servers_table.c.operation_id == operation_id)
+    if slot == CURRENT:
+        mine = sa.and_(mine, servers_table.c.host.is_(None))
+        values = {"host": host, "updated_at": clock.now()}
+    else:
+        claimed = sa.exists().where(claims.c.server_id == server_id, claims.c.slot == slot)
+        mine = sa.and_(mine, ~claimed)
+        values = {"updated_at": clock.now()}
+    return tx.execute(servers_table.update().where(mine).values(**values)).rowcount == 1
+
+
+def host_unclaim(tx: Transaction, server_id: str, slot: str | None = None) -> None:
+    """Give back what the server claimed (``slot``: that claim only), once however often called."""
+    ours = claims.c.server_id == server_id
+    if slot is not None:
+        ours = sa.and_(ours, claims.c.slot == slot)
+    for row in tx.execute(claims.delete().where(ours).returning(*claims.c)).all():
+        tx.execute(
+            hosts.update()
+            .where(hosts.c.name == row.host)
+            .values(
+                vcpus_used=hosts.c.vcpus_used - row.vcpus,
+                memory_mb_used=hosts.c.memory_mb_used - row.memory_mb,
+                disk_gb_used=hosts.c.disk_gb_used - row.disk_gb,
+            )
         )
+
+
+def host_claim_move(tx: Transaction, server_id: str) -> None:
+    """The next claim becomes the current one, which is kept as the previous one."""
+    host_unclaim(tx, server_id, PREVIOUS)
+    _rename(tx, server_id, CURRENT, PREVIOUS)
+    _rename(tx, server_id, NEXT, CURRENT)
+
+
+def host_claim_move_back(tx: Transaction, server_id: str) -> None:
+    """The previous claim is the current one again."""
+    host_unclaim(tx, server_id, CURRENT)
+    _rename(tx, server_id, PREVIOUS, CURRENT)
+
+
+def _rename(tx: Transaction, server_id: str, slot: str, becomes: str) -> None:
+    tx.execute(
+        claims.update()
+        .where(claims.c.server_id == server_id, claims.c.slot == slot)
+        .values(slot=becomes)
     )

@@ -114,11 +114,14 @@ claims = sa.Table(
     "claims",
     metadata,
     sa.Column("server_id", _ID, primary_key=True),
+    sa.Column("slot", sa.String(16), primary_key=True),
     sa.Column("host", sa.String(255), nullable=False, index=True),
     sa.Column("vcpus", sa.Integer, nullable=False),
     sa.Column("memory_mb", sa.Integer, nullable=False),
     sa.Column("disk_gb", sa.Integer, nullable=False),
 )
+"""``slot``: current; next while the server moves or changes its size; previous until that is
+confirmed."""
 
 servers = sa.Table(
     "servers",
@@ -162,6 +165,9 @@ servers = sa.Table(
     sa.Column("launch_index", sa.Integer, nullable=False),
     sa.Column("locked", sa.Boolean, nullable=False),
     sa.Column("locked_reason", sa.String(255)),
+    sa.Column("locked_by", sa.String(16)),
+    sa.Column("resized", sa.JSON),
+    sa.Column("shelved_image_id", _ID),
     sa.Column("fault", sa.JSON),
     sa.Column("created_at", _TIME, nullable=False),
     sa.Column("updated_at", _TIME, nullable=False),

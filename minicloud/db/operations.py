@@ -16,7 +16,7 @@ from minicloud.db.rows import record, records
 from minicloud.domain.errors import NotFound, WrongState
 from minicloud.domain.ids import new_id
 from minicloud.domain.models import Operation, OperationEvent, Server
-from minicloud.domain.states import TaskState, Verb, check
+from minicloud.domain.states import TaskState, Verb, VmState, check
 from minicloud.domain.steps import StepRecord
 from minicloud.kit import clock
 from minicloud.kit.context import Context
@@ -35,12 +35,14 @@ def operation_begin(
     operation of the server is still to be undone. A verb that preempts cancels the operation
     that owns the server; if that already does the same verb, it is returned as it is.
     """
-    check(verb, server.id, server.vm_state, server.task_state)
-    if server.operation_id and verb.preempts:
-        running = operation_get(tx, server.operation_id)
+    owner = server.operation_id
+    check(verb, server.id, server.vm_state, server.task_state, owned=owner is not None)
+    if owner is not None:
+        running = operation_get(tx, owner)
         if running.verb == verb.name and running.live:
             return running
-    if not verb.preempts and _is_stuck(tx, server.id):
+    removes = verb.ok is VmState.DELETED
+    if not removes and _is_stuck(tx, server.id):
         raise WrongState(
             verb=verb.name, id=server.id, attribute="vm_state", state=str(server.vm_state),
             allowed=sorted(map(str, verb.start)),
@@ -52,7 +54,7 @@ def operation_begin(
         operation_id=operation.id,
         task_state=verb.via,
         start=sorted(verb.start),
-        instead_of=server.operation_id,
+        instead_of=owner,
     )
     if not owned:
         now = servers.server_get(tx, server.id)
@@ -60,12 +62,8 @@ def operation_begin(
             verb=verb.name, id=server.id, attribute="task_state",
             state=str(now.task_state or now.vm_state), allowed=sorted(map(str, verb.start)),
         )  # fmt: skip
-    if verb.preempts:
-        tx.execute(
-            t.update()
-            .where(t.c.server_id == server.id, t.c.state.in_((*LIVE, "stuck")))
-            .values(state="cancelled", message=f"Cancelled by {verb.name}", updated_at=clock.now())
-        )
+    if removes or owner is not None:
+        operations_cancel(tx, server.id, f"Cancelled by {verb.name}")
     operation_insert(tx, operation)
     return operation
 
@@ -73,6 +71,15 @@ def operation_begin(
 def _is_stuck(tx: Transaction, server_id: str) -> bool:
     query = sa.select(t.c.id).where(t.c.server_id == server_id, t.c.state == "stuck")
     return tx.execute(query).first() is not None
+
+
+def operations_cancel(tx: Transaction, server_id: str, why: str) -> None:
+    """No operation of the server is live or stuck any more."""
+    tx.execute(
+        t.update()
+        .where(t.c.server_id == server_id, t.c.state.in_((*LIVE, "stuck")))
+        .values(state="cancelled", message=why, updated_at=clock.now())
+    )
 
 
 def operation_new(ctx: Context, server: Server, verb: Verb, params: Mapping[str, Any]) -> Operation:
@@ -86,7 +93,7 @@ def operation_new(ctx: Context, server: Server, verb: Verb, params: Mapping[str,
         project_id=ctx.project_id,
         user_id=ctx.user_id,
         state="queued",
-        host=server.host,
+        host=None if verb.placed else server.host,
         attempt=1,
         excluded=(),
         params=params,

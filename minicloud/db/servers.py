@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from minicloud.db.models import servers as t
 from minicloud.db.rows import record, records
 from minicloud.domain.errors import Invalid, NotFound
-from minicloud.domain.models import Server
+from minicloud.domain.models import Flavor, Resized, Server
 from minicloud.domain.states import Power, TaskState, VmState, states_with_status
 from minicloud.kit import clock
 from minicloud.kit.db import Transaction
@@ -70,14 +70,23 @@ def server_insert(tx: Transaction, server: Server) -> None:
     for name in ("vm_state", "task_state"):
         values[name] = None if values[name] is None else str(values[name])
     values["power_state"] = int(server.power_state)
-    values.update(
-        flavor_id=server.flavor.id, vcpus=server.flavor.vcpus, memory_mb=server.flavor.ram
-    )
+    values["resized"] = msgspec.to_builtins(server.resized)
+    values.update(flavor_columns(server.flavor))
     for name in ("image_properties", "metadata", "scheduler_hints"):
         values[name] = dict(values[name])
     for name in ("tags", "security_groups"):
         values[name] = list(values[name])
     tx.execute(t.insert().values(values))
+
+
+def flavor_columns(flavor: Flavor) -> dict[str, Any]:
+    """The columns of a server that has ``flavor``."""
+    return {
+        "flavor": msgspec.to_builtins(flavor),
+        "flavor_id": flavor.id,
+        "vcpus": flavor.vcpus,
+        "memory_mb": flavor.ram,
+    }
 
 
 def server_get(
@@ -185,7 +194,7 @@ def server_own(
     server_id: str,
     *,
     operation_id: str,
-    task_state: TaskState,
+    task_state: TaskState | None,
     start: Sequence[VmState],
     instead_of: str | None,
 ) -> bool:
@@ -203,7 +212,11 @@ def server_own(
             t.c.vm_state.in_([str(s) for s in start]),
             owner,
         )
-        .values(operation_id=operation_id, task_state=str(task_state), updated_at=clock.now())
+        .values(
+            operation_id=operation_id,
+            task_state=None if task_state is None else str(task_state),
+            updated_at=clock.now(),
+        )
     )
     return changed.rowcount == 1
 
@@ -259,8 +272,14 @@ class HostServer(msgspec.Struct, frozen=True, kw_only=True):
     power_state: Power
     operation_id: str | None
     host: str | None
+    resized: Resized | None
     deleted: bool
     updated_at: float
+
+    def is_on(self, host: str) -> bool:
+        """Whether ``host`` has, or keeps for a revert, what the server consists of."""
+        kept = self.resized is not None and self.resized.host == host
+        return not self.deleted and (self.host == host or kept)
 
 
 def servers_for_host(tx: Transaction, host: str, also: Sequence[str]) -> Mapping[str, HostServer]:

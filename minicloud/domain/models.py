@@ -96,6 +96,17 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
 
 
+class Resized(msgspec.Struct, frozen=True, kw_only=True):
+    """What a resize or migration keeps until it is confirmed or reverted."""
+
+    host: str
+    """Where the server was."""
+    flavor: Flavor
+    """What it was."""
+    prior_state: VmState
+    """Whether it ran: active or stopped."""
+
+
 class Server(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     project_id: str
@@ -140,6 +151,10 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     launch_index: int
     locked: bool
     locked_reason: str | None
+    locked_by: str | None = None
+    """``owner`` or ``admin``: who may unlock it."""
+    resized: Resized | None = None
+    shelved_image_id: str | None = None
     fault: Fault | None
     created_at: float
     updated_at: float
@@ -261,6 +276,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     excluded: Sequence[str]
     """Hosts that failed this launch already."""
     params: Mapping[str, Any]
+    """What the verb was given, and how far it is when it has several stages: ``recipe`` (the
+    present one; absent: the verb's own), ``then`` (a list of [recipe, host] that follow) and
+    ``back`` ([recipe, host] that puts things back when a stage fails)."""
     prior_state: VmState
     message: str | None
     created_at: float
@@ -270,6 +288,17 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def live(self) -> bool:
         return self.state in ("queued", "running")
+
+    @property
+    def recipe(self) -> str:
+        """The recipe that its host works on now."""
+        return str(self.params.get("recipe", self.verb))
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether a stage has failed, and what was done before is being put back."""
+        back = self.params.get("back")
+        return back is not None and self.recipe == back[0]
 
 
 class OperationEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     availability_zone: str | None = None
     excluded: Mapping[str, str] = {}
     """Host -> why it is out (it failed this launch already)."""
+    host: str | None = None
+    """The only host that will do; None: any."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +55,12 @@ def _enabled(host: Host, _request: Request, _rules: Rules) -> str | None:
 
 def _not_excluded(host: Host, request: Request, _rules: Rules) -> str | None:
     return request.excluded.get(host.name)
+
+
+def _wanted(host: Host, request: Request, _rules: Rules) -> str | None:
+    if request.host in (None, host.name):
+        return None
+    return f"{request.host} was asked for"
 
 
 def _zone(host: Host, request: Request, _rules: Rules) -> str | None:
@@ -90,6 +98,7 @@ FILTERS: Mapping[str, Filter] = {
     "ServiceUp": _up,
     "ServiceEnabled": _enabled,
     "Retry": _not_excluded,
+    "RequestedHost": _wanted,
     "AvailabilityZone": _zone,
     "Core": _vcpus,
     "Ram": _memory,

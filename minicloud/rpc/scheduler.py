@@ -12,6 +12,9 @@ TOPIC = "minicloud-scheduler"
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True):
     host: str
+    """What was claimed."""
+    works: str = ""
+    """The host that works first, where that is another one: the one a server moves from."""
 
 
 class SchedulerRPC:

@@ -10,16 +10,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import Any
+
+import msgspec
 
 from minicloud.db import hosts, operations, servers
 from minicloud.domain.errors import NoValidHost, StaleOperation, Unavailable
-from minicloud.domain.models import Fault, Operation, Server
+from minicloud.domain.models import Fault, Flavor, Operation, Server
 from minicloud.domain.placement import Choice, Request, Rules, choose
-from minicloud.domain.states import VERBS
+from minicloud.domain.states import MAY_GO_ELSEWHERE, VERBS, VmState
 from minicloud.domain.steps import StepRecord
 from minicloud.kit import clock
 from minicloud.kit.context import Context
-from minicloud.kit.db import Database
+from minicloud.kit.db import Database, Transaction
 from minicloud.rpc.compute import ComputeRPC
 from minicloud.rpc.scheduler import Placed, SchedulerRPC
 
@@ -37,12 +40,15 @@ class SchedulerManager(SchedulerRPC):
         limits: hosts.Limits,
         service_down_s: float,
         compute: Callable[[str], ComputeRPC],
+        resize_same_host: bool = True,
     ) -> None:
+        """``resize_same_host``: whether a resized server may stay on its host."""
         self._database = database
         self._host = host
         self._limits = limits
         self._service_down_s = service_down_s
         self._compute = compute
+        self._resize_same_host = resize_same_host
 
     def place(self, ctx: Context, *, operation_id: str, sent_at: float) -> Placed:
         steps = [self._step(9, sent_at, clock.now() - sent_at)]
@@ -54,9 +60,9 @@ class SchedulerManager(SchedulerRPC):
                 snapshot = hosts.host_list(tx)
             if not operation.live or server.operation_id != operation_id:
                 raise StaleOperation(id=operation_id)
-            if server.host is not None:
-                self._cast(ctx, operation, server.host)
-                return Placed(host=server.host)
+            if operation.host is not None:
+                self._cast(ctx, operation, operation.host)
+                return Placed(host=operation.params.get("to", operation.host))
             rules = Rules(
                 cpu_ratio=self._limits.cpu_ratio,
                 memory_ratio=self._limits.memory_ratio,
@@ -65,7 +71,7 @@ class SchedulerManager(SchedulerRPC):
                 service_down_s=self._service_down_s,
                 now=started,
             )
-            choice = choose(snapshot, _request(operation, server), rules)
+            choice = choose(snapshot, self._request(operation, server), rules)
             chosen = self._step(
                 10,
                 started,
@@ -77,17 +83,18 @@ class SchedulerManager(SchedulerRPC):
                 if self._give_up(operation, choice, [*steps, chosen]):
                     raise NoValidHost(verdicts=choice.explain())
                 continue
-            host = self._claim(operation, server, choice, [*steps, chosen])
-            if host is not None:
-                LOG.info("Placed server %s on %s", server.id, host)
-                self._cast(ctx, operation, host)
-                return Placed(host=host)
+            placed = self._claim(operation, server, choice, [*steps, chosen])
+            if placed is not None:
+                LOG.info("Placed server %s on %s", server.id, placed.host)
+                self._cast(ctx, operation, placed.works)
+                return placed
         raise Unavailable(service="Placement", reason="every claim was lost to other launches")
 
     def _claim(
         self, operation: Operation, server: Server, choice: Choice, steps: list[StepRecord]
-    ) -> str | None:
+    ) -> Placed | None:
         """The host that was claimed, or None when all had filled up in the meantime."""
+        moves = operation.verb not in MAY_GO_ELSEWHERE
         started = clock.now()
         for host in choice.ranked:
             with self._database.write() as tx:
@@ -96,19 +103,21 @@ class SchedulerManager(SchedulerRPC):
                     host=host,
                     server_id=server.id,
                     operation_id=operation.id,
-                    flavor=server.flavor,
+                    flavor=_flavor(operation, server),
                     limits=self._limits,
+                    slot=hosts.NEXT if moves else hosts.CURRENT,
                 )
                 if claimed:
-                    if not operations.operation_update(tx, operation.id, host=host):
+                    works, params = _stages(operation, server, host)
+                    if not operations.operation_update(tx, operation.id, host=works, params=params):
                         raise StaleOperation(id=operation.id)  # and the claim is not kept
                     record = self._step(11, started, clock.now() - started, detail=host)
-                    operations.journal_steps(tx, server.id, operation.request_id, [*steps, record])
-                    return host
+                    self._record(tx, operation, [*steps, record])
+                    return Placed(host=host, works=works)
         return None
 
     def _give_up(self, operation: Operation, choice: Choice, steps: list[StepRecord]) -> bool:
-        """No host will do: the server goes to ERROR with each filter's verdict.
+        """No host will do: the verb fails with each filter's verdict.
 
         False, with nothing changed, when another call has found it a host in the meantime.
         """
@@ -116,15 +125,28 @@ class SchedulerManager(SchedulerRPC):
         fault = Fault(code=500, message=reason, details="", created_at=clock.now())
         with self._database.write() as tx:
             now = servers.server_get(tx, operation.server_id, deleted=None, lock=True)
-            if now.host is not None or now.operation_id != operation.id:
+            placed = operations.operation_get(tx, operation.id).host is not None
+            if placed or now.operation_id != operation.id:
                 return False
             operations.operation_update(tx, operation.id, state="failed", message=reason)
-            servers.server_release(
-                tx, operation.server_id, operation.id, vm_state=VERBS["create"].fail, fault=fault
-            )
-            operations.journal_steps(tx, operation.server_id, operation.request_id, steps)
+            becomes = VERBS[operation.verb].fail or operation.prior_state
+            more = {"fault": fault} if becomes is VmState.ERROR else {}
+            servers.server_release(tx, operation.server_id, operation.id, vm_state=becomes, **more)
+            self._record(tx, operation, steps)
         LOG.info("No valid host for server %s: %s", operation.server_id, choice.explain())
         return True
+
+    def _request(self, operation: Operation, server: Server) -> Request:
+        excluded = dict.fromkeys(operation.excluded, f"it failed this before: {operation.message}")
+        stays = operation.verb == "resize" and self._resize_same_host
+        if server.host is not None and not stays:
+            excluded[server.host] = "the server is there now"
+        return Request(
+            flavor=_flavor(operation, server),
+            availability_zone=server.availability_zone,
+            excluded=excluded,
+            host=operation.params.get("host"),
+        )
 
     def _cast(self, ctx: Context, operation: Operation, host: str) -> None:
         """Tell the host. If the message is lost, the host finds the row by itself."""
@@ -135,9 +157,16 @@ class SchedulerManager(SchedulerRPC):
             )
         except Unavailable as problem:
             LOG.warning("Could not cast to %s: %s; it will look by itself", host, problem.message)
-        record = self._step(12, started, time.perf_counter() - watch, detail=host)
-        with self._database.write() as tx:
-            operations.journal_steps(tx, operation.server_id, operation.request_id, [record])
+        if operation.verb == "create":
+            record = self._step(12, started, time.perf_counter() - watch, detail=host)
+            with self._database.write() as tx:
+                self._record(tx, operation, [record])
+
+    @staticmethod
+    def _record(tx: Transaction, operation: Operation, steps: list[StepRecord]) -> None:
+        """Keep steps of the 28, which only launches have."""
+        if operation.verb == "create":
+            operations.journal_steps(tx, operation.server_id, operation.request_id, steps)
 
     def _step(
         self,
@@ -159,11 +188,21 @@ class SchedulerManager(SchedulerRPC):
         )
 
 
-def _request(operation: Operation, server: Server) -> Request:
-    return Request(
-        flavor=server.flavor,
-        availability_zone=server.availability_zone,
-        excluded=dict.fromkeys(
-            operation.excluded, f"it failed this launch already: {operation.message}"
-        ),
-    )
+def _flavor(operation: Operation, server: Server) -> Flavor:
+    given = operation.params.get("flavor")
+    return server.flavor if given is None else msgspec.convert(given, Flavor)
+
+
+def _stages(operation: Operation, server: Server, host: str) -> tuple[str, dict[str, Any]]:
+    """The host that works first on a server that was placed on ``host``, and the stages."""
+    params = dict(operation.params)
+    if operation.verb in ("resize", "migrate"):
+        assert server.host is not None
+        params.update(
+            recipe="resize",
+            to=host,
+            then=[("resize:finish", host)],
+            back=("resize:back", server.host),
+        )
+        return server.host, params
+    return host, params

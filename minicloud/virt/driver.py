@@ -121,6 +121,27 @@ class Driver(ABC):
         """The domain is defined as ``spec`` says and runs. A running one is left alone."""
 
     @abstractmethod
+    def ensure_paused(self, server_id: str) -> None:
+        """The guest stands still, its memory kept. HostProblem where it does not run."""
+
+    @abstractmethod
+    def ensure_suspended(self, server_id: str) -> None:
+        """The guest's memory is in a file of the hypervisor's and the guest is off.
+
+        HostProblem where it does not run and has not been suspended.
+        """
+
+    @abstractmethod
+    def ensure_resumed(self, spec: DomainSpec) -> None:
+        """The guest runs: from where its suspension stopped it, or booted if that was lost."""
+
+    @abstractmethod
+    def copy_running_disk(self, server_id: str, target: str, copy: Path) -> bool:
+        """``copy`` is a flat qcow2 file with the guest's disk ``target`` (vda) as it was at one
+        moment, while the guest goes on. False, with nothing done, where it does not run.
+        """
+
+    @abstractmethod
     def ensure_stopped(self, server_id: str, *, grace_s: float) -> None:
         """The guest is off: asked to shut down for up to ``grace_s`` seconds, then cut off.
 

@@ -8,6 +8,7 @@ no TAP work. ``fail`` and ``crash_guest`` are for tests.
 from __future__ import annotations
 
 import os
+import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,10 +21,17 @@ from minicloud.domain.ids import domain_name
 from minicloud.domain.states import Power
 from minicloud.virt.driver import DomainInfo, DomainSpec, Driver, FileDisk, HostInfo
 
+EMPTY_QCOW2 = struct.pack(
+    ">4sIQIIQIIQQIIQ", b"QFI\xfb", 2, 0, 0, 16, 1 << 30, 0, 2, 3 << 16, 1 << 16, 1, 0, 0
+).ljust(1024, b"\0")
+"""What a copy of a disk is: as much of an empty qcow2 file as the image service looks at."""
+
 
 class _Domain(msgspec.Struct, kw_only=True):
     spec: DomainSpec
     power: Power
+    saved: bool = False
+    """Suspended: its memory is kept while it is off."""
 
 
 class _Fault(msgspec.Struct, kw_only=True):
@@ -120,9 +128,46 @@ class FakeDriver(Driver):
             domain = self._read(spec.server_id)
             if domain is not None and domain.power is Power.RUNNING:
                 return
+            if domain is not None and domain.power is Power.PAUSED:
+                self._set_power(spec.server_id, Power.RUNNING)
+                return
             self._refuse_what_libvirt_refuses(spec)
             self._write(_Domain(spec=spec, power=Power.SHUTDOWN))
             self._boot(spec)
+
+    def ensure_paused(self, server_id: str) -> None:
+        with self._call("ensure_paused"):
+            domain = self._read(server_id)
+            if domain is None or domain.power is Power.SHUTDOWN:
+                raise HostProblem(reason=f"the guest of server {server_id} does not run")
+            self._set_power(server_id, Power.PAUSED)
+
+    def ensure_suspended(self, server_id: str) -> None:
+        with self._call("ensure_suspended"):
+            domain = self._read(server_id)
+            if domain is None or (domain.power is Power.SHUTDOWN and not domain.saved):
+                raise HostProblem(reason=f"the guest of server {server_id} does not run")
+            domain.saved = True
+            self._write(domain)
+            self._set_power(server_id, Power.SHUTDOWN)
+
+    def ensure_resumed(self, spec: DomainSpec) -> None:
+        with self._call("ensure_resumed"):
+            domain = self._read(spec.server_id)
+            if domain is None or not domain.saved:
+                self.ensure_running(spec)
+                return
+            domain.saved = False
+            self._write(domain)
+            self._set_power(spec.server_id, Power.RUNNING)
+
+    def copy_running_disk(self, server_id: str, target: str, copy: Path) -> bool:
+        with self._call("copy_running_disk"):
+            domain = self._read(server_id)
+            if domain is None or domain.power is Power.SHUTDOWN:
+                return False
+            copy.write_bytes(EMPTY_QCOW2)
+            return True
 
     def ensure_stopped(self, server_id: str, *, grace_s: float) -> None:
         with self._call("ensure_stopped"):

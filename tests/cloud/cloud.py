@@ -101,6 +101,7 @@ class Cloud:
             host="control",
             max_attempts=self._max_attempts,
             unplaced=lambda: None,
+            compute=self.compute_client,
             settle_s=0.5,
         )
         self._serve("conductor", conductor_contract.ConductorRPC, manager, conductor_contract.TOPIC)

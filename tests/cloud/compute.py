@@ -123,7 +123,8 @@ class FakeCompute(ComputeRPC):
 def _carry_out(tx: Any, verb: str, operation_id: str, server_id: str) -> None:
     server = servers.server_get(tx, server_id)
     now = clock.now()
-    values: dict[str, Any] = {"vm_state": VERBS[verb].ok, "power_state": Power.RUNNING}
+    becomes = VERBS[verb].after(server.vm_state)
+    values: dict[str, Any] = {"vm_state": becomes, "power_state": Power.RUNNING}
     if verb == "create":
         values["launched_at"] = now
         values["nics"] = [
@@ -165,6 +166,19 @@ class FakeLookups:
             return self.images[image_id]
         except KeyError:
             raise NotFound(kind="Image", id=image_id) from None
+
+    def image_create(
+        self, ctx: Context, *, name: str, min_disk: int, properties: Mapping[str, str]
+    ) -> str:
+        self._note("image_create")
+        image = _image(new_id(), size=0, min_ram=0)
+        self.images[image.id] = msgspec.structs.replace(
+            image, name=name, status="queued", min_disk=min_disk, properties=properties
+        )
+        return image.id
+
+    def image_delete(self, ctx: Context, image_id: str) -> None:
+        self.images.pop(image_id, None)
 
     def networks(self, ctx: Context, ids: Sequence[str] = ()) -> Sequence[Network]:
         self._note("networks")

@@ -16,8 +16,34 @@ from minicloud.domain.states import (
 
 
 def test_via_is_unique_so_that_a_row_says_what_it_is_doing() -> None:
-    vias = [verb.via for verb in VERBS.values()]
-    assert len(vias) == len(set(vias))
+    shown: dict[TaskState | None, set[str]] = {}
+    for verb in VERBS.values():
+        shown.setdefault(verb.via, set()).add(verb.name)
+    shared = {frozenset(names) for names in shown.values() if len(names) > 1}
+    assert shared == {
+        frozenset({"resize", "migrate"}),
+        frozenset({"rebuild", "evacuate"}),
+        frozenset({"unshelve", "unshelve_here"}),
+    }
+
+
+def test_a_verb_without_a_task_state_is_in_the_way_all_the_same() -> None:
+    check(VERBS["revertResize"], "s", VmState.RESIZED, None)
+    with pytest.raises(WrongState):
+        check(VERBS["revertResize"], "s", VmState.RESIZED, None, owned=True)
+    check(VERBS["delete"], "s", VmState.RESIZED, None, owned=True)
+
+
+def test_a_hard_reboot_ends_what_a_guest_does_not_finish() -> None:
+    check(VERBS["reboot_hard"], "s", VmState.ACTIVE, TaskState.REBOOTING)
+    with pytest.raises(WrongState):
+        check(VERBS["reboot_hard"], "s", VmState.ACTIVE, TaskState.REBUILDING)
+
+
+def test_where_a_server_is_afterwards() -> None:
+    assert VERBS["rebuild"].after(VmState.STOPPED) is VmState.STOPPED
+    assert VERBS["rebuild"].after(VmState.ERROR) is VmState.ACTIVE
+    assert VERBS["pause"].after(VmState.ACTIVE) is VmState.PAUSED
 
 
 def test_every_state_but_deleted_can_be_left() -> None:

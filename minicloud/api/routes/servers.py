@@ -8,9 +8,12 @@ from minicloud.api import instance_actions as events
 from minicloud.api.actions import Actions
 from minicloud.api.instance_actions import InstanceActions
 from minicloud.api.launch import Launcher
+from minicloud.api.rebuild import Rebuilder
+from minicloud.api.resize import Resize
 from minicloud.api.schemas import server_bodies as bodies
 from minicloud.api.schemas import server_views as views
 from minicloud.api.schemas.part_views import ATTACHMENTS, INTERFACES
+from minicloud.api.server_images import ServerImages
 from minicloud.api.server_parts import Connections, Metadata, Tags
 from minicloud.api.server_queries import QUERY
 from minicloud.api.servers import Servers
@@ -44,11 +47,13 @@ def server_routes(servers: Servers, launcher: Launcher) -> list[Route]:
     ]  # fmt: skip
 
 
-def action_routes(actions: Actions) -> list[Route]:
-    def row(key: str, handler: Any, policy: str, *, status: int = 202, **more: Any) -> Route:
-        return Route(method="POST", path=_ONE + "/action", action=key, handler=handler,
-                     policy=_P + policy, status=status, **more)  # fmt: skip
+def _action(key: str, handler: Any, policy: str, *, status: int = 202, **more: Any) -> Route:
+    return Route(method="POST", path=_ONE + "/action", action=key, handler=handler,
+                 policy=_P + policy, status=status, **more)  # fmt: skip
 
+
+def action_routes(actions: Actions) -> list[Route]:
+    row = _action
     return [
         row("os-start", actions.start, "servers:start", summary="Start a stopped server."),
         row("os-stop", actions.stop, "servers:stop", summary="Stop a server."),
@@ -65,6 +70,71 @@ def action_routes(actions: Actions) -> list[Route]:
             body=Body(type=bodies.ConsoleOutput, wrapper="os-getConsoleOutput",
                       may_be_null=True),
             summary="Read the serial console's last lines."),
+        row("pause", actions.pause, "os-pause-server:pause",
+            summary="Let a guest stand still, its memory kept."),
+        row("unpause", actions.unpause, "os-pause-server:unpause",
+            summary="Let a paused guest go on."),
+        row("suspend", actions.suspend, "os-suspend-server:suspend",
+            summary="Put a guest's memory on disk and switch it off."),
+        row("resume", actions.resume, "os-suspend-server:resume",
+            summary="Let a suspended guest go on."),
+        row("rescue", actions.rescue, "os-rescue", status=200,
+            body=Body(type=bodies.Rescue, wrapper="rescue", may_be_null=True),
+            summary="Boot another image beside the server's disk."),
+        row("unrescue", actions.unrescue, "os-unrescue",
+            summary="Boot a rescued server from its own disk again."),
+        row("forceDelete", actions.force_delete, "os-deferred-delete:force",
+            summary="Delete a server at once."),
+        row("restore", actions.restore, "os-deferred-delete:restore",
+            summary="Bring back a soft-deleted server."),
+        row("os-resetState", actions.reset_state, "os-admin-actions:reset_state",
+            body=Body(type=bodies.ResetState, wrapper="os-resetState"),
+            summary="Say that a server is active, or in error."),
+    ]  # fmt: skip
+
+
+def image_routes(images: ServerImages, rebuilder: Rebuilder) -> list[Route]:
+    """Actions that make images of servers, or servers of images."""
+    image = Body(type=bodies.CreateImage, wrapper="createImage")
+    backup = Body(type=bodies.CreateBackup, wrapper="createBackup")
+    return [
+        _action("createImage", images.create, "servers:create_image", since=(2, 45), body=image,
+                summary="Make an image of the server's root disk."),
+        _action("createImage", images.create_before_2_45, "servers:create_image", body=image,
+                summary="Make an image of the server's root disk."),
+        _action("createBackup", images.backup, "os-create-backup", since=(2, 45), body=backup,
+                summary="Make an image of the root disk, and delete old ones of its kind."),
+        _action("createBackup", images.backup_before_2_45, "os-create-backup", body=backup,
+                summary="Make an image of the root disk, and delete old ones of its kind."),
+        _action("shelve", images.shelve, "os-shelve:shelve",
+                summary="Keep a server as an image, without a host."),
+        _action("shelveOffload", images.shelve_offload, "os-shelve:shelve_offload",
+                summary="Take a shelved server off its host."),
+        _action("unshelve", images.unshelve, "os-shelve:unshelve", body=bodies.UNSHELVE,
+                summary="Bring a shelved server back."),
+        _action("rebuild", rebuilder.rebuild, "servers:rebuild", body=bodies.REBUILD,
+                down=views.DOWN_REBUILD, summary="Make a server's disks anew."),
+    ]  # fmt: skip
+
+
+def move_routes(resize: Resize) -> list[Route]:
+    """Actions that give a server another size or another host."""
+    return [
+        _action("resize", resize.resize, "servers:resize",
+                body=Body(type=bodies.Resize, wrapper="resize"),
+                summary="Give a server another flavor."),
+        _action("confirmResize", resize.confirm, "servers:confirm_resize", status=204,
+                summary="Keep a resized server as it is."),
+        _action("revertResize", resize.revert, "servers:revert_resize",
+                summary="Put a resized server back."),
+        _action("migrate", resize.migrate, "os-migrate-server:migrate", since=(2, 56),
+                body=bodies.MIGRATE, summary="Move a server to another host."),
+        _action("migrate", resize.migrate, "os-migrate-server:migrate",
+                summary="Move a server to another host."),
+        _action("evacuate", resize.evacuate, "os-evacuate", status=200, since=(2, 14),
+                body=bodies.EVACUATE, summary="Build a server anew whose host is down."),
+        _action("evacuate", resize.evacuate_before_2_14, "os-evacuate", status=200,
+                body=bodies.EVACUATE, summary="Build a server anew whose host is down."),
     ]  # fmt: skip
 
 

@@ -115,6 +115,65 @@ class Lock(_Strict):
     locked_reason: Annotated[Text, Meta(min_length=1)] | None = None
 
 
+class Rescue(_Strict):
+    admin_pass: Text | None = msgspec.field(name="adminPass", default=None)
+    rescue_image_ref: Uuid | None = None
+
+
+class ResetState(_Strict):
+    state: Literal["active", "error"]
+
+
+class Rebuild(_Strict):
+    image_ref: Text = msgspec.field(name="imageRef")
+    name: Name | UnsetType = UNSET
+    admin_pass: Text | None = msgspec.field(name="adminPass", default=None)
+    metadata: Metadata | UnsetType = UNSET
+    preserve_ephemeral: Flag = False
+    """Taken without effect, as for every hypervisor but bare metal."""
+    access_ip_v4: Address | UnsetType = msgspec.field(name="accessIPv4", default=UNSET)
+    access_ip_v6: Address | UnsetType = msgspec.field(name="accessIPv6", default=UNSET)
+    disk_config: DiskConfig | UnsetType = msgspec.field(name="OS-DCF:diskConfig", default=UNSET)
+    description: LongText | UnsetType | None = UNSET
+    key_name: Name | UnsetType | None = UNSET
+    user_data: LongText | UnsetType | None = UNSET
+    trusted_image_certificates: None = None
+    hostname: HostName | UnsetType = UNSET
+
+
+class Resize(_Strict):
+    flavor_ref: str | int = msgspec.field(name="flavorRef")
+    disk_config: DiskConfig | None = msgspec.field(name="OS-DCF:diskConfig", default=None)
+
+
+class Migrate(_Strict):
+    host: Name | None = None
+
+
+class Evacuate(_Strict):
+    host: Name | None = None
+    admin_pass: Text | None = msgspec.field(name="adminPass", default=None)
+    on_shared_storage: Flag = msgspec.field(name="onSharedStorage", default=False)
+    force: Flag = False
+
+
+class CreateImage(_Strict):
+    name: Name
+    metadata: Metadata = {}
+
+
+class CreateBackup(_Strict):
+    name: Name
+    backup_type: Text
+    rotation: Annotated[int, Meta(ge=0)] | Annotated[str, Meta(pattern=r"^[0-9]{1,9}\Z")]
+    metadata: Metadata = {}
+
+
+class Unshelve(_Strict):
+    availability_zone: Name | None = None
+    host: Name | None = None
+
+
 # -- older shapes ----------------------------------------------------------------------------------
 def _refuse(key: str) -> Invalid:
     return Invalid(reason=f"Additional properties are not allowed ('{key}' was unexpected)")
@@ -181,3 +240,29 @@ UPDATE = Body(
     since={"description": (2, 19), "hostname": (2, 90)},
     up=(((2, 94), _hostname_without_domain),),
 )
+REBUILD = Body(
+    type=Rebuild,
+    wrapper="rebuild",
+    since={
+        "description": (2, 19),
+        "key_name": (2, 54),
+        "user_data": (2, 57),
+        "trusted_image_certificates": (2, 63),
+        "hostname": (2, 90),
+    },
+    until={"personality": (2, 56)},
+    up=(((2, 94), _hostname_without_domain),),
+)
+EVACUATE = Body(
+    type=Evacuate,
+    wrapper="evacuate",
+    since={"force": (2, 29)},
+    until={"onSharedStorage": (2, 13), "force": (2, 67)},
+)
+UNSHELVE = Body(
+    type=Unshelve,
+    wrapper="unshelve",
+    since={"availability_zone": (2, 77), "host": (2, 91)},
+    may_be_null=True,
+)
+MIGRATE = Body(type=Migrate, wrapper="migrate", may_be_null=True)

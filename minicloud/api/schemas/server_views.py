@@ -220,9 +220,8 @@ DOWN = for_each(
     ),
 )
 
-_NOT_IN_OLD_UPDATES = without(
+_OLD_UPDATES_LACK = (
     "security_groups",
-    "key_name",
     "config_drive",
     "host_status",
     "os-extended-volumes:volumes_attached",
@@ -240,5 +239,19 @@ _NOT_IN_OLD_UPDATES = without(
         )
     ),
 )  # fmt: skip
-DOWN_UPDATE = [*for_each("server", "servers", (((2, 75), _NOT_IN_OLD_UPDATES),)), *DOWN]
+_OLD_UPDATE = without("key_name", *_OLD_UPDATES_LACK)
+DOWN_UPDATE = [*for_each("server", "servers", (((2, 75), _OLD_UPDATE),)), *DOWN]
 """Replies to PUT, which were smaller before 2.75. Newest first matters within DOWN only."""
+DOWN_REBUILD = [
+    *for_each(
+        "server",
+        "servers",
+        (
+            ((2, 75), without(*_OLD_UPDATES_LACK)),
+            ((2, 57), without("user_data")),
+            ((2, 54), without("key_name")),
+        ),
+    ),
+    *DOWN,
+]
+"""Replies to a rebuild, the same but for the key and the user data."""

@@ -7,22 +7,53 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from minicloud.compute.recipes.disks import drop_disks, ensure_disks, ensure_place
+from minicloud.compute.recipes.disks import drop_disks, empty_place, ensure_disks, ensure_place
 from minicloud.compute.recipes.domain import (
     cut_off_domain,
     drop_domain,
     ensure_domain,
+    ensure_domain_as_before,
+    ensure_rescue_domain,
+    pause_domain,
     reboot_domain,
+    resume_domain,
+    start_again,
     stop_domain,
+    suspend_domain,
 )
-from minicloud.compute.recipes.image import ensure_image
+from minicloud.compute.recipes.image import ensure_image, ensure_image_of_root
 from minicloud.compute.recipes.job import HostTools, Job, step
-from minicloud.compute.recipes.ports import drop_ports, ensure_ports
+from minicloud.compute.recipes.move import (
+    drop_sent_disks,
+    fetch_disks,
+    forget_kept_root,
+    grow_root,
+    leave_host,
+    leave_resized,
+    put_back,
+    release_if_leaving,
+    send_disks,
+)
+from minicloud.compute.recipes.ports import drop_ports, ensure_ports, unbind_ports
+from minicloud.compute.recipes.rescue import (
+    drop_rescue_disk,
+    ensure_rescue_disk,
+    ensure_rescue_image,
+)
+from minicloud.compute.recipes.snapshot import (
+    copy_root_disk,
+    drop_copy,
+    drop_image,
+    drop_shelved_image,
+    rotate_backups,
+    upload_copy,
+)
 from minicloud.compute.recipes.volumes import (
     complete_volumes,
     drop_volumes,
     drop_volumes_at_delete,
     ensure_volumes,
+    release_volumes,
 )
 from minicloud.kit.operations import Recipe
 
@@ -34,12 +65,22 @@ DELETE = Recipe(
         step("domain", drop_domain),
         step("volumes", drop_volumes_at_delete),
         step("ports", drop_ports),
+        step("image", drop_shelved_image),
         step("disks", drop_disks),
     ),
 )
 
 LEAVE = Recipe("leave", (step("domain", drop_domain), step("disks", drop_disks)))
 """For a server that lives on another host: what is outside this host stays."""
+
+_WIRED = (step("ports", ensure_ports), step("volumes", ensure_volumes))
+"""What a guest needs before it runs: nothing is done where it is there already."""
+
+_COPIED = (
+    step("copy", copy_root_disk, drop_copy),
+    step("upload", upload_copy, drop_image),
+    step("copy away", drop_copy),
+)
 
 RECIPES: Mapping[str, Recipe[Job]] = {
     recipe.verb: recipe
@@ -57,31 +98,126 @@ RECIPES: Mapping[str, Recipe[Job]] = {
             ),
         ),
         DELETE,
-        Recipe(
-            "start",
-            (
-                step("ports", ensure_ports),
-                step("volumes", ensure_volumes),
-                step("domain", ensure_domain),
-            ),
-        ),
+        Recipe("start", (*_WIRED, step("domain", ensure_domain))),
         Recipe("stop", (step("domain", stop_domain),)),
-        Recipe(
-            "reboot",
-            (
-                step("ports", ensure_ports),
-                step("volumes", ensure_volumes),
-                step("domain", reboot_domain),
-            ),
-        ),
+        Recipe("reboot", (*_WIRED, step("domain", reboot_domain))),
         Recipe(
             "reboot_hard",
+            (step("power off", cut_off_domain), *_WIRED, step("domain", ensure_domain)),
+        ),
+        Recipe("pause", (step("domain", pause_domain),)),
+        Recipe("unpause", (*_WIRED, step("domain", ensure_domain))),
+        Recipe("suspend", (step("domain", suspend_domain),)),
+        Recipe("resume", (*_WIRED, step("domain", resume_domain))),
+        Recipe(
+            "rescue",
             (
-                step("power off", cut_off_domain),
+                step("image", ensure_rescue_image),
+                step("power off", stop_domain),
                 step("ports", ensure_ports),
-                step("volumes", ensure_volumes),
+                step("disks", ensure_rescue_disk, drop_rescue_disk),
+                step("domain", ensure_rescue_domain),
+            ),
+        ),
+        Recipe(
+            "unrescue",
+            (
+                step("disks", drop_rescue_disk),
+                *_WIRED,
                 step("domain", ensure_domain),
             ),
+        ),
+        Recipe(
+            "rebuild",
+            (
+                step("power off", cut_off_domain),
+                step("empty", empty_place),
+                step("image", ensure_image_of_root),
+                *_WIRED,
+                step("disks", ensure_disks),
+                step("domain", ensure_domain_as_before),
+            ),
+        ),
+        Recipe("createImage", _COPIED),
+        Recipe("createBackup", (*_COPIED, step("rotation", rotate_backups))),
+        Recipe(
+            "resize",
+            (
+                step("power off", stop_domain),
+                step("send", send_disks),
+                step("volumes", release_if_leaving),
+            ),
+        ),
+        Recipe(
+            "resize:finish",
+            (
+                step("place", ensure_place),
+                step("fetch", fetch_disks),
+                step("disks", grow_root, put_back),
+                *_WIRED,
+                step("domain", ensure_domain_as_before),
+                step("attachments", complete_volumes),
+                step("sent", drop_sent_disks),
+            ),
+        ),
+        Recipe(
+            "resize:back",
+            (
+                *_WIRED,
+                step("domain", ensure_domain_as_before),
+                step("attachments", complete_volumes),
+                step("sent", drop_sent_disks),
+            ),
+        ),
+        Recipe("confirmResize", (step("disks", forget_kept_root),)),
+        Recipe("revertResize", (step("leave", leave_resized),)),
+        Recipe(
+            "revertResize:finish",
+            (
+                *_WIRED,
+                step("domain", ensure_domain_as_before),
+                step("attachments", complete_volumes),
+            ),
+        ),
+        Recipe(
+            "evacuate",
+            (
+                step("place", ensure_place),
+                step("image", ensure_image_of_root),
+                step("ports", ensure_ports),
+                step("release", release_volumes),
+                step("volumes", ensure_volumes),
+                step("disks", ensure_disks),
+                step("domain", ensure_domain_as_before, leave_host),
+                step("attachments", complete_volumes),
+            ),
+        ),
+        Recipe("shelve", (step("power off", stop_domain, start_again), *_COPIED)),
+        Recipe(
+            "shelveOffload",
+            (
+                step("domain", drop_domain),
+                step("volumes", release_volumes),
+                step("ports", unbind_ports),
+                step("disks", drop_disks),
+            ),
+        ),
+        Recipe(
+            "unshelve",
+            (
+                step("place", ensure_place),
+                step("image", ensure_image_of_root),
+                step("ports", ensure_ports, unbind_ports),
+                step("volumes", ensure_volumes, release_volumes),
+                step("disks", ensure_disks),
+                step("domain", ensure_domain, leave_host),
+                step("attachments", complete_volumes),
+                step("shelved image", drop_shelved_image),
+            ),
+        ),
+        Recipe(
+            "unshelve_here",
+            (*_WIRED, step("domain", ensure_domain), step("shelved image", drop_shelved_image)),
         ),
     )
 }

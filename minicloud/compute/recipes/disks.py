@@ -20,7 +20,7 @@ def ensure_place(job: Job) -> None:
 def ensure_disks(job: Job) -> None:
     """Every file of the server is there."""
     storage, server = job.tools.storage, job.server
-    storage.ensure_root(server.id, server.image_id, server.flavor.disk)
+    storage.ensure_root(server.id, job.image_id, server.flavor.disk)
     for index, device in enumerate(server.block_devices):
         if device.destination_type == "local":
             storage.ensure_ephemeral(server.id, index, device.size_gb)
@@ -29,5 +29,20 @@ def ensure_disks(job: Job) -> None:
         storage.ensure_config_drive(server.id, metadata_docs.documents(wired, mtus=job.mtus))
 
 
+def local_disk_names(job: Job) -> list[str]:
+    """The names, in the server's directory, of the disks that it keeps on its host."""
+    storage, server = job.tools.storage, job.server
+    paths = [storage.root_disk(server.id)]
+    for index, device in enumerate(server.block_devices):
+        if device.destination_type == "local":
+            paths.append(storage.ephemeral_disk(server.id, index))
+    return [path.name for path in paths]
+
+
 def drop_disks(job: Job) -> None:
     job.tools.storage.remove(job.server.id)
+
+
+def empty_place(job: Job) -> None:
+    """No disk of the server is left; its console log is."""
+    job.tools.storage.remove_disks(job.server.id)

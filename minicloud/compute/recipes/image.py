@@ -8,10 +8,16 @@ from minicloud.compute.recipes.job import Job
 from minicloud.kit import clock
 
 
+def ensure_image_of_root(job: Job) -> None:
+    """The base of a root disk that is still to be made is in this host's cache."""
+    if not job.tools.storage.root_disk(job.server.id).exists():
+        ensure_image(job)
+
+
 def ensure_image(job: Job) -> None:
     """The base image of the server is in this host's cache."""
     started, watch = clock.now(), time.perf_counter()
-    found = job.clients.image.image_get(job.server.image_id)
+    found = job.clients.image.image_get(job.image_id)
     image = found.value
     job.journal.step(19, started, time.perf_counter() - watch, detail=image.name or image.id)
     job.journal.step(20, started, (found.token_ms or 0.0) / 1000, service="image")

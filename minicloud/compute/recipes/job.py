@@ -11,7 +11,8 @@ from minicloud.compute.images import ImageCache
 from minicloud.compute.journal import StepJournal
 from minicloud.compute.storage import Storage
 from minicloud.domain.errors import Unauthenticated
-from minicloud.domain.models import AttachedVolume, NicInfo, Server
+from minicloud.domain.models import AttachedVolume, Flavor, NicInfo, Operation, Server
+from minicloud.domain.states import VmState
 from minicloud.hostnet.contract import HostNetworking
 from minicloud.kit.operations import Step
 from minicloud.virt.driver import Driver, NbdDisk, Nic
@@ -39,8 +40,12 @@ class Job:
         tools: HostTools,
         clients: Clients,
         journal: StepJournal,
+        operation: Operation | None = None,
     ) -> None:
+        """``operation``: None for work that no operation asked for."""
         self.server = server
+        self._operation = operation
+        self.params = operation.params if operation is not None else {}
         self.tools = tools
         self.clients = clients
         self.journal = journal
@@ -52,6 +57,33 @@ class Job:
         """Network id -> MTU, bytes."""
         self.volume_disks: list[NbdDisk] = []
         self.volumes: list[AttachedVolume] = []
+        self.looked_at_ports = False
+        """Whether ``nic_infos`` is what the server has now."""
+        self.looked_at_volumes = False
+
+    @property
+    def operation(self) -> Operation:
+        """What asked for this work."""
+        assert self._operation is not None
+        return self._operation
+
+    @property
+    def flavor(self) -> Flavor:
+        """What the server has to be: the flavor it is resized to, or its own."""
+        given = self.params.get("flavor")
+        return self.server.flavor if given is None else msgspec.convert(given, Flavor)
+
+    @property
+    def image_id(self) -> str:
+        """The image that the root disk is made of."""
+        return self.server.shelved_image_id or self.server.image_id
+
+    @property
+    def was_on(self) -> bool:
+        """Whether the guest ran before the operation, or before the resize it ends."""
+        if self.server.resized is not None:
+            return self.server.resized.prior_state is not VmState.STOPPED
+        return self.operation.prior_state is not VmState.STOPPED
 
     @property
     def has_config_drive(self) -> bool:

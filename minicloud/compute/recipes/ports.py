@@ -68,6 +68,7 @@ def _token_step(job: Job, started: float, answer: Timed[list[Port]]) -> None:
 def _wire(job: Job, ports: list[tuple[RequestedNic, Port]]) -> None:
     started, watch = clock.now(), time.perf_counter()
     job.nics, job.nic_infos, job.mtus = [], [], {}
+    job.looked_at_ports = True
     for wanted, port in ports:
         if port.wiring is None:
             raise HostProblem(reason=f"the network service did not bind port {port.id} to a host")
@@ -102,5 +103,15 @@ def drop_ports(job: Job) -> None:
                 job.clients.network.port_unbind(port.id)
             else:
                 job.clients.network.port_delete(port.id)
+    for port_id in {nic.port_id for nic in job.server.nics} | {nic.port_id for nic in job.nics}:
+        job.tools.network.ensure_no_port(port_id)
+
+
+def unbind_ports(job: Job) -> None:
+    """The server keeps its ports, but no host has them."""
+    for port in job.clients.network.ports_of_server(job.server.id).value:
+        job.tools.network.ensure_no_port(port.id)
+        with contextlib.suppress(NotFound):
+            job.clients.network.port_leave_host(port.id)
     for port_id in {nic.port_id for nic in job.server.nics} | {nic.port_id for nic in job.nics}:
         job.tools.network.ensure_no_port(port_id)

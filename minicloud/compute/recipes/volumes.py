@@ -33,6 +33,7 @@ def ensure_volumes(job: Job) -> None:
     started, watch = clock.now(), time.perf_counter()
     attached = {attachment.volume_id: attachment for attachment in found.value}
     job.volumes, job.volume_disks = [], []
+    job.looked_at_volumes = True
     for index, (device, target) in enumerate(targets(job)):
         if device.destination_type != "volume":
             continue
@@ -120,6 +121,25 @@ def _disk(attachment: Attachment, target: str) -> NbdDisk:
         serial=attachment.volume_id,
         readonly=data.get("access_mode") == "ro",
     )
+
+
+def release_volumes(job: Job) -> None:
+    """The volumes stay the server's, but no host is connected to them.
+
+    A new claim without a connection comes before the old one goes, so that nobody else can take
+    a volume in between.
+    """
+    client = job.clients.volume
+    by_volume: dict[str, list[Attachment]] = {}
+    for attachment in client.attachments_of_server(job.server.id).value:
+        by_volume.setdefault(attachment.volume_id, []).append(attachment)
+    for volume_id, attachments in by_volume.items():
+        connected = [each for each in attachments if each.connection_info]
+        if len(connected) == len(attachments):
+            client.attachment_create(volume_id, job.server.id)
+        for attachment in connected:
+            with contextlib.suppress(NotFound):
+                client.attachment_delete(attachment.id)
 
 
 def drop_volumes(job: Job) -> None:

@@ -33,6 +33,8 @@ _SLOW_CALLS = 4
 place stays free for the quick ones."""
 _KEEPALIVE_S, _KEEPALIVE_COUNT = 5, 3
 _RETRY_PAUSE_S = 0.05
+_JOB_LOOK_S = 0.1
+"""Between two looks at a job in the background."""
 _MESSAGE_LIMIT = 400
 
 _EVENT_POWER = {
@@ -154,6 +156,44 @@ class Connection:
 
     def resume(self, uuid: str) -> None:
         self._on_domain("resume", uuid, lambda d: d.resume())
+
+    def pause(self, uuid: str) -> None:
+        self._on_domain("pause", uuid, lambda d: d.suspend())
+
+    def save(self, uuid: str) -> None:
+        """Write the guest's memory to a file and cut the guest off."""
+        self._on_domain("save", uuid, lambda d: d.managedSave(), slow=True)
+
+    def is_saved(self, uuid: str) -> bool:
+        def read(connection: Any) -> bool:
+            return bool(connection.lookupByUUIDString(uuid).hasManagedSaveImage())
+
+        return bool(self._run(f"look up domain {uuid}", _absent_as_none(read)))
+
+    def restore(self, uuid: str) -> None:
+        """Let a saved guest go on. Running is fine."""
+        self._on_domain("restore", uuid, lambda d: d.create(), slow=True)
+
+    def copy_disk(self, uuid: str, backup: str) -> None:
+        """Run the backup job ``backup`` (libvirt's XML) to its end.
+
+        A job that a call which was cut short left behind is ended first.
+        """
+
+        def act(connection: Any) -> None:
+            domain = connection.lookupByUUIDString(uuid)
+            if domain.jobInfo()[0] != libvirt.VIR_DOMAIN_JOB_NONE:
+                domain.abortJob()
+            domain.backupBegin(backup, None, 0)
+            while domain.jobInfo()[0] != libvirt.VIR_DOMAIN_JOB_NONE:
+                if self._closing.wait(_JOB_LOOK_S):
+                    raise HostProblem(reason="minicloud-compute is being stopped")
+            ended = domain.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
+            if not ended.get("success", True):
+                why = ended.get("errmsg", "see libvirtd's log")
+                raise HostProblem(reason=f"the disk of domain {uuid} could not be copied: {why}")
+
+        self._run(f"copy a disk of domain {uuid}", act, slow=True)
 
     def wake(self, uuid: str) -> None:
         """End a suspension that the guest asked for itself."""

@@ -110,6 +110,42 @@ def ensure_blank(path: Path, size_gb: int, image_format: str) -> None:
     _make_whole(path, make, _PRIVATE)
 
 
+def ensure_flat_copy(disk: Path, copy: Path) -> None:
+    """A qcow2 file at ``copy`` with all of ``disk`` (qcow2), its base's part as well.
+
+    Nobody may be writing to ``disk``.
+    """
+    arguments = ["convert", "-f", "qcow2", "-O", "qcow2", _absolute(disk)]
+
+    def make(part: Path) -> None:
+        _qemu_img(f"copy the disk {disk}", [*arguments, str(part)], limit_s=_CONVERT_S)
+
+    _make_whole(copy, make, _PRIVATE)
+
+
+def ensure_same(disk: Path, copy: Path) -> None:
+    """``copy`` is the same file as ``disk`` byte by byte, with the same base."""
+
+    def make(part: Path) -> None:
+        # Shares the blocks where the file system can, and leaves holes where there were some.
+        words = ["cp", "--reflink=auto", "--sparse=always", "--", str(disk), str(part)]
+        done = subprocess.run(words, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+        if done.returncode != 0:
+            reason = done.stderr.decode(errors="replace").strip()
+            raise HostProblem(reason=f"could not copy the disk {disk}: {reason}")
+
+    _make_whole(copy, make, _PRIVATE)
+
+
+def ensure_size(disk: Path, size_gb: int) -> None:
+    """``disk`` (qcow2) has ``size_gb`` GiB at least; a larger one stays as it is."""
+    size = size_gb * _GIB
+    if image_info(disk, "qcow2").virtual_size < size:
+        _qemu_img(
+            f"grow the disk {disk}", ["resize", "-q", "-f", "qcow2", _absolute(disk), str(size)]
+        )
+
+
 def flatten_to_raw(source: Path, source_format: str, target: Path) -> None:
     """A sparse raw copy of ``source`` at ``target``: guests boot faster from it.
 

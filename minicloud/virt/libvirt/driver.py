@@ -83,6 +83,38 @@ class LibvirtDriver(Driver):
             )
             self._connection.start(spec.server_id)
 
+    def ensure_paused(self, server_id: str) -> None:
+        domain = self._ours(server_id)
+        if domain is not None and domain.power is Power.RUNNING:
+            self._connection.pause(server_id)
+            domain = self._ours(server_id)
+        if domain is None or domain.power is not Power.PAUSED:
+            raise HostProblem(reason=f"the guest of server {server_id} does not run")
+
+    def ensure_suspended(self, server_id: str) -> None:
+        domain = self._ours(server_id)
+        if domain is not None and domain.power in (Power.RUNNING, Power.PAUSED):
+            self._connection.save(server_id)
+        if not self._connection.is_saved(server_id):
+            raise HostProblem(reason=f"the guest of server {server_id} does not run")
+
+    def ensure_resumed(self, spec: DomainSpec) -> None:
+        domain = self._ours(spec.server_id)
+        off = domain is not None and domain.power in (Power.SHUTDOWN, Power.NOSTATE)
+        if off and self._connection.is_saved(spec.server_id):
+            self._connection.restore(spec.server_id)
+        else:
+            self.ensure_running(spec)
+
+    def copy_running_disk(self, server_id: str, target: str, copy: Path) -> bool:
+        domain = self._ours(server_id)
+        live = self._connection.live_definition(server_id) if domain is not None else None
+        if live is None:
+            return False
+        copy.unlink(missing_ok=True)
+        self._connection.copy_disk(server_id, xml.backup_xml(live, target, copy))
+        return True
+
     def ensure_stopped(self, server_id: str, *, grace_s: float) -> None:
         if self._ask_to_stop(server_id, grace_s):
             return

@@ -8,6 +8,7 @@ that are explained here were chosen by what real guests boot from; do not tidy t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import msgspec
@@ -100,6 +101,22 @@ def vnc_port(definition: str) -> int | None:
     graphics = element.find("devices/graphics[@type='vnc']")
     port = int(graphics.get("port", "-1")) if graphics is not None else -1
     return port if port > 0 else None
+
+
+def backup_xml(definition: str, target: str, copy: Path) -> str:
+    """A backup job that copies the disk ``target`` of a running domain, and no other."""
+    root = ET.Element("domainbackup", mode="push")
+    disks = _sub(root, "disks")
+    devices = ET.fromstring(definition).find("devices")  # noqa: S314 - libvirt's own output
+    for disk in devices.findall("disk/target") if devices is not None else ():
+        name = disk.get("dev", "")
+        if name != target:
+            _sub(disks, "disk", name=name, backup="no")
+            continue
+        wanted = _sub(disks, "disk", name=name, backup="yes", type="file")
+        _sub(wanted, "driver", type="qcow2")
+        _sub(wanted, "target", file=str(copy))
+    return ET.tostring(root, encoding="unicode")
 
 
 def power_of(state: int) -> Power:

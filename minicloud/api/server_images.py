@@ -1,0 +1,145 @@
+"""Images made of servers: createImage, createBackup, and the one that a shelved server becomes.
+
+The image's record is made here, with the caller's token, so that it is the caller's and its id can
+be answered at once; the host gives it its bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from minicloud.api.lookups import Lookups
+from minicloud.api.operations import Operator
+from minicloud.domain.errors import Invalid, MinicloudError
+from minicloud.domain.models import Server
+from minicloud.domain.states import VmState
+from minicloud.kit.web import Call, Reply
+
+_INHERITED = ("architecture", "os_distro", "os_type", "os_version", "os_admin_user")
+_INHERITED_PREFIXES = ("hw_",)
+
+
+class ServerImages:
+    """``offload``: whether a shelved server leaves its host at once."""
+
+    def __init__(self, operator: Operator, lookups: Lookups, *, offload: bool) -> None:
+        self._operator = operator
+        self._lookups = lookups
+        self._offload = offload
+
+    def create(self, call: Call) -> Reply:
+        return Reply(body={"image_id": self._snapshot(call)})
+
+    def create_before_2_45(self, call: Call) -> Reply:
+        """The image's id was the end of a Location."""
+        return self._located(call, self._snapshot(call))
+
+    def backup(self, call: Call) -> Reply:
+        image_id = self._backup(call)
+        return Reply(body={"image_id": image_id} if image_id else None)
+
+    def backup_before_2_45(self, call: Call) -> Reply:
+        image_id = self._backup(call)
+        return self._located(call, image_id) if image_id else Reply()
+
+    def shelve(self, call: Call) -> Reply:
+        server = self._operator.check(call, "shelve")
+        params: dict[str, Any] = {}
+        if self._offload:
+            params["then"] = [("shelveOffload", server.host)]
+        if not server.image_id:
+            self._operator.begin(call, "shelve", params)
+        else:
+            self._begin(call, server, "shelve", f"{server.name}-shelved", {}, params)
+        return Reply()
+
+    def shelve_offload(self, call: Call) -> Reply:
+        self._operator.begin(call, "shelveOffload")
+        return Reply()
+
+    def unshelve(self, call: Call) -> Reply:
+        """From the image it was kept in, on a host that the scheduler finds; or where it is."""
+        body = call.body
+        zone = getattr(body, "availability_zone", None)
+        host = getattr(body, "host", None)
+        if host is not None:
+            call.check("os_compute_api:os-shelve:unshelve_to_host")
+        server = self._operator.check(call, "unshelve_here", "unshelve")
+        if server.vm_state is VmState.SHELVED:
+            if zone is not None or host is not None:
+                raise Invalid(
+                    reason="A server that is still on its host cannot be unshelved elsewhere: "
+                    "offload it first."
+                )
+            self._operator.begin(call, "unshelve_here")
+        else:
+            params = {} if host is None else {"host": host}
+            change = {} if zone is None else {"availability_zone": zone}
+            self._operator.begin(call, "unshelve", params, change=change)
+        return Reply()
+
+    # -- inside ------------------------------------------------------------------------------------
+    def _snapshot(self, call: Call) -> str:
+        server = self._operator.check(call, "createImage")
+        body = call.body
+        properties = {**body.metadata, "image_type": "snapshot"}
+        return self._begin(call, server, "createImage", body.name, properties, {})
+
+    def _backup(self, call: Call) -> str:
+        """The id of the new image; empty where no backup is to be kept."""
+        server = self._operator.check(call, "createBackup")
+        body = call.body
+        if not server.image_id:
+            raise Invalid(reason="Backup is not supported for volume-backed instances.")
+        params = {"backup_type": body.backup_type, "rotation": int(body.rotation)}
+        properties = {
+            **body.metadata,
+            "image_type": "backup",
+            "backup_type": body.backup_type,
+        }
+        return self._begin(call, server, "createBackup", body.name, properties, params)
+
+    def _begin(
+        self,
+        call: Call,
+        server: Server,
+        verb: str,
+        name: str,
+        properties: Mapping[str, str],
+        params: Mapping[str, Any],
+    ) -> str:
+        """Make the image and begin ``verb`` with it; no image is left when that is refused."""
+        if not server.image_id:
+            raise Invalid(reason=f"Instance {server.id} is volume-backed: snapshot its volumes.")
+        image_id = self._lookups.image_create(
+            call.ctx,
+            name=name,
+            min_disk=server.flavor.disk,
+            properties={**_inherited(server), **properties},
+        )
+        try:
+            self._operator.begin(call, verb, {**params, "image_id": image_id})
+        except MinicloudError:
+            self._lookups.image_delete(call.ctx, image_id)
+            raise
+        return image_id
+
+    def _located(self, call: Call, image_id: str) -> Reply:
+        return Reply(headers={"Location": f"{call.base_url}/v2.1/images/{image_id}"})
+
+
+def _inherited(server: Server) -> dict[str, str]:
+    kept = {
+        key: value
+        for key, value in server.image_properties.items()
+        if key in _INHERITED or key.startswith(_INHERITED_PREFIXES)
+    }
+    return {
+        **kept,
+        "instance_uuid": server.id,
+        "user_id": server.user_id,
+        "owner_id": server.project_id,
+        "base_image_ref": server.image_id,
+        "image_location": "snapshot",
+    }

@@ -1,0 +1,110 @@
+"""Disks that grow, or go to another host, and the way back.
+
+Between hosts a disk travels through the image service, as an image of this service's own whose id
+can be computed again: hosts need no way to each other, and either may be away for a while. On one
+host the disk from before is kept in a file of its own until the resize is confirmed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from minicloud.compute.recipes.disks import local_disk_names
+from minicloud.compute.recipes.job import Job
+from minicloud.compute.recipes.volumes import release_volumes
+from minicloud.domain.errors import NotFound
+from minicloud.domain.ids import derive
+
+
+def send_disks(job: Job) -> None:
+    """The server's disks are at the image service, unless it stays on this host."""
+    storage, server = job.tools.storage, job.server
+    if _stays(job):
+        storage.forget_kept_root(server.id)  # of a resize that never came to its end
+        return
+    client = job.clients.own_image
+    for name in local_disk_names(job):
+        image_id = _image_id(job, name)
+        try:
+            status = client.image_get(image_id).value.status
+        except NotFound:
+            client.image_create(
+                f"minicloud-move-{name}", image_id=image_id, disk_format="qcow2"
+            )
+            status = "queued"
+        if status != "active":
+            client.image_upload(image_id, storage.copy_disk(server.id, name))
+        storage.drop_copy(server.id, name)
+
+
+def release_if_leaving(job: Job) -> None:
+    if not _stays(job):
+        release_volumes(job)
+
+
+def fetch_disks(job: Job) -> None:
+    """The disks that the server had on another host are here; on one host, the old one is kept."""
+    storage, server = job.tools.storage, job.server
+    if _stays(job):
+        storage.keep_root(server.id)
+        return
+    client = job.clients.own_image
+    for name in local_disk_names(job):
+        target = storage.disk_named(server.id, name)
+        if not target.exists():
+            image = client.image_get(_image_id(job, name)).value
+            client.image_download(image.id, target, image)
+
+
+def grow_root(job: Job) -> None:
+    """The root disk is as large as the flavor says; it never shrinks."""
+    job.tools.storage.grow_root(job.server.id, job.flavor.disk)
+
+
+def drop_sent_disks(job: Job) -> None:
+    """Nothing is left of the journey at the image service."""
+    if _stays(job):
+        return
+    for name in local_disk_names(job):
+        with contextlib.suppress(NotFound):
+            job.clients.own_image.image_delete(_image_id(job, name))
+
+
+def put_back(job: Job) -> None:
+    """This host is as it was before the server came, or grew, here."""
+    if _stays(job):
+        job.tools.driver.ensure_stopped(job.server.id, grace_s=0)
+        job.tools.storage.restore_root(job.server.id)
+    else:
+        leave_host(job)
+
+
+def leave_resized(job: Job) -> None:
+    """A revert: the server is not here any more, or has the disk from before."""
+    kept = job.server.resized
+    if kept is not None and kept.host == job.tools.name:
+        job.tools.driver.ensure_stopped(job.server.id, grace_s=0)
+        job.tools.storage.restore_root(job.server.id)
+    else:
+        release_volumes(job)
+        leave_host(job)
+
+
+def leave_host(job: Job) -> None:
+    """Nothing of the server is on this host; what is elsewhere stays."""
+    job.tools.driver.ensure_absent(job.server.id)
+    for port_id in {nic.port_id for nic in job.server.nics} | {nic.port_id for nic in job.nics}:
+        job.tools.network.ensure_no_port(port_id)
+    job.tools.storage.remove(job.server.id)
+
+
+def forget_kept_root(job: Job) -> None:
+    job.tools.storage.forget_kept_root(job.server.id)
+
+
+def _stays(job: Job) -> bool:
+    return bool(job.params["to"] == job.server.host)
+
+
+def _image_id(job: Job, name: str) -> str:
+    return derive(job.operation.id, "disk", name)

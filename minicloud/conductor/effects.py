@@ -1,0 +1,98 @@
+"""What a recipe's success changes in a server's row besides its state.
+
+A row per recipe that has such effects; how states follow each other is in ``domain.states``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from minicloud.db import hosts
+from minicloud.db.servers import flavor_columns
+from minicloud.domain.models import Flavor, Operation, Resized, Server
+from minicloud.domain.states import VmState
+from minicloud.kit import clock
+from minicloud.kit.db import Transaction
+
+Values = dict[str, Any]
+Effect = Callable[[Transaction, Operation, Server], Values]
+"""Columns of the server that change; claims are changed on the spot."""
+
+
+def _launched(_tx: Transaction, _operation: Operation, _server: Server) -> Values:
+    return {"launched_at": clock.now()}
+
+
+def _resized(tx: Transaction, operation: Operation, server: Server) -> Values:
+    assert server.host is not None
+    kept = Resized(host=server.host, flavor=server.flavor, prior_state=operation.prior_state)
+    hosts.host_claim_move(tx, server.id)
+    return {
+        **flavor_columns(new_flavor(operation, server)),
+        "host": operation.host,
+        "resized": kept,
+        "launched_at": clock.now(),
+    }
+
+
+def _confirmed(tx: Transaction, _operation: Operation, server: Server) -> Values:
+    hosts.host_unclaim(tx, server.id, hosts.PREVIOUS)
+    return {"resized": None, "vm_state": _state_before(server)}
+
+
+def _reverted(tx: Transaction, _operation: Operation, server: Server) -> Values:
+    kept = server.resized
+    assert kept is not None
+    hosts.host_claim_move_back(tx, server.id)
+    return {
+        **flavor_columns(kept.flavor),
+        "host": kept.host,
+        "resized": None,
+        "vm_state": _state_before(server),
+    }
+
+
+def _offloaded(tx: Transaction, _operation: Operation, server: Server) -> Values:
+    hosts.host_unclaim(tx, server.id)
+    return {"host": None}
+
+
+def _shelved(_tx: Transaction, operation: Operation, _server: Server) -> Values:
+    return {"shelved_image_id": operation.params.get("image_id")}
+
+
+def _unshelved(_tx: Transaction, _operation: Operation, _server: Server) -> Values:
+    return {"shelved_image_id": None, "launched_at": clock.now()}
+
+
+def _evacuated(tx: Transaction, operation: Operation, server: Server) -> Values:
+    hosts.host_claim_move(tx, server.id)
+    hosts.host_unclaim(tx, server.id, hosts.PREVIOUS)
+    return {"host": operation.host, "launched_at": clock.now()}
+
+
+def _state_before(server: Server) -> VmState:
+    return server.resized.prior_state if server.resized is not None else VmState.ACTIVE
+
+
+EFFECTS: Mapping[str, Effect] = {
+    "create": _launched,
+    "resize:finish": _resized,
+    "confirmResize": _confirmed,
+    "revertResize:finish": _reverted,
+    "shelve": _shelved,
+    "shelveOffload": _offloaded,
+    "unshelve": _unshelved,
+    "unshelve_here": _unshelved,
+    "evacuate": _evacuated,
+}
+"""By recipe. What is not here changes nothing but the state."""
+
+
+def new_flavor(operation: Operation, server: Server) -> Flavor:
+    """The flavor that ``operation`` gives the server: its own unless it is resized."""
+    given = operation.params.get("flavor")
+    return server.flavor if given is None else msgspec.convert(given, Flavor)
