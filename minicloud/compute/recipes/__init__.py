@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from minicloud.compute.recipes.disks import drop_disks, empty_place, ensure_disks, ensure_place
+from minicloud.compute.recipes.disks import (
+    drop_disks,
+    empty_place,
+    ensure_config_drive,
+    ensure_disks,
+    ensure_place,
+)
 from minicloud.compute.recipes.domain import (
     cut_off_domain,
     drop_domain,
@@ -155,6 +161,7 @@ RECIPES: Mapping[str, Recipe[Job]] = {
                 step("fetch", fetch_disks),
                 step("disks", grow_root, put_back),
                 *_WIRED,
+                step("config drive", ensure_config_drive),
                 step("domain", ensure_domain_as_before),
                 step("attachments", complete_volumes),
                 step("sent", drop_sent_disks),

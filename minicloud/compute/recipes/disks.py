@@ -24,6 +24,12 @@ def ensure_disks(job: Job) -> None:
     for index, device in enumerate(server.block_devices):
         if device.destination_type == "local":
             storage.ensure_ephemeral(server.id, index, device.size_gb)
+    ensure_config_drive(job)
+
+
+def ensure_config_drive(job: Job) -> None:
+    """The config drive is there, if the server has one; its NICs are known already."""
+    storage, server = job.tools.storage, job.server
     if job.has_config_drive:
         wired = msgspec.structs.replace(server, nics=job.nic_infos)
         storage.ensure_config_drive(server.id, metadata_docs.documents(wired, mtus=job.mtus))
