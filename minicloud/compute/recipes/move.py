@@ -28,9 +28,7 @@ def send_disks(job: Job) -> None:
         try:
             status = client.image_get(image_id).value.status
         except NotFound:
-            client.image_create(
-                f"minicloud-move-{name}", image_id=image_id, disk_format="qcow2"
-            )
+            client.image_create(f"minicloud-move-{name}", image_id=image_id, disk_format="qcow2")
             status = "queued"
         if status != "active":
             client.image_upload(image_id, storage.copy_disk(server.id, name))
