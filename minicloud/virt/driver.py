@@ -12,7 +12,7 @@ person can act on.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -49,7 +49,9 @@ class FileDisk(msgspec.Struct, frozen=True, kw_only=True, tag="file"):
     serial: str = ""
     readonly: bool = False
     cdrom: bool = False
-    """A config drive: a virtio-scsi CD-ROM, which every cloud kernel can read."""
+    bus: str = ""
+    """virtio, scsi or sata. Empty: virtio, and scsi for a CD-ROM, which every cloud kernel can
+    read."""
 
 
 class NbdDisk(msgspec.Struct, frozen=True, kw_only=True, tag="nbd"):
@@ -63,6 +65,8 @@ class NbdDisk(msgspec.Struct, frozen=True, kw_only=True, tag="nbd"):
     boot_index: int | None = None
     serial: str = ""
     readonly: bool = False
+    cdrom: bool = False
+    bus: str = ""
 
 
 Disk = FileDisk | NbdDisk
@@ -75,6 +79,10 @@ class Nic(msgspec.Struct, frozen=True, kw_only=True):
     mac: str
     mtu: int
     port_id: str
+
+
+Device = FileDisk | NbdDisk | Nic
+"""What a guest can get, and lose, while it runs. A disk is known by its serial."""
 
 
 class DomainSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +107,46 @@ class DomainSpec(msgspec.Struct, frozen=True, kw_only=True):
 class DomainInfo(msgspec.Struct, frozen=True, kw_only=True):
     server_id: str
     power: Power
+
+
+class DiskUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What a guest has done with a disk since it was started."""
+
+    target: str
+    read_bytes: int = 0
+    read_requests: int = 0
+    write_bytes: int = 0
+    write_requests: int = 0
+    errors: int = -1
+    """-1: not counted."""
+
+
+class NicUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What went through a NIC, as the guest sees it."""
+
+    tap: str
+    mac: str
+    rx_octets: int = 0
+    rx_packets: int = 0
+    rx_errors: int = 0
+    rx_drop: int = 0
+    tx_octets: int = 0
+    tx_packets: int = 0
+    tx_errors: int = 0
+    tx_drop: int = 0
+
+
+class Diagnostics(msgspec.Struct, frozen=True, kw_only=True):
+    """What a running guest uses."""
+
+    cpu_times_ns: Sequence[int]
+    """One a virtual CPU."""
+    memory_mb: int
+    memory_used_mb: int
+    memory_stats: Mapping[str, int]
+    """What the guest's balloon driver tells, KiB, by the hypervisor's names."""
+    disks: Sequence[DiskUse]
+    nics: Sequence[NicUse]
 
 
 class Driver(ABC):
@@ -155,6 +203,51 @@ class Driver(ABC):
     @abstractmethod
     def reboot(self, server_id: str, *, grace_s: float) -> bool:
         """Ask the guest to reboot by itself; True when it did within ``grace_s`` seconds."""
+
+    @abstractmethod
+    def ensure_device(self, server_id: str, device: Device) -> None:
+        """A guest that runs, or is paused, has the device, and finds it again after a reboot.
+
+        One that is off gets it when it is started with a specification that has it.
+        """
+
+    @abstractmethod
+    def ensure_no_device(self, server_id: str, device: Device, *, limit_s: float) -> None:
+        """The guest has let the device go, and does not find it again after a reboot.
+
+        HostProblem where it still has it after ``limit_s`` seconds; it may let it go later. A
+        paused guest cannot answer, and is not asked.
+        """
+
+    @abstractmethod
+    def has_device(self, server_id: str, device: Device) -> bool:
+        """Whether a guest that runs, or is paused, has the device."""
+
+    @abstractmethod
+    def ensure_disk_size(self, server_id: str, disk: Disk, size_bytes: int) -> None:
+        """A guest that runs sees that a disk has grown. HostProblem where it cannot be told."""
+
+    @abstractmethod
+    def device_addresses(self, server_id: str) -> Mapping[str, str]:
+        """Where a guest finds its disks (by target) and NICs (by MAC) on its PCI bus.
+
+        ``0000:03:00.0``. Empty for a guest that is off.
+        """
+
+    @abstractmethod
+    def diagnostics(self, server_id: str) -> Diagnostics | None:
+        """What a guest that runs, or is paused, uses; None where it is off."""
+
+    @abstractmethod
+    def inject_nmi(self, server_id: str) -> None:
+        """Have the guest's kernel dump its memory, if it is set up to. HostProblem: it is off."""
+
+    @abstractmethod
+    def set_password(self, server_id: str, user: str, password: str) -> None:
+        """Set a user's password by the guest's agent.
+
+        Conflict where the agent does not answer, or has no such user.
+        """
 
     @abstractmethod
     def console_tail(self, console_log: Path, *, max_bytes: int) -> bytes:

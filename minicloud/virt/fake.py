@@ -10,16 +10,28 @@ from __future__ import annotations
 import os
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from minicloud.domain.errors import HostProblem
+from minicloud.domain.errors import Conflict, HostProblem
 from minicloud.domain.ids import domain_name
 from minicloud.domain.states import Power
-from minicloud.virt.driver import DomainInfo, DomainSpec, Driver, FileDisk, HostInfo
+from minicloud.virt.driver import (
+    Device,
+    Diagnostics,
+    Disk,
+    DiskUse,
+    DomainInfo,
+    DomainSpec,
+    Driver,
+    FileDisk,
+    HostInfo,
+    Nic,
+    NicUse,
+)
 
 EMPTY_QCOW2 = struct.pack(
     ">4sIQIIQIIQQIIQ", b"QFI\xfb", 2, 0, 0, 16, 1 << 30, 0, 2, 3 << 16, 1 << 16, 1, 0, 0
@@ -57,6 +69,7 @@ class FakeDriver(Driver):
         vcpus: int = 8,
         memory_mb: int = 16384,
         guests_obey_shutdown: bool = True,
+        guests_have_agent: bool = True,
         vnc_port: int | None = None,
     ) -> None:
         self._domains = directory / "domains"
@@ -65,6 +78,7 @@ class FakeDriver(Driver):
         self._vcpus = vcpus
         self._memory_mb = memory_mb
         self._guests_obey_shutdown = guests_obey_shutdown
+        self._guests_have_agent = guests_have_agent
         self._vnc_port = vnc_port
         self._callbacks: list[Callable[[str, Power], None]] = []
         self._lock = threading.RLock()
@@ -192,6 +206,72 @@ class FakeDriver(Driver):
             self._boot(domain.spec)
             return True
 
+    def ensure_device(self, server_id: str, device: Device) -> None:
+        with self._call("ensure_device"):
+            domain = self._read(server_id)
+            if domain is None or domain.power is Power.SHUTDOWN or _find(domain, device):
+                return
+            taken = [disk.target for disk in domain.spec.disks]
+            if not isinstance(device, Nic) and device.target in taken:
+                raise HostProblem(reason=f"target {device.target} already exists")
+            domain.spec = _with(domain.spec, device)
+            self._write(domain)
+
+    def ensure_no_device(self, server_id: str, device: Device, *, limit_s: float) -> None:
+        with self._call("ensure_no_device"):
+            domain = self._read(server_id)
+            if domain is None or not _find(domain, device):
+                return
+            if domain.power is Power.PAUSED:
+                raise HostProblem(reason="the guest is paused and cannot let the device go")
+            domain.spec = _without(domain.spec, device)
+            self._write(domain)
+
+    def has_device(self, server_id: str, device: Device) -> bool:
+        with self._call("has_device"):
+            domain = self._read(server_id)
+            on = domain is not None and domain.power is not Power.SHUTDOWN
+            return on and domain is not None and _find(domain, device)
+
+    def ensure_disk_size(self, server_id: str, disk: Disk, size_bytes: int) -> None:
+        with self._call("ensure_disk_size"):
+            return  # no guest is there to see it
+
+    def device_addresses(self, server_id: str) -> Mapping[str, str]:
+        with self._call("device_addresses"):
+            domain = self._read(server_id)
+            if domain is None or domain.power is Power.SHUTDOWN:
+                return {}
+            names = [disk.target for disk in domain.spec.disks if not disk.cdrom]
+            names += [nic.mac for nic in domain.spec.nics]
+            return {name: f"0000:{bus:02x}:00.0" for bus, name in enumerate(names, start=1)}
+
+    def diagnostics(self, server_id: str) -> Diagnostics | None:
+        with self._call("diagnostics"):
+            domain = self._read(server_id)
+            if domain is None or domain.power is Power.SHUTDOWN:
+                return None
+            spec = domain.spec
+            return Diagnostics(
+                cpu_times_ns=[0] * spec.vcpus,
+                memory_mb=spec.memory_mb,
+                memory_used_mb=0,
+                memory_stats={},
+                disks=[DiskUse(target=disk.target) for disk in spec.disks],
+                nics=[NicUse(tap=nic.tap, mac=nic.mac) for nic in spec.nics],
+            )
+
+    def inject_nmi(self, server_id: str) -> None:
+        with self._call("inject_nmi"):
+            _log(self._running(server_id).spec, "Uhhuh. NMI received (fake)")
+
+    def set_password(self, server_id: str, user: str, password: str) -> None:
+        with self._call("set_password"):
+            if not self._guests_have_agent:
+                self._running(server_id)
+                raise Conflict(reason="the guest's agent does not answer")
+            _log(self._running(server_id).spec, f"passwd: {user}'s password has changed (fake)")
+
     def console_tail(self, console_log: Path, *, max_bytes: int) -> bytes:
         with self._call("console_tail"):
             try:
@@ -259,6 +339,12 @@ class FakeDriver(Driver):
                     reason=f"domain {spec.name!r} already exists with uuid {path.stem}"
                 )
 
+    def _running(self, server_id: str) -> _Domain:
+        domain = self._read(server_id)
+        if domain is None or domain.power is Power.SHUTDOWN:
+            raise HostProblem(reason=f"the guest of server {server_id} does not run")
+        return domain
+
     def _obeys(self, grace_s: float) -> bool:
         """Whether a guest that is asked to go off does so in time."""
         return self._guests_obey_shutdown and grace_s > 0
@@ -294,6 +380,31 @@ class FakeDriver(Driver):
             return msgspec.json.decode(self._faults.read_bytes(), type=dict[str, _Fault])
         except FileNotFoundError:
             return {}
+
+
+def _is(here: Device, device: Device) -> bool:
+    """Whether both are the same device: a disk by its serial, a NIC by its TAP."""
+    if isinstance(here, Nic) or isinstance(device, Nic):
+        return isinstance(here, Nic) and isinstance(device, Nic) and here.tap == device.tap
+    return here.serial == device.serial
+
+
+def _find(domain: _Domain, device: Device) -> bool:
+    return any(_is(here, device) for here in (*domain.spec.disks, *domain.spec.nics))
+
+
+def _with(spec: DomainSpec, device: Device) -> DomainSpec:
+    if isinstance(device, Nic):
+        return msgspec.structs.replace(spec, nics=[*spec.nics, device])
+    return msgspec.structs.replace(spec, disks=[*spec.disks, device])
+
+
+def _without(spec: DomainSpec, device: Device) -> DomainSpec:
+    return msgspec.structs.replace(
+        spec,
+        disks=[disk for disk in spec.disks if not _is(disk, device)],
+        nics=[nic for nic in spec.nics if not _is(nic, device)],
+    )
 
 
 def _log(spec: DomainSpec, line: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import libvirt
 
-from minicloud.domain.errors import HostProblem
+from minicloud.domain.errors import Conflict, HostProblem
 from minicloud.domain.ids import domain_name
 from minicloud.domain.states import Power
 from minicloud.virt.libvirt import xml
@@ -54,6 +54,11 @@ _ADVICE = {
     libvirt.VIR_ERR_NO_MEMORY: "free some memory on the host",
 }
 
+_UNPLUGGING = "already in the process of unplug"
+"""libvirt has no code for QEMU's answer to a second request either."""
+_AGENT_AWAY = (libvirt.VIR_ERR_AGENT_UNRESPONSIVE, libvirt.VIR_ERR_AGENT_UNSYNCED)
+_AGENT_S = 10
+
 _NO_TAP = "specified dev doesn't exist"
 """libvirt has no code for it and does not name the device."""
 
@@ -87,6 +92,7 @@ class Connection:
         self._slow = threading.BoundedSemaphore(_SLOW_CALLS)
         self._changes = threading.Condition()
         self._change_count = 0
+        self._refusals: set[tuple[str, str]] = set()
         self._callbacks: list[LifecycleCallback] = []
         self._connection: Any = None
         self._wait_until = 0.0
@@ -134,6 +140,29 @@ class Connection:
             return str(domain.XMLDesc()) if domain.isActive() else None
 
         return self._run(f"read domain {uuid}", _absent_as_none(read))
+
+    def stored_definition(self, uuid: str) -> str | None:
+        """The XML that a domain is started with next time; None where there is no domain."""
+
+        def read(connection: Any) -> str:
+            domain = connection.lookupByUUIDString(uuid)
+            return str(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+
+        return self._run(f"read domain {uuid}", _absent_as_none(read))
+
+    def stats(self, uuid: str) -> dict[str, Any] | None:
+        """All that libvirt counts of a domain that runs, by libvirt's names; else None."""
+
+        def read(connection: Any) -> dict[str, Any] | None:
+            domain = connection.lookupByUUIDString(uuid)
+            if not domain.isActive():
+                return None
+            [(_, facts)] = connection.domainListGetStats(
+                [domain], 0, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+            )
+            return dict(facts)
+
+        return self._run(f"read what domain {uuid} uses", _absent_as_none(read))
 
     # -- actions, each fine to repeat ------------------------------------------------------------
     def define(self, definition: str) -> None:
@@ -231,6 +260,83 @@ class Connection:
 
         self._on_domain("undefine", uuid, act)
 
+    # -- devices -----------------------------------------------------------------------------------
+    def attach(
+        self, uuid: str, element: str, is_there: Callable[[str], bool], *, live: bool
+    ) -> None:
+        """Give a device to the guest (``live``), or to the definition it is started with.
+
+        Nothing is done where ``is_there`` of the definition is true. No domain, and for a live
+        device one that is off, is fine.
+        """
+        look = 0 if live else libvirt.VIR_DOMAIN_XML_INACTIVE
+        where = libvirt.VIR_DOMAIN_AFFECT_LIVE if live else libvirt.VIR_DOMAIN_AFFECT_CONFIG
+
+        def act(domain: Any) -> None:
+            if not is_there(domain.XMLDesc(look)):
+                domain.attachDeviceFlags(element, where)
+
+        self._on_domain("attach a device to", uuid, act, slow=True)
+
+    def request_release(self, uuid: str, alias: str) -> None:
+        """Ask the guest to let a device go; whether it does comes as an event. Gone is fine."""
+
+        def act(domain: Any) -> None:
+            try:
+                domain.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+            except libvirt.libvirtError as error:
+                if _UNPLUGGING not in _message(error):
+                    raise
+
+        with self._changes:
+            self._refusals.discard((uuid, alias))
+        gone = (libvirt.VIR_ERR_DEVICE_MISSING,)
+        self._on_domain("detach a device of", uuid, act, fine=gone, slow=True)
+
+    def has_refused(self, uuid: str, alias: str) -> bool:
+        """Whether the guest has said no since it was last asked to let the device go."""
+        with self._changes:
+            return (uuid, alias) in self._refusals
+
+    def forget_device(self, uuid: str, element: str) -> None:
+        """Take a device out of the definition that the domain is started with. Gone is fine."""
+
+        def act(domain: Any) -> None:
+            domain.detachDeviceFlags(element, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+
+        gone = (libvirt.VIR_ERR_DEVICE_MISSING, libvirt.VIR_ERR_OPERATION_FAILED)
+        self._on_domain("detach a device of", uuid, act, fine=gone)
+
+    def resize_disk(self, uuid: str, target: str, size_bytes: int) -> None:
+        """Tell the guest the new size of a disk. Off is fine."""
+
+        def act(domain: Any) -> None:
+            domain.blockResize(target, size_bytes, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+
+        self._on_domain("resize a disk of", uuid, act)
+
+    def inject_nmi(self, uuid: str) -> None:
+        self._run(f"interrupt domain {uuid}", lambda c: c.lookupByUUIDString(uuid).injectNMI(0))
+
+    def set_password(self, uuid: str, user: str, password: str) -> None:
+        """By the guest's agent. Conflict where that does not answer or cannot."""
+
+        def act(connection: Any) -> None:
+            domain = connection.lookupByUUIDString(uuid)
+            try:
+                domain.agentSetResponseTimeout(_AGENT_S, 0)
+                domain.setUserPassword(user, password, 0)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() in _AGENT_AWAY:
+                    raise Conflict(
+                        reason="the guest's agent does not answer: is qemu-guest-agent running?"
+                    ) from None
+                if not _alive(connection):
+                    raise
+                raise Conflict(reason=f"the guest's agent refused: {_message(error)}") from None
+
+        self._run(f"set a password in domain {uuid}", act, slow=True)
+
     # -- events ----------------------------------------------------------------------------------
     def on_lifecycle(self, callback: LifecycleCallback) -> None:
         """Call ``callback(server_id, power)`` when one of our domains changes its power.
@@ -241,7 +347,7 @@ class Connection:
         self._callbacks.append(callback)
 
     def changes(self) -> int:
-        """How many lifecycle events have come; for ``wait_for_change``."""
+        """How many events have come, of power and of devices; for ``wait_for_change``."""
         with self._changes:
             return self._change_count
 
@@ -318,9 +424,12 @@ class Connection:
             # A hypervisor inside this process (test:///) has no connection to keep alive.
             if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
                 raise
-        connection.domainEventRegisterAny(
-            None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None
-        )
+        for event, callback in (
+            (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle),
+            (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, self._device_removed),
+            (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, self._device_refused),
+        ):
+            connection.domainEventRegisterAny(None, event, callback, None)
         return connection
 
     def _drop(self) -> None:
@@ -339,11 +448,24 @@ class Connection:
         uuid = domain.UUIDString()
         if power is None or domain.name() != domain_name(uuid):
             return
+        self._note_change()
+        for callback in tuple(self._callbacks):
+            callback(uuid, power)
+
+    def _device_removed(self, _connection: Any, _domain: Any, _alias: str, *_: Any) -> None:
+        """Runs in the event thread."""
+        self._note_change()
+
+    def _device_refused(self, _connection: Any, domain: Any, alias: str, *_: Any) -> None:
+        """Runs in the event thread."""
+        with self._changes:
+            self._refusals.add((domain.UUIDString(), alias))
+        self._note_change()
+
+    def _note_change(self) -> None:
         with self._changes:
             self._change_count += 1
             self._changes.notify_all()
-        for callback in tuple(self._callbacks):
-            callback(uuid, power)
 
 
 # -- libvirt's event loop is one per process -----------------------------------------------------

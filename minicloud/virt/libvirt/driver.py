@@ -9,14 +9,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from minicloud.domain.errors import HostProblem
 from minicloud.domain.states import Power
-from minicloud.virt.driver import DomainInfo, DomainSpec, Driver, FileDisk, HostInfo
-from minicloud.virt.libvirt import xml
+from minicloud.virt.driver import (
+    Device,
+    Diagnostics,
+    Disk,
+    DomainInfo,
+    DomainSpec,
+    Driver,
+    FileDisk,
+    HostInfo,
+)
+from minicloud.virt.libvirt import devices, xml
 from minicloud.virt.libvirt.connection import Connection, RawDomain
+from minicloud.virt.libvirt.usage import diagnostics_of
 
 _ASK_AGAIN_S = 10.0
 """A guest that was still booting did not hear the first request."""
@@ -141,6 +151,44 @@ class LibvirtDriver(Driver):
             return False
         self._connection.start(server_id)
         return True
+
+    def ensure_device(self, server_id: str, device: Device) -> None:
+        if self._ours(server_id) is not None:
+            devices.ensure_device(self._connection, server_id, device, self._features)
+
+    def ensure_no_device(self, server_id: str, device: Device, *, limit_s: float) -> None:
+        if self._ours(server_id) is not None:
+            devices.ensure_no_device(self._connection, server_id, device, limit_s)
+
+    def has_device(self, server_id: str, device: Device) -> bool:
+        return devices.has_device(self._connection, server_id, device)
+
+    def ensure_disk_size(self, server_id: str, disk: Disk, size_bytes: int) -> None:
+        if self._ours(server_id) is not None:
+            self._connection.resize_disk(server_id, disk.target, size_bytes)
+
+    def device_addresses(self, server_id: str) -> Mapping[str, str]:
+        live = self._connection.live_definition(server_id)
+        return {} if live is None else xml.pci_addresses(live)
+
+    def diagnostics(self, server_id: str) -> Diagnostics | None:
+        live = self._connection.live_definition(server_id)
+        stats = self._connection.stats(server_id)
+        if live is None or stats is None:
+            return None
+        return diagnostics_of(stats, xml.macs_by_tap(live))
+
+    def inject_nmi(self, server_id: str) -> None:
+        self._check_runs(server_id)
+        self._connection.inject_nmi(server_id)
+
+    def set_password(self, server_id: str, user: str, password: str) -> None:
+        self._check_runs(server_id)
+        self._connection.set_password(server_id, user, password)
+
+    def _check_runs(self, server_id: str) -> None:
+        if self._connection.live_definition(server_id) is None:
+            raise HostProblem(reason=f"the guest of server {server_id} does not run")
 
     def console_tail(self, console_log: Path, *, max_bytes: int) -> bytes:
         tail = _read_tail(console_log, max_bytes)

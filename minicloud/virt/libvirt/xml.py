@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
 import msgspec
 
 from minicloud.domain.states import Power
-from minicloud.virt.driver import Disk, DomainSpec, FileDisk, Nic
+from minicloud.virt.driver import Device, Disk, DomainSpec, FileDisk, Nic
 
 NAMESPACE = "https://minicloud.example/xmlns/1"
 """Of the element that marks a domain as ours: ``<server id=...>`` under ``<metadata>``."""
@@ -136,6 +137,77 @@ _POWER = {
 }
 
 
+# -- devices that come and go ----------------------------------------------------------------------
+def device_xml(device: Device, features: HostFeatures) -> str:
+    """The element of one device, as it is in a definition."""
+    devices = ET.Element("devices")
+    if isinstance(device, Nic):
+        _nic(devices, device, features)
+    else:
+        _disk(devices, device)
+    return ET.tostring(devices[0], encoding="unicode")
+
+
+class FoundDevice(NamedTuple):
+    """A device in a definition of libvirt's."""
+
+    alias: str
+    """libvirt's name for it; empty in the definition of a domain that is off."""
+    element: str
+
+
+def find_device(definition: str, device: Device) -> FoundDevice | None:
+    """``device`` in a definition: a disk by its serial, a NIC by its TAP."""
+    devices = ET.fromstring(definition).find("devices")  # noqa: S314 - libvirt's own output
+    for element in devices if devices is not None else ():
+        if _is(element, device):
+            alias = element.find("alias")
+            return FoundDevice(
+                alias=alias.get("name", "") if alias is not None else "",
+                element=ET.tostring(element, encoding="unicode"),
+            )
+    return None
+
+
+def _is(element: ET.Element, device: Device) -> bool:
+    if isinstance(device, Nic):
+        target = element.find("target")
+        return element.tag == "interface" and (
+            target is not None and target.get("dev") == device.tap
+        )
+    return element.tag == "disk" and element.findtext("serial") == device.serial
+
+
+def _alias(device: Device) -> str:
+    return f"ua-{device.port_id if isinstance(device, Nic) else device.serial}"
+
+
+def pci_addresses(definition: str) -> dict[str, str]:
+    """Disk target or MAC address -> ``0000:03:00.0``, of all that is on the PCI bus."""
+    found = {}
+    devices = ET.fromstring(definition).find("devices")  # noqa: S314 - libvirt's own output
+    for element in devices if devices is not None else ():
+        place = element.find("address[@type='pci']")
+        name = element.find("target" if element.tag == "disk" else "mac")
+        if element.tag not in ("disk", "interface") or place is None or name is None:
+            continue
+        parts = [int(place.get(part, "0"), 16) for part in ("domain", "bus", "slot", "function")]
+        key = name.get("dev") or name.get("address") or ""
+        found[key] = "{:04x}:{:02x}:{:02x}.{:x}".format(*parts)
+    return found
+
+
+def macs_by_tap(definition: str) -> dict[str, str]:
+    """TAP -> MAC address of the NIC behind it."""
+    found = {}
+    root = ET.fromstring(definition)  # noqa: S314 - libvirt's own output
+    for element in root.findall("devices/interface"):
+        target, mac = element.find("target"), element.find("mac")
+        if target is not None and mac is not None:
+            found[target.get("dev", "")] = mac.get("address", "")
+    return found
+
+
 # -- the parts, in the order of the definition ---------------------------------------------------
 def _metadata(root: ET.Element, spec: DomainSpec) -> None:
     attributes = {"xmlns:minicloud": NAMESPACE, "id": spec.server_id}
@@ -195,12 +267,16 @@ def _controllers(devices: ET.Element, disks: Sequence[Disk]) -> None:
         _sub(devices, "controller", type="pci", model="pcie-root-port")
     # Nothing of ours is on USB, and firmware and guest would spend time looking.
     _sub(devices, "controller", type="usb", model="none")
-    if any(isinstance(disk, FileDisk) and disk.cdrom for disk in disks):
+    if any(_bus(disk) == "scsi" for disk in disks):
         _sub(devices, "controller", type="scsi", index="0", model="virtio-scsi")
 
 
+def _bus(disk: Disk) -> str:
+    return disk.bus or ("scsi" if disk.cdrom else "virtio")
+
+
 def _disk(devices: ET.Element, disk: Disk) -> None:
-    cdrom = isinstance(disk, FileDisk) and disk.cdrom
+    cdrom = disk.cdrom
     kind = "file" if isinstance(disk, FileDisk) else "network"
     element = _sub(devices, "disk", type=kind, device="cdrom" if cdrom else "disk")
     if isinstance(disk, FileDisk):
@@ -217,13 +293,15 @@ def _disk(devices: ET.Element, disk: Disk) -> None:
     if not (cdrom or disk.readonly):
         options["discard"] = "unmap"
     element.insert(0, ET.Element("driver", options))
-    _sub(element, "target", dev=disk.target, bus="scsi" if cdrom else "virtio")
+    _sub(element, "target", dev=disk.target, bus=_bus(disk))
     if disk.serial:
         _text(element, "serial", disk.serial)
     if disk.boot_index is not None:
         _sub(element, "boot", order=str(disk.boot_index + 1))
     if cdrom or disk.readonly:
         _sub(element, "readonly")
+    if disk.serial:
+        _sub(element, "alias", name=_alias(disk))
 
 
 def _nic(devices: ET.Element, nic: Nic, features: HostFeatures) -> None:
@@ -236,7 +314,7 @@ def _nic(devices: ET.Element, nic: Nic, features: HostFeatures) -> None:
     _sub(element, "mtu", size=str(nic.mtu))
     # The boot ROM would only make the firmware offer to boot from the network.
     _sub(element, "rom", enabled="no")
-    _sub(element, "alias", name=f"ua-{nic.port_id}")
+    _sub(element, "alias", name=_alias(nic))
 
 
 def _consoles(devices: ET.Element, console_log: str) -> None:
