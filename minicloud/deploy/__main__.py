@@ -1,4 +1,4 @@
-"""``python -m minicloud.deploy up|down``: what tools/up and tools/down call."""
+"""``python -m minicloud.deploy up|down|lab-...``: what the scripts in tools call."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from minicloud.deploy.down import down
+from minicloud.deploy.lab import MOST, Lab
 from minicloud.deploy.places import Places
 from minicloud.deploy.stage import StageFailed, describe
 from minicloud.deploy.up import Wishes, up
@@ -22,11 +23,24 @@ def main() -> int:
     up_options.add_argument("--no-launch", action="store_true", help="without a first server")
     down_options = verbs.add_parser("down", help="stop the cloud")
     down_options.add_argument("--purge", action="store_true", help="and remove every trace of it")
+    lab_up = verbs.add_parser("lab-up", help="lab hosts on this machine")
+    lab_up.add_argument("count", type=int, choices=range(1, MOST + 1), metavar="N")
+    verbs.add_parser("lab-down", help="end them and remove every trace")
+    lab_sh = verbs.add_parser("lab-sh", help="run a command on a lab host")
+    lab_sh.add_argument("host")
+    lab_sh.add_argument("command", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
     os.umask(0o022)
+    checkout = Path(__file__).resolve().parents[2]
     try:
-        if arguments.verb == "down":
-            checkout = Path(__file__).resolve().parents[2]
+        if arguments.verb == "lab-up":
+            done = Lab(Places(), checkout).up(arguments.count)
+        elif arguments.verb == "lab-down":
+            done = Lab(Places(), checkout).down()
+        elif arguments.verb == "lab-sh":
+            Lab(Places(), checkout).enter(arguments.host, arguments.command)
+            done = True
+        elif arguments.verb == "down":
             done = down(Places(), checkout, purge=arguments.purge)
         else:
             wishes = Wishes(

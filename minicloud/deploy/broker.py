@@ -7,7 +7,10 @@ and keeps its data below our state directory.
 
 from __future__ import annotations
 
+import json
+import re
 import socket
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import amqp  # type: ignore[import-untyped]  # ships no types
@@ -27,6 +30,11 @@ _START_LIMIT_S = 60.0
 _EPMD = (BROKER_HOST, 4369)
 
 
+def host_user(host: str) -> str:
+    """RabbitMQ's and identity's name for the compute daemon of another host."""
+    return f"minicloud-{host}"
+
+
 class Broker:
     """The broker of this installation, ours or the machine's."""
 
@@ -37,6 +45,8 @@ class Broker:
 
     def begin(self) -> None:
         """Set a node of ours going where nothing answers: it takes some seconds to be ready."""
+        if self._own_process() is not None and not all(map(_listening, self._addresses())):
+            self.stop()  # it was started when no other host was to reach it
         if not processes.has_systemd() and not _listening((BROKER_HOST, BROKER_PORT)):
             self._start_own()
 
@@ -73,14 +83,64 @@ class Broker:
             command.succeeds(["epmd", "-kill"])
         return True
 
-    def purge(self) -> None:
-        """Remove our virtual host and user from a broker that is not ours."""
+    def purge(self, hosts: Iterable[str]) -> None:
+        """Remove our virtual host and users, those of ``hosts`` too, from another's broker."""
         if not self._ledger.made("vhost"):
             return
         node = self._node()
         if node is not None:
             command.succeeds(["rabbitmqctl", "-q", "-n", node, "delete_vhost", VHOST])
-            command.succeeds(["rabbitmqctl", "-q", "-n", node, "delete_user", USER])
+            for user in (USER, *map(host_user, hosts)):
+                command.succeeds(["rabbitmqctl", "-q", "-n", node, "delete_user", user])
+
+    # -- other hosts' users ----------------------------------------------------------------------
+    def admit(self, passwords: Mapping[str, str]) -> None:
+        """Let each host of ``passwords`` in, as a user that may do what compute does.
+
+        It declares and reads its own queues and those of answers, and sends to the conductor
+        through the exchange of the topics. RabbitMQ cannot limit whom a user sends to through
+        the nameless exchange, which answers go by.
+        """
+        users, permissions, topics = [], [], []
+        for host, password in passwords.items():
+            user = host_user(host)
+            own = rf"minicloud-compute(\.{re.escape(host)}|_fanout.*)?|reply_.*"
+            users.append({"name": user, "password": password, "tags": ""})
+            permissions.append(
+                {
+                    "user": user,
+                    "vhost": VHOST,
+                    "configure": f"^({own}|openstack)$",
+                    "write": rf"^({own}|openstack|amq\.default)$",
+                    "read": f"^({own}|openstack)$",
+                }
+            )
+            topics.append(
+                {
+                    "user": user,
+                    "vhost": VHOST,
+                    "exchange": "openstack",
+                    "write": "^minicloud-conductor$",
+                    "read": rf"^minicloud-compute(\.{re.escape(host)})?$",
+                }
+            )
+        definitions = {"users": users, "permissions": permissions, "topic_permissions": topics}
+        self._control("import_definitions", given=json.dumps(definitions))
+
+    def dismiss(self, hosts: Iterable[str]) -> None:
+        """Let these hosts in no more. Unknown ones are fine."""
+        node = self._node()
+        for host in hosts:
+            if node is not None:
+                command.succeeds(["rabbitmqctl", "-q", "-n", node, "delete_user", host_user(host)])
+
+    def _control(self, *words: str, given: str = "") -> None:
+        node = self._node()
+        if node is None:
+            raise StageFailed(
+                "No RabbitMQ of this machine answers to rabbitmqctl.", advice="sudo tools/up"
+            )
+        command.run(["rabbitmqctl", "-q", "-n", node, *words], given=given)
 
     # -- a node of our own -----------------------------------------------------------------------
     def _start_own(self) -> None:
@@ -119,14 +179,25 @@ class Broker:
 
     def _own_settings(self) -> str:
         """A new node makes the virtual host and user by itself."""
+        listeners = (
+            f"listeners.tcp.{number} = {address}:{port}\n"
+            for number, (address, port) in enumerate(self._addresses(), 1)
+        )
         return (
-            f"listeners.tcp.default = {BROKER_HOST}:{BROKER_PORT}\n"
+            f"{''.join(listeners)}"
             f"default_vhost = {VHOST}\n"
             f"default_user = {USER}\n"
             f"default_pass = {self._settings.rabbitmq_password}\n"
             "default_user_tags.administrator = false\n"
             "collect_statistics_interval = 60000\n"
         )
+
+    def _addresses(self) -> list[tuple[str, int]]:
+        """Where a node of ours listens: for other hosts, too, if the cloud answers to them."""
+        addresses = [BROKER_HOST]
+        if not self._settings.is_local:
+            addresses.append(socket.gethostbyname(self._settings.host))
+        return [(address, BROKER_PORT) for address in addresses]
 
     def _own_process(self) -> StartedProcess | None:
         process = self._ledger.record.processes.get("rabbitmq")

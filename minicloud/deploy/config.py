@@ -68,12 +68,17 @@ def shared(settings: Settings) -> Sections:
 
 def of_daemon(daemon: str, settings: Settings) -> Sections:
     """<daemon>.conf: what only this one needs."""
-    if not settings.database_url:
-        return {}
+    sections: dict[str, Mapping[str, str]] = {}
     for service, users in DATABASES.items():
-        if daemon in users:
-            return {"database": {"url": database_url(settings.database_url, service)}}
-    return {}
+        if daemon in users and settings.database_url:
+            sections["database"] = {"url": database_url(settings.database_url, service)}
+    if daemon == "api" and not settings.is_local:
+        sections["metadata"] = {"listen": settings.listen}
+    if daemon == "compute" and settings.tunnel_address:
+        sections["compute"] = {"tunnel_address": settings.tunnel_address}
+    if daemon == "volume" and settings.tunnel_address:
+        sections["volume"] = {"nbd_address": settings.tunnel_address}
+    return sections
 
 
 def render(sections: Sections) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minicloud.deploy import account, clouds, files, links, processes, settings
+from minicloud.deploy import account, clouds, files, host_access, lab, links, processes, settings
 from minicloud.deploy.broker import Broker
 from minicloud.deploy.hypervisor import Libvirt
 from minicloud.deploy.ledger import Ledger
@@ -48,7 +48,7 @@ def down(places: Places, checkout: Path, *, purge: bool) -> bool:
 
     def stop_broker() -> str:
         if purge:
-            broker.purge()
+            broker.purge(host_access.known(places))
         return "stopped" if broker.stop() else "none of ours runs"
 
     def stop_libvirt() -> str:
@@ -57,6 +57,7 @@ def down(places: Places, checkout: Path, *, purge: bool) -> bool:
         return "stopped" if libvirt.stop() else "none of ours runs"
 
     stages = [
+        Stage("lab hosts", lambda: lab.stop_all(places, ledger)),
         Stage("daemons", stop_daemons),
         Stage("servers", stop_servers),
         Stage("networking", lambda: _networking(places)),

@@ -54,6 +54,7 @@ class Account:
                 timeout_s=120,
             )
 
+        self.identity = client("identity")
         self.compute = client("compute")
         self.image = client("image", "/v2")
         self.network = client("network", "/v2.0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
 
 import msgspec
@@ -30,12 +31,28 @@ class Settings(msgspec.Struct, kw_only=True):
     """The address that clients reach this cloud at."""
     database_url: str = ""
     """Of PostgreSQL, without the services' suffixes; "" for SQLite."""
+    lab_address: str = ""
+    """This host's address on the network of its lab hosts; "" while there are none."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the cloud answers on this machine alone."""
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
 
     @property
     def listen(self) -> str:
         """Where the REST daemons listen: on this machine alone unless others shall reach them."""
-        local = self.host in ("localhost", "::1") or self.host.startswith("127.")
-        return "127.0.0.1" if local else "0.0.0.0"  # noqa: S104 - what --host asks for
+        return "127.0.0.1" if self.is_local else "0.0.0.0"  # noqa: S104 - what --host asks for
+
+    @property
+    def tunnel_address(self) -> str:
+        """Where other hosts reach this one; "" where there can be none."""
+        if self.lab_address or self.is_local:
+            return self.lab_address
+        try:
+            return str(ipaddress.ip_address(self.host))
+        except ValueError:
+            return ""  # a name may mean another address tomorrow: the operator names the address
 
 
 def load(places: Places) -> Settings | None:
@@ -55,6 +72,10 @@ def ensure(places: Places, *, host: str = "", database_url: str = "") -> Setting
     settings = load(places) or Settings()
     settings.host = host or settings.host
     settings.database_url = database_url or settings.database_url
+    write(places, settings)
+    return settings
+
+
+def write(places: Places, settings: Settings) -> None:
     text = msgspec.json.format(msgspec.json.encode(settings), indent=1).decode()
     files.write(places.secrets, text + "\n", mode=0o600)
-    return settings
