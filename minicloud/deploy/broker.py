@@ -228,6 +228,8 @@ class Broker:
 
     def _node(self) -> str | None:
         """The name of the node that can be asked on this machine."""
+        if self._own_process() is not None:
+            return OWN_NODE
         for node in (f"rabbit@{socket.gethostname().split('.')[0]}", "rabbit@localhost", OWN_NODE):
             if command.succeeds(["rabbitmqctl", "-q", "-n", node, "-t", "60", "await_startup"]):
                 return node

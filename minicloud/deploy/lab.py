@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minicloud.deploy import config, host_access, lab_network, processes, settings
+from minicloud.deploy import config, databases, host_access, lab_network, processes, settings
 from minicloud.deploy.broker import Broker
-from minicloud.deploy.daemons import Daemons
+from minicloud.deploy.daemons import Daemons, code_digest
 from minicloud.deploy.lab_host import LabHost, all_hosts, directory_of_all
 from minicloud.deploy.ledger import Ledger
 from minicloud.deploy.places import Places
@@ -47,6 +47,7 @@ class Lab:
         hosts = [LabHost(self._places, self._ledger, number) for number in range(1, count + 1)]
         stages = [
             Stage("network of the hosts", self._network),
+            Stage("databases", self._databases),
             Stage("this machine's daemons", lambda: self._own_daemons(lab_network.ADDRESS)),
             Stage("accounts", lambda: self._accounts(hosts)),
             *(Stage(host.name, functools.partial(self._start, host)) for host in hosts),
@@ -85,6 +86,10 @@ class Lab:
         made = lab_network.ensure(cloud_is_local=self._settings.is_local)
         return f"{lab_network.ADDRESS}, {'made' if made else 'in place'}"
 
+    def _databases(self) -> str:
+        """The code may be newer than the daemons that run; they are about to be started anew."""
+        return databases.ensure(self._places, self._ledger, self._settings, self._checkout)
+
     def _own_daemons(self, address: str) -> str:
         """This machine is a host among the others, at ``address``; "" for on its own again."""
         self._settings.lab_address = address
@@ -107,7 +112,7 @@ class Lab:
             controller=self._settings.host,
             tunnel_address=host.address,
         )
-        return f"{host.address}, {'started' if host.ensure(configuration) else 'running'}"
+        return f"{host.address}, {host.ensure(configuration, code_digest(self._checkout))}"
 
     def _reports(self, hosts: Sequence[LabHost]) -> str:
         wanted = {host.name for host in hosts}

@@ -74,10 +74,12 @@ nft -f /etc/minicloud/lab.nft
 touch /run/minicloud/made
 until ip route show default | grep -q .; do sleep 0.05; done
 keep() { # NAME COMMAND...: start it again whenever it ends
-    local log=/var/log/minicloud/$1.log
+    local name=$1
     shift
     while :; do
-        "$@" </dev/null >>"$log" 2>&1 || true
+        "$@" </dev/null >>"/var/log/minicloud/$name.log" 2>&1 &
+        echo $! >"/run/minicloud/$name.pid"
+        wait $! || true
         sleep 1
     done
 }
@@ -87,6 +89,9 @@ export MALLOC_ARENA_MAX=1
 keep compute "$compute" &
 while :; do wait -n || true; done
 """
+
+
+_END_COMPUTE = "[ ! -e /run/minicloud/compute.pid ] || kill $(cat /run/minicloud/compute.pid)"
 
 
 class LabHost:
@@ -100,7 +105,7 @@ class LabHost:
         self._places = places
         self._ledger = ledger
         self._key = f"lab-host:{self.name}"
-        self._mark = f"{self.directory}:"
+        self._mark = f"{self.directory}/init"
 
     @property
     def pid(self) -> int | None:
@@ -119,8 +124,11 @@ class LabHost:
         """Its libvirt, reached from outside."""
         return f"qemu:///system?socket=/proc/{self.pid}/root/run/libvirt/libvirt-sock"
 
-    def ensure(self, configuration: str) -> bool:
-        """It runs with ``configuration`` as its minicloud.conf; False if it did already."""
+    def ensure(self, configuration: str, code: str) -> str:
+        """It runs with ``configuration`` as its minicloud.conf; says what had to be done.
+
+        ``code``: a digest of the daemon's code. Guests go on while the daemon is started anew.
+        """
         settings = self.directory / "settings"
         whole = self.pid is not None and self._is_connected()
         files.directory(self.directory, mode=0o700)
@@ -128,18 +136,27 @@ class LabHost:
             files.directory(self.directory / name, mode=0o755)
         changed = files.write(settings / "minicloud.conf", configuration, mode=0o600)
         files.write(settings / "lab.nft", lab_network.HOST_TABLE, mode=0o600)
-        if whole and not changed:
-            return False
-        self.stop()
-        self._prepare_libvirt()
-        self._start()
-        return True
+        known = self._ledger.record.fingerprints
+        if whole and not changed and known.get(self._key) == code:
+            return "running"
+        if whole:
+            command.run(self.enter(["/bin/sh", "-c", _END_COMPUTE]))
+        else:
+            self.stop()
+            self._prepare_libvirt()
+            self._start()
+        known[self._key] = code
+        self._ledger.save()
+        return "daemon restarted" if whole else "started"
 
     def stop(self) -> bool:
         """End it with all that is in it; its files stay. True if it ran."""
         first = processes.identify(self.pid) if self.pid is not None else None
         # One that an interrupted run started and did not write down is found by its argument.
         found = processes.with_argument(self._mark, ("unshare",))
+        known = self._ledger.record.processes.get(self._key)
+        if known is not None and processes.is_alive(known) and known not in found:
+            found.append(known)
         for process in found:
             processes.end(process, grace_s=0.2)
         if first is not None and not processes.wait_until(
@@ -186,14 +203,14 @@ class LabHost:
             shutil.copy(answer, self.directory / "state" / "compute")
 
     def _start(self) -> None:
-        log = self.directory / "log" / "host.log"
+        script, log = self.directory / "init", self.directory / "log" / "host.log"
+        files.write(script, _INIT, mode=0o600)
         compute = self._places.program("minicloud-compute")
         pairs = [word for pair in _MOUNTS.items() for word in pair]
         started = processes.start_detached(
             [
                 *("unshare", "--mount", "--uts", "--net", "--pid", "--fork", "--kill-child=KILL"),
-                *("/bin/bash", "-c", _INIT, self._mark),
-                *(str(self.directory), self.name, str(compute), *pairs),
+                *("/bin/bash", str(script), str(self.directory), self.name, str(compute), *pairs),
             ],
             log=log,
         )
