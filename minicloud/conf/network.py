@@ -5,6 +5,11 @@ from oslo_config import cfg
 GROUP = "network"
 OPTS = [
     cfg.IntOpt("mtu", default=1450, min=1280, help="MTU of new tenant networks, bytes."),
+    cfg.ListOpt(
+        "physical_networks",
+        default=["public"],
+        help="Names of physical networks that flat networks can be laid on.",
+    ),
     cfg.StrOpt("mac_prefix", default="fa:16:3e", help="First three octets of port MACs."),
     cfg.StrOpt("dns_domain", default="minicloud.local", help="Domain of the guests' host names."),
     cfg.ListOpt(

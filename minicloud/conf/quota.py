@@ -14,6 +14,8 @@ OPTS = [
     cfg.IntOpt("ports", default=500, min=-1, help="Ports."),
     cfg.IntOpt("routers", default=50, min=-1, help="Routers."),
     cfg.IntOpt("floating_ips", default=100, min=-1, help="Floating IPs."),
+    cfg.IntOpt("subnet_pools", default=20, min=-1, help="Subnet pools."),
+    cfg.IntOpt("rbac_policies", default=20, min=-1, help="RBAC policies."),
     cfg.IntOpt("security_groups", default=100, min=-1, help="Security groups."),
     cfg.IntOpt("security_group_rules", default=1000, min=-1, help="Rules of all security groups."),
     cfg.IntOpt("volumes", default=50, min=-1, help="Volumes."),

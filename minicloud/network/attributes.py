@@ -22,6 +22,8 @@ class Attribute(msgspec.Struct, frozen=True, kw_only=True):
     column: Any = None
     constant: Any = None
     kind: Kind = "text"
+    is_sharing: bool = False
+    """Whether the row is shared with the caller."""
     privileged: bool = False
     """Only administrators and services may filter by it."""
 
@@ -45,6 +47,10 @@ def columns(table: sa.Table, *names: str, kind: Kind = "text") -> dict[str, Attr
     return {name: Attribute(column=table.c[name], kind=kind) for name in names}
 
 
+def sharing_of(table: sa.Table) -> Attribute:
+    return Attribute(column=table.c.shared, kind="flag", is_sharing=True)
+
+
 def standard(table: sa.Table) -> dict[str, Attribute]:
     return {
         **columns(table, "id", "project_id", "name", "description"),
@@ -60,7 +66,8 @@ NETWORKS = Collection(
     source=networks,
     attributes={
         **standard(networks),
-        **columns(networks, "admin_state_up", "shared", "is_default", kind="flag"),
+        **columns(networks, "admin_state_up", "is_default", kind="flag"),
+        "shared": sharing_of(networks),
         **columns(networks, "port_security_enabled", kind="flag"),
         **columns(networks, "mtu", kind="number"),
         **columns(networks, "dns_domain"),
@@ -82,7 +89,7 @@ SUBNETS = Collection(
         **standard(subnets),
         **columns(subnets, "network_id", "cidr", "gateway_ip"),
         **columns(subnets, "enable_dhcp", kind="flag"),
-        "shared": Attribute(column=networks.c.shared, kind="flag"),
+        "shared": sharing_of(networks),
         **columns(subnets, "ip_version", kind="number"),
         **columns(subnets, "ipv6_address_mode", "ipv6_ra_mode", "subnetpool_id"),
         "segment_id": Attribute(constant=None),
@@ -121,7 +128,8 @@ GROUPS = Collection(
     source=security_groups,
     attributes={
         **standard(security_groups),
-        **columns(security_groups, "stateful", "shared", kind="flag"),
+        **columns(security_groups, "stateful", kind="flag"),
+        "shared": sharing_of(security_groups),
     },
 )
 
@@ -141,9 +149,9 @@ RULES = Collection(
             "ethertype",
             "protocol",
             "remote_ip_prefix",
+            "remote_address_group_id",
         ),
         **columns(security_group_rules, "port_range_min", "port_range_max", kind="number"),
         "belongs_to_default_sg": Attribute(column=security_groups.c.is_default, kind="flag"),
-        "remote_address_group_id": Attribute(constant=None),
     },
 )

@@ -16,6 +16,10 @@ RESOURCES = {
     "port": "ports",
     "router": "routers",
     "floatingip": "floatingips",
+    "subnetpool": "subnetpools",
+    "address_scope": "address-scopes",
+    "address_group": "address-groups",
+    "rbac_policy": "rbac-policies",
     "security_group": "security-groups",
     "security_group_rule": "security-group-rules",
     "quota": "quotas",
@@ -23,7 +27,10 @@ RESOURCES = {
 """Name -> path below /v2.0."""
 
 _ALIASES: Mapping[str, tuple[str, str]] = {
+    "address-group": ("Address Group", "Security group rules refer to named sets of addresses."),
+    "address-scope": ("Address Scope", "Prefixes of subnet pools are unique in a scope."),
     "binding": ("Port Binding", "Ports are bound to hosts."),
+    "default-subnetpools": ("Default Subnet Pools", "A pool that is taken where none is named."),
     "dns-integration": ("DNS Integration", "Ports have names that their guests are told."),
     "empty-string-filtering": ("Empty String Filtering", "Filters take the empty string."),
     "expose-port-forwarding-in-fip": (
@@ -59,13 +66,31 @@ _ALIASES: Mapping[str, tuple[str, str]] = {
     "quota-check-limit": ("Quota Check Limit", "A limit below what is used can be refused."),
     "quota_details": ("Quota Details", "Quotas show what is used."),
     "quotas": ("Quota Management", "Projects have quotas."),
+    "rbac-address-group": ("RBAC Address Groups", "Address groups are shared with projects."),
+    "rbac-address-scope": ("RBAC Address Scopes", "Address scopes are shared with projects."),
+    "rbac-policies": ("RBAC Policies", "Networks are shared with single projects."),
+    "rbac-security-groups": ("RBAC Security Groups", "Security groups are shared with projects."),
+    "rbac-subnetpool": ("RBAC Subnet Pools", "Subnet pools are shared with projects."),
     "router": ("Router", "Routers connect networks with one another and with the outside."),
     "security-group": ("Security Group", "Security groups and their rules."),
+    "security-groups-remote-address-group": (
+        "Remote Address Groups",
+        "Security group rules have a remote address group.",
+    ),
+    "security-groups-rules-belongs-to-default-sg": (
+        "Rules of Default Groups",
+        "Security group rules tell whether they are a default group's.",
+    ),
+    "security-groups-shared-filtering": ("Shared Filtering", "Shared groups can be listed."),
     "sorting": ("Sorting", "Lists are sorted by any attribute."),
     "standard-attr-description": ("Description", "Resources have a description."),
     "standard-attr-revisions": ("Revision Numbers", "Resources count their revisions."),
     "standard-attr-tag": ("Tags", "Resources have tags."),
     "standard-attr-timestamp": ("Timestamps", "Resources show when they were made and changed."),
+    "stateful-security-group": ("Stateful Security Group", "Groups can be without state."),
+    "subnet_allocation": ("Subnet Allocation", "Subnets are cut from pools."),
+    "subnet_onboard": ("Subnet Onboard", "A network's subnets are taken into a pool."),
+    "subnetpool-prefix-ops": ("Prefix Operations", "Prefixes are added and removed one by one."),
     "subnet-service-types": ("Subnet Service Types", "Subnets are kept for kinds of ports."),
 }
 _UPDATED = "2026-11-23T00:00:00-00:00"

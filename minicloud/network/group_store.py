@@ -10,14 +10,10 @@ import sqlalchemy as sa
 from minicloud.kit.db import Transaction
 from minicloud.network import attributes
 from minicloud.network.listing import rows_list
-from minicloud.network.models import security_group_rules, security_groups
+from minicloud.network.models import port_security_groups, security_group_rules, security_groups
 from minicloud.network.query import ListQuery
 from minicloud.network.records import Group, Rule, from_row
 from minicloud.network.store import Visible
-
-
-def group_visible(project_id: str, *, sees_all: bool) -> Visible:
-    return sa.true() if sees_all else security_groups.c.project_id == project_id
 
 
 def group_get(tx: Transaction, group_id: str, *, lock: bool = False) -> Group | None:
@@ -39,6 +35,12 @@ def group_owners(tx: Transaction, group_ids: Iterable[str]) -> dict[str, str]:
         security_groups.c.id.in_(set(group_ids))
     )
     return {row.id: row.project_id for row in tx.execute(statement)}
+
+
+def group_has_ports(tx: Transaction, group_id: str) -> bool:
+    link = port_security_groups
+    statement = sa.select(link.c.port_id).where(link.c.security_group_id == group_id)
+    return tx.execute(statement.limit(1)).first() is not None
 
 
 def rule_get(tx: Transaction, rule_id: str) -> Rule | None:

@@ -12,7 +12,8 @@ from minicloud.domain.errors import Conflict, InUse, NotFound
 from minicloud.domain.ids import derive, is_uuid
 from minicloud.kit import clock
 from minicloud.kit.db import Database, Transaction
-from minicloud.network import group_store, store
+from minicloud.network import group_store, sharing, store
+from minicloud.network.address_groups import address_group_seen
 from minicloud.network.caller import Caller
 from minicloud.network.models import security_group_rules, security_groups
 from minicloud.network.query import ListQuery
@@ -67,10 +68,15 @@ class Groups:
     def check_usable(
         self, tx: Transaction, caller: Caller, project_id: str, group_ids: Sequence[str]
     ) -> None:
-        """NotFound for a group that neither the caller nor the project has."""
+        """NotFound for a group that neither the caller nor the project has or shares."""
         owners = group_store.group_owners(tx, group_ids)
+        shared = sharing.shared_ids(tx, owners, project_id)
         for group_id in group_ids:
-            usable = caller.is_privileged or owners.get(group_id) in (caller.project_id, project_id)
+            usable = (
+                caller.is_privileged
+                or owners.get(group_id) in (caller.project_id, project_id)
+                or group_id in shared
+            )
             if group_id not in owners or not usable:
                 raise NotFound(kind="Security Group", id=group_id)
 
@@ -92,7 +98,7 @@ class Groups:
                     "is_default": False,
                     "stateful": True,
                     "shared": False,
-                    **given(body, "name", "description"),
+                    **given(body, "name", "description", "stateful"),
                 }
                 if values["name"] == DEFAULT:
                     raise Conflict(
@@ -102,25 +108,26 @@ class Groups:
                 store.row_insert(tx, security_groups, values)
                 _insert_open_egress(tx, values["id"], owner)
                 made.append(group_seen(tx, caller, values["id"]))
-            return _views(tx, made)
+            return _views(tx, caller, made)
 
     def find(self, caller: Caller, query: ListQuery) -> list[dict[str, Any]]:
         asked = [*query.filters.get("project_id", ()), *query.filters.get("tenant_id", ())]
         named = {name for name in asked if is_uuid(name)} if caller.sees_all else set()
-        visible = group_store.group_visible(caller.project_id, sees_all=caller.sees_all)
+        visible = sharing.visible(security_groups, caller.project_id, sees_all=caller.sees_all)
         self._ensure_defaults({caller.project_id} - {""} | named)
         with self._database.read() as tx:
-            return _views(tx, group_store.group_list(tx, query, visible))
+            return _views(tx, caller, group_store.group_list(tx, query, visible))
 
     def show(self, caller: Caller, group_id: str) -> dict[str, Any]:
         with self._database.read() as tx:
-            return _views(tx, [group_seen(tx, caller, group_id)])[0]
+            return _views(tx, caller, [group_seen(tx, caller, group_id)])[0]
 
     def update(self, caller: Caller, group_id: str, body: GroupUpdate) -> dict[str, Any]:
         with self._database.write() as tx:
             group = group_seen(tx, caller, group_id, lock=True)
             caller.check("update_security_group", {"project_id": group.project_id})
-            values = given(body, "name", "description")
+            values = given(body, "name", "description", "stateful")
+            _check_stateful(tx, group, values)
             if group.is_default and values.get("name", DEFAULT) != DEFAULT:
                 raise Conflict(
                     type="SecurityGroupCannotUpdateDefault",
@@ -132,7 +139,7 @@ class Groups:
                     reason="Every project has a default security group already.",
                 )
             store.row_update(tx, security_groups, group.id, clock.now(), values)
-            return _views(tx, [group_seen(tx, caller, group_id)])[0]
+            return _views(tx, caller, [group_seen(tx, caller, group_id)])[0]
 
     def delete(self, caller: Caller, group_id: str) -> None:
         """InUse while a port has it; the default group stays."""
@@ -168,6 +175,8 @@ class Groups:
             for body, owner in zip(bodies, owners, strict=True):
                 if body.remote_group_id is not None:
                     self.check_usable(tx, caller, owner, [body.remote_group_id])
+                if body.remote_address_group_id is not None:
+                    address_group_seen(tx, caller, body.remote_address_group_id)
                 rule_id = _insert_rule(tx, body, owner)
                 rule = group_store.rule_get(tx, rule_id)
                 assert rule is not None
@@ -176,7 +185,7 @@ class Groups:
             return views
 
     def rule_find(self, caller: Caller, query: ListQuery) -> list[dict[str, Any]]:
-        visible = group_store.group_visible(caller.project_id, sees_all=caller.sees_all)
+        visible = sharing.visible(security_groups, caller.project_id, sees_all=caller.sees_all)
         self._ensure_defaults({caller.project_id} - {""})
         with self._database.read() as tx:
             return [rule_view(rule) for rule in group_store.rule_list(tx, query, visible)]
@@ -184,9 +193,13 @@ class Groups:
     def rule_show(self, caller: Caller, rule_id: str) -> dict[str, Any]:
         with self._database.read() as tx:
             rule = group_store.rule_get(tx, rule_id)
-            if rule is None or not (caller.sees_all or rule.project_id == caller.project_id):
+            if rule is None:
                 raise NotFound(kind="Security Group Rule", id=rule_id)
-            return rule_view(rule, group_store.group_get(tx, rule.security_group_id))
+            try:
+                group = group_seen(tx, caller, rule.security_group_id)
+            except NotFound:
+                raise NotFound(kind="Security Group Rule", id=rule_id) from None
+            return rule_view(rule, group)
 
     def rule_delete(self, caller: Caller, rule_id: str) -> None:
         with self._database.write() as tx:
@@ -210,14 +223,32 @@ class Groups:
 
 def group_seen(tx: Transaction, caller: Caller, group_id: str, *, lock: bool = False) -> Group:
     group = group_store.group_get(tx, group_id, lock=lock)
-    if group is None or not (caller.sees_all or group.project_id == caller.project_id):
+    if group is None or not (
+        caller.sees_all
+        or group.project_id == caller.project_id
+        or sharing.actions_for(tx, group.id, caller.project_id)
+    ):
         raise NotFound(kind="Security Group", id=group_id)
     return group
 
 
-def _views(tx: Transaction, found: Sequence[Group]) -> list[dict[str, Any]]:
-    tags = store.tags_of(tx, [group.id for group in found])
-    return [group_view(group, tags[group.id]) for group in found]
+def _views(tx: Transaction, caller: Caller, found: Sequence[Group]) -> list[dict[str, Any]]:
+    names = [group.id for group in found]
+    tags = store.tags_of(tx, names)
+    shared = sharing.shared_ids(tx, names, caller.project_id)
+    return [group_view(group, tags[group.id], shared=group.id in shared) for group in found]
+
+
+def _check_stateful(tx: Transaction, group: Group, values: dict[str, Any]) -> None:
+    """Conflict where ports have the group whose way with answers is to change."""
+    if values.get("stateful", group.stateful) != group.stateful and group_store.group_has_ports(
+        tx, group.id
+    ):
+        raise Conflict(
+            type="SecurityGroupInUse",
+            reason=f"Security Group {group.id} in use: ports have it, so that its stateful "
+            "attribute cannot be changed.",
+        )
 
 
 def _insert_open_egress(tx: Transaction, group_id: str, project_id: str) -> None:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from minicloud.domain.errors import Invalid
 from minicloud.kit.db import Transaction
+from minicloud.network import sharing
 from minicloud.network.attributes import Collection
 from minicloud.network.models import addresses, port_security_groups, tags
 from minicloud.network.query import ListQuery
@@ -42,6 +43,9 @@ def _filters(collection: Collection, query: ListQuery) -> Iterable[sa.ColumnElem
         attribute = collection.attributes[name]
         if name == "security_groups":
             yield _port_in_groups(collection.table, values)
+        elif attribute.is_sharing:
+            shared = sharing.shared_with(attribute.column.table, query.viewer)
+            yield sa.or_(*((shared if value else sa.not_(shared)) for value in values))
         elif attribute.column is None:
             yield sa.true() if attribute.constant in values else sa.false()
         else:

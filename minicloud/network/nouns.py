@@ -50,7 +50,9 @@ def noun_routes(noun: Noun) -> list[Route]:
         caller = caller_of(call)
         query = parse(call.query, noun.collection.kinds(privileged=caller.is_privileged))
         limit = min(query.limit or _LARGEST_PAGE, _LARGEST_PAGE)
-        found = noun.find(caller, msgspec.structs.replace(query, limit=limit))
+        found = noun.find(
+            caller, msgspec.structs.replace(query, limit=limit, viewer=caller.project_id)
+        )
         body: Json = {plural: [chosen(view, query.fields) for view in found]}
         if query.limit is not None or len(found) == _LARGEST_PAGE:
             body[f"{plural}_links"] = links(call, query, found, limit)

@@ -18,7 +18,7 @@ from minicloud.network.dhcp import DhcpPorts
 from minicloud.network.groups import Groups
 from minicloud.network.ipam import address_of
 from minicloud.network.models import ports
-from minicloud.network.networks import network_seen
+from minicloud.network.networks import may_plug, network_seen
 from minicloud.network.query import ListQuery
 from minicloud.network.quotas import Quotas
 from minicloud.network.records import (
@@ -131,8 +131,7 @@ class Ports:
     def _insert(
         self, tx: Transaction, caller: Caller, body: PortCreate, owner: str, network: Network
     ) -> Port:
-        may_use = network.shared or network.project_id == owner or caller.is_privileged
-        if not may_use:  # an external network can be seen, which is not to plug into it
+        if not (caller.is_privileged or may_plug(tx, network, owner)):
             raise Forbidden(action="create_port")
         _check_attributes(caller, "create_port", body, owner, network)
         values = {

@@ -41,6 +41,8 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: int | None = None
     marker: str | None = None
     reverse: bool = False
+    viewer: str = ""
+    """The project that asks: what is shared is shared with it."""
 
 
 def parse(args: MultiDict[str, str], kinds: Mapping[str, Kind]) -> ListQuery:

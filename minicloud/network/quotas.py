@@ -16,9 +16,11 @@ from minicloud.network.models import (
     networks,
     ports,
     quotas,
+    rbac_policies,
     routers,
     security_group_rules,
     security_groups,
+    subnet_pools,
     subnets,
 )
 from minicloud.network.store import project_lock, rows_count
@@ -29,6 +31,8 @@ TABLES: Mapping[str, sa.Table] = {
     "port": ports,
     "router": routers,
     "floatingip": floating_ips,
+    "subnetpool": subnet_pools,
+    "rbac_policy": rbac_policies,
     "security_group": security_groups,
     "security_group_rule": security_group_rules,
 }

@@ -140,6 +140,38 @@ class PortForwarding(Standard, frozen=True, kw_only=True):
     external_last: int
 
 
+class AddressScope(Standard, frozen=True, kw_only=True):
+    ip_version: int
+    shared: bool
+
+
+class SubnetPool(Standard, frozen=True, kw_only=True):
+    ip_version: int
+    address_scope_id: str | None
+    prefixes: Sequence[str]
+    default_prefixlen: int
+    min_prefixlen: int
+    max_prefixlen: int
+    default_quota: int | None
+    """What one project may take: addresses in IPv4, networks of 64 bits in IPv6."""
+    shared: bool
+    is_default: bool
+
+
+class AddressGroup(Standard, frozen=True, kw_only=True):
+    addresses: Sequence[str]
+    shared: bool
+
+
+class RbacPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    project_id: str
+    object_type: str
+    object_id: str
+    action: str
+    target_project: str
+
+
 class Rule(Standard, frozen=True, kw_only=True):
     security_group_id: str
     remote_group_id: str | None

@@ -15,7 +15,7 @@ from minicloud.network.caller import Caller
 from minicloud.network.connected import check_apart, subnets_connected
 from minicloud.network.l3_schemas import InterfaceBody
 from minicloud.network.models import ports, routers
-from minicloud.network.networks import network_seen
+from minicloud.network.networks import may_plug, network_seen
 from minicloud.network.records import INTERFACE_OWNER, Network, Port, Router, Subnet
 from minicloud.network.routers import router_seen
 from minicloud.network.schemas import FixedIpBody
@@ -136,8 +136,7 @@ def _network(tx: Transaction, caller: Caller, router: Router, subnet: Subnet) ->
         network = network_seen(tx, caller, subnet.network_id, lock=True)
     except NotFound:
         raise NotFound(kind="Subnet", id=subnet.id) from None
-    owners = (caller.project_id, router.project_id)
-    if not (caller.sees_all or network.shared or network.project_id in owners):
+    if not (caller.sees_all or may_plug(tx, network, caller.project_id, router.project_id)):
         raise _bad(f"Network {network.id} can be reached by a router's gateway only")
     return network
 

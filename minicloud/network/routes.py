@@ -24,6 +24,7 @@ from minicloud.network.schemas import (
     SubnetUpdate,
 )
 from minicloud.network.service import NetworkService
+from minicloud.network.sharing_routes import sharing_routes
 from minicloud.network.tag_routes import tag_routes
 
 Json = dict[str, Any]
@@ -97,6 +98,7 @@ def routes(service: NetworkService) -> list[Route]:
     for noun in _nouns(service):
         rows += noun_routes(noun)
     rows += l3_routes(service)
+    rows += sharing_routes(service)
     for path in tagged.PATHS:
         rows += tag_routes(service.tags, path)
     return rows + quota_routes(service)

@@ -47,10 +47,12 @@ def rule_values(body: RuleCreate) -> dict[str, Any]:
 
     ``fingerprint`` is the same for two rules that say the same.
     """
-    if body.remote_group_id is not None and body.remote_ip_prefix is not None:
+    remotes = (body.remote_group_id, body.remote_ip_prefix, body.remote_address_group_id)
+    if sum(remote is not None for remote in remotes) > 1:
         raise Invalid(
-            type="SecurityGroupRemoteGroupAndRemoteIpPrefix",
-            reason="A rule has a remote_group_id or a remote_ip_prefix, not both.",
+            type="SecurityGroupMultipleRemoteEntites",
+            reason="A rule has one of remote_group_id, remote_ip_prefix and "
+            "remote_address_group_id.",
         )
     ethertype = _ethertype(body.ethertype)
     protocol = _protocol(body.protocol)
@@ -71,6 +73,7 @@ def rule_values(body: RuleCreate) -> dict[str, Any]:
             "rule", body.security_group_id, body.direction, ethertype, str(number),
             str(body.port_range_min), str(body.port_range_max), str(prefix),
             str(body.remote_group_id),
+            *((body.remote_address_group_id,) if body.remote_address_group_id else ()),
         ),
     }  # fmt: skip
 

@@ -101,7 +101,7 @@ class SubnetCreate(SubnetUpdate, frozen=True, kw_only=True):
     ipv6_ra_mode: Ipv6Mode | UnsetType | None = UNSET
     subnetpool_id: Id | UnsetType | None = UNSET
     use_default_subnetpool: bool | UnsetType = UNSET
-    prefixlen: int | UnsetType | None = UNSET
+    prefixlen: Annotated[int, Meta(ge=0, le=128)] | UnsetType | None = UNSET
 
 
 # -- ports ---------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ class PortCreate(PortUpdate, frozen=True, kw_only=True):
 
 # -- security groups -----------------------------------------------------------------------------
 class GroupUpdate(Update, frozen=True, kw_only=True):
-    stateful: Literal[True] | UnsetType = UNSET
+    stateful: bool | UnsetType = UNSET
 
 
 class GroupCreate(GroupUpdate, frozen=True, kw_only=True):
@@ -159,7 +159,7 @@ class RuleCreate(Request, frozen=True, kw_only=True):
     port_range_max: PortNumber | None = None
     remote_ip_prefix: Address | None = None
     remote_group_id: Id | None = None
-    remote_address_group_id: None = None
+    remote_address_group_id: Id | None = None
 
 
 class Owned(Protocol):

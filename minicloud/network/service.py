@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from minicloud.kit.db import Database
+from minicloud.network.address_groups import AddressGroups
+from minicloud.network.address_scopes import AddressScopes
 from minicloud.network.allocation import Allocator
 from minicloud.network.binding import Binder
 from minicloud.network.dhcp import DhcpPorts
@@ -17,9 +19,11 @@ from minicloud.network.groups import Groups
 from minicloud.network.networks import Networks
 from minicloud.network.ports import Ports
 from minicloud.network.quotas import Quotas
+from minicloud.network.rbac import Rbac
 from minicloud.network.router_interfaces import RouterInterfaces
 from minicloud.network.routers import Routers
 from minicloud.network.service_ports import ServicePorts
+from minicloud.network.subnet_pools import SubnetPools
 from minicloud.network.subnets import Subnets
 from minicloud.network.tagged import Tags
 
@@ -30,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     quota: Mapping[str, int]
     """Resource as ``quotas.TABLES`` calls it -> limit; -1, or absent: none."""
     mtu: int = 1450
+    physical_networks: Sequence[str] = ("public",)
     mac_prefix: str = "fa:16:3e"
     dns_domain: str = "minicloud.local"
     dns_servers: Sequence[str] = ()
@@ -43,9 +48,18 @@ class NetworkService:
         dhcp_ports = DhcpPorts(service_ports)
         self.quotas = Quotas(database, settings.quota)
         self.tags = Tags(database)
-        self.networks = Networks(database, self.quotas, default_mtu=settings.mtu)
+        self.networks = Networks(
+            database,
+            self.quotas,
+            mtu=settings.mtu,
+            physical_networks=settings.physical_networks,
+        )
         self.subnets = Subnets(database, self.quotas, service_ports, dhcp_ports)
         self.groups = Groups(database, self.quotas)
+        self.rbac = Rbac(database, self.quotas)
+        self.address_scopes = AddressScopes(database)
+        self.subnet_pools = SubnetPools(database, self.quotas)
+        self.address_groups = AddressGroups(database)
         self.routers = Routers(database, self.quotas, Gateways(service_ports))
         self.router_interfaces = RouterInterfaces(database, service_ports)
         self.floating_ips = FloatingIps(database, self.quotas, service_ports)

@@ -17,9 +17,24 @@ from minicloud.kit import clock
 from minicloud.kit.db import Transaction
 from minicloud.network import attributes
 from minicloud.network.listing import rows_list
-from minicloud.network.models import networks, ports, projects, subnets, tags
+from minicloud.network.models import (
+    networks,
+    ports,
+    projects,
+    rbac_policies,
+    subnet_pools,
+    subnets,
+    tags,
+)
 from minicloud.network.query import ListQuery
-from minicloud.network.records import DHCP_OWNER, Network, Subnet, from_row
+from minicloud.network.records import (
+    DHCP_OWNER,
+    FLOATING_OWNER,
+    GATEWAY_OWNER,
+    Network,
+    Subnet,
+    from_row,
+)
 
 IntegrityError = sa.exc.IntegrityError
 Visible = sa.ColumnElement[bool]
@@ -70,19 +85,37 @@ def row_update(
     return done.rowcount == 1
 
 
+def row_lock(tx: Transaction, table: sa.Table, identity: str) -> str | None:
+    """Let nobody else change the resource until the transaction ends; its project, None if it is
+    gone.
+    """
+    statement = sa.select(table.c.project_id).where(table.c.id == identity)
+    return tx.execute(statement.with_for_update(key_share=True)).scalars().first()
+
+
+def row_get(tx: Transaction, table: sa.Table, identity: str, *, lock: bool = False) -> Any:
+    """A resource's row as a mapping; None if it is gone."""
+    statement = sa.select(table).where(table.c.id == identity)
+    if lock:
+        statement = statement.with_for_update(key_share=True)
+    return tx.execute(statement).mappings().first()
+
+
 def row_set(tx: Transaction, table: sa.Table, identity: str, values: Mapping[str, Any]) -> None:
     """Change columns of a resource that is still being made: no revision of its own."""
     tx.execute(sa.update(table).where(table.c.id == identity).values(**values))
 
 
 def row_delete(tx: Transaction, table: sa.Table, identity: str) -> bool:
-    """Delete a resource and its tags; False if a constraint refuses it."""
+    """Delete a resource, its tags and who it is shared with; False if a constraint refuses it."""
     try:
         with tx.begin_nested():
             tx.execute(sa.delete(table).where(table.c.id == identity))
     except sa.exc.IntegrityError:
         return False
     tx.execute(sa.delete(tags).where(tags.c.resource_id == identity))
+    if "shared" in table.c:
+        tx.execute(sa.delete(rbac_policies).where(rbac_policies.c.object_id == identity))
     return True
 
 
@@ -97,13 +130,6 @@ def rows_count(tx: Transaction, table: sa.Table, project_id: str) -> int:
 
 
 # -- networks ------------------------------------------------------------------------------------
-def network_visible(project_id: str, *, sees_all: bool) -> Visible:
-    """Which networks a project sees: its own, the shared and the external ones."""
-    if sees_all:
-        return sa.true()
-    return sa.or_(networks.c.project_id == project_id, networks.c.shared, networks.c.external)
-
-
 def network_get(tx: Transaction, network_id: str, *, lock: bool = False) -> Network | None:
     """``lock``: let nobody else give out addresses of the network until the transaction ends."""
     statement = sa.select(networks).where(networks.c.id == network_id)
@@ -127,14 +153,19 @@ def networks_of(tx: Transaction, network_ids: Iterable[str]) -> dict[str, Networ
     return {row["id"]: from_row(row, Network) for row in rows}
 
 
-def network_has_strangers(tx: Transaction, network: Network) -> bool:
-    """Whether another project has a port on the network."""
+def network_is_gateway(tx: Transaction, network_id: str) -> bool:
+    """Whether a router's gateway or a floating IP is on the network."""
     statement = sa.select(ports.c.id).where(
-        ports.c.network_id == network.id,
-        ports.c.project_id != network.project_id,
-        ports.c.device_owner != DHCP_OWNER,
+        ports.c.network_id == network_id,
+        ports.c.device_owner.in_((GATEWAY_OWNER, FLOATING_OWNER)),
     )
     return tx.execute(statement.limit(1)).first() is not None
+
+
+def network_default(tx: Transaction) -> str | None:
+    """The id of the external network that is taken where none is named."""
+    statement = sa.select(networks.c.id).where(networks.c.is_default, networks.c.external)
+    return tx.execute(statement).scalars().first()
 
 
 def network_ports(tx: Transaction, network_id: str) -> list[tuple[str, str]]:
@@ -171,6 +202,32 @@ def subnets_of(tx: Transaction, network_ids: Iterable[str]) -> dict[str, list[Su
 def subnet_delete(tx: Transaction, subnet_id: str) -> bool:
     """False while a port has an address of the subnet."""
     return row_delete(tx, subnets, subnet_id)
+
+
+def scopes_of(
+    tx: Transaction, subnets_by_network: Mapping[str, Sequence[Subnet]]
+) -> dict[str, dict[int, str]]:
+    """network id -> IP version -> the address scope that its subnets' pools are in."""
+    pools = {
+        subnet.subnetpool_id
+        for members in subnets_by_network.values()
+        for subnet in members
+        if subnet.subnetpool_id
+    }
+    scopes: dict[str, str] = {}
+    if pools:
+        statement = sa.select(subnet_pools.c.id, subnet_pools.c.address_scope_id).where(
+            subnet_pools.c.id.in_(pools), subnet_pools.c.address_scope_id.is_not(None)
+        )
+        scopes = {row.id: row.address_scope_id for row in tx.execute(statement)}
+    return {
+        network_id: {
+            subnet.ip_version: scopes[subnet.subnetpool_id]
+            for subnet in members
+            if subnet.subnetpool_id in scopes
+        }
+        for network_id, members in subnets_by_network.items()
+    }
 
 
 # -- tags ----------------------------------------------------------------------------------------

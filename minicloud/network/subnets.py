@@ -10,16 +10,17 @@ import msgspec
 from minicloud.domain.errors import Conflict, InUse, Invalid, NotFound
 from minicloud.kit import clock
 from minicloud.kit.db import Database, Transaction
-from minicloud.network import addressing, ipam, port_store, store
+from minicloud.network import addressing, ipam, pool_rules, pool_store, port_store, sharing, store
 from minicloud.network.caller import Caller
 from minicloud.network.dhcp import DhcpPorts
-from minicloud.network.models import subnets
+from minicloud.network.models import networks, subnets
 from minicloud.network.networks import network_seen
 from minicloud.network.query import ListQuery
 from minicloud.network.quotas import Quotas
 from minicloud.network.records import Network, Subnet
 from minicloud.network.schemas import SubnetCreate, SubnetUpdate, given, owner_named
 from minicloud.network.service_ports import ServicePorts
+from minicloud.network.subnet_pools import pool_seen
 from minicloud.network.views import subnet_view
 
 _PLAIN = ("name", "description", "enable_dhcp", "service_types")
@@ -48,13 +49,13 @@ class Subnets:
                 self._quotas.take(tx, owner, subnet=amount)
             for network_id in sorted(seen):
                 network_seen(tx, caller, network_id, lock=True)
-            made = [_insert(tx, body, owner) for body, owner in wanted]
+            made = [_insert(tx, caller, body, owner) for body, owner in wanted]
             for subnet in made:
                 self._address_ports(tx, subnet)
             return _views(tx, made)
 
     def find(self, caller: Caller, query: ListQuery) -> list[dict[str, Any]]:
-        visible = store.network_visible(caller.project_id, sees_all=caller.sees_all)
+        visible = sharing.visible(networks, caller.project_id, sees_all=caller.sees_all)
         with self._database.read() as tx:
             return _views(tx, store.subnet_list(tx, query, visible))
 
@@ -137,17 +138,43 @@ def subnet_seen(
         raise NotFound(kind="Subnet", id=subnet_id) from None
 
 
-def _insert(tx: Transaction, body: SubnetCreate, owner: str) -> Subnet:
-    cidr = given(body, "cidr").get("cidr")
-    if cidr is None:
-        raise Invalid(type="BadRequest", reason="A subnet needs a cidr.")
-    range_ = ipam.parse_cidr(cidr)
+def _range(
+    tx: Transaction, caller: Caller, body: SubnetCreate, owner: str
+) -> tuple[ipam.Range, str | None]:
+    """The new subnet's range, and the pool that it is cut from. NotFound, Invalid, Conflict."""
+    asked = given(body, "cidr", "subnetpool_id", "use_default_subnetpool")
+    pool_id = asked.get("subnetpool_id")
+    if pool_id is None and asked.get("use_default_subnetpool"):
+        pool_id = pool_store.pool_default(tx, body.ip_version)
+        if pool_id is None:
+            raise Invalid(
+                type="BadRequest",
+                reason="Bad subnets request: No default subnetpool found for "
+                f"IPv{body.ip_version}.",
+            )
+    if pool_id is not None:
+        pool = pool_seen(tx, caller, pool_id, lock=True)
+        range_ = pool_rules.cut(tx, pool, body, owner)
+    elif asked.get("cidr"):
+        range_ = ipam.parse_cidr(asked["cidr"])
+    else:
+        raise Invalid(
+            type="BadRequest",
+            reason="Bad subnets request: a subnetpool must be specified in the absence of a cidr.",
+        )
     if range_.version != body.ip_version:
         raise Invalid(
             type="InvalidInput",
             reason=f"The cidr {range_} does not match the ip_version {body.ip_version}.",
         )
-    for other in store.subnets_of(tx, [body.network_id])[body.network_id]:
+    return range_, pool_id
+
+
+def _insert(tx: Transaction, caller: Caller, body: SubnetCreate, owner: str) -> Subnet:
+    range_, pool_id = _range(tx, caller, body, owner)
+    members = store.subnets_of(tx, [body.network_id])[body.network_id]
+    pool_rules.check_affinity(pool_id, range_.version, members)
+    for other in members:
         if ipam.parse_cidr(other.cidr).overlaps(range_):
             raise Invalid(
                 type="InvalidInput",
@@ -156,7 +183,7 @@ def _insert(tx: Transaction, body: SubnetCreate, owner: str) -> Subnet:
     values = {
         **store.standard_values(owner),
         "network_id": body.network_id,
-        "subnetpool_id": None,
+        "subnetpool_id": pool_id,
         "ip_version": range_.version,
         "cidr": str(range_),
         "enable_dhcp": True,

@@ -17,6 +17,7 @@ from minicloud.network.networks import network_seen
 from minicloud.network.ports import port_seen
 from minicloud.network.records import Standard
 from minicloud.network.routers import router_seen
+from minicloud.network.subnet_pools import pool_seen
 from minicloud.network.subnets import subnet_seen
 
 
@@ -36,6 +37,7 @@ PATHS: Mapping[str, Tagged] = {
     "ports": Tagged("port", models.ports, lambda tx, caller, name: port_seen(tx, caller, name)[0]),
     "routers": Tagged("router", models.routers, router_seen),
     "floatingips": Tagged("floatingip", models.floating_ips, floating_seen),
+    "subnetpools": Tagged("subnetpool", models.subnet_pools, pool_seen),
     "security-groups": Tagged("security_group", models.security_groups, group_seen),
 }
 """Path of a collection below /v2.0 -> its nouns."""

@@ -7,7 +7,16 @@ from typing import Any
 
 from minicloud.kit import clock
 from minicloud.network.ipam import address_of
-from minicloud.network.records import SERVED_OWNERS, Group, Network, Port, Rule, Standard, Subnet
+from minicloud.network.records import (
+    SERVED_OWNERS,
+    Group,
+    Network,
+    Port,
+    Rule,
+    Standard,
+    Subnet,
+    SubnetPool,
+)
 
 Json = dict[str, Any]
 
@@ -26,22 +35,29 @@ def standard(record: Standard) -> Json:
 
 
 def network_view(
-    network: Network, subnet_ids: Sequence[str], tags: Sequence[str], *, privileged: bool
+    network: Network,
+    subnet_ids: Sequence[str],
+    tags: Sequence[str],
+    *,
+    shared: bool,
+    scopes: Mapping[int, str],
+    privileged: bool,
 ) -> Json:
+    """``shared``: with the caller; ``scopes``: IP version -> address scope."""
     view = {
         **standard(network),
         "admin_state_up": network.admin_state_up,
         "status": "ACTIVE",
         "subnets": list(subnet_ids),
-        "shared": network.shared,
+        "shared": shared,
         "router:external": network.external,
         "mtu": network.mtu,
         "port_security_enabled": network.port_security_enabled,
         "dns_domain": network.dns_domain,
         "availability_zone_hints": [],
         "availability_zones": [],
-        "ipv4_address_scope": None,
-        "ipv6_address_scope": None,
+        "ipv4_address_scope": scopes.get(4),
+        "ipv6_address_scope": scopes.get(6),
         "tags": list(tags),
     }
     if network.external:
@@ -75,6 +91,23 @@ def subnet_view(subnet: Subnet, tags: Sequence[str]) -> Json:
         "subnetpool_id": subnet.subnetpool_id,
         "segment_id": None,
         "service_types": list(subnet.service_types),
+        "tags": list(tags),
+    }
+
+
+def pool_view(pool: SubnetPool, tags: Sequence[str], *, shared: bool) -> Json:
+    """``shared``: with the caller."""
+    return {
+        **standard(pool),
+        "ip_version": pool.ip_version,
+        "address_scope_id": pool.address_scope_id,
+        "prefixes": list(pool.prefixes),
+        "default_prefixlen": pool.default_prefixlen,
+        "min_prefixlen": pool.min_prefixlen,
+        "max_prefixlen": pool.max_prefixlen,
+        "default_quota": pool.default_quota,
+        "shared": shared,
+        "is_default": pool.is_default,
         "tags": list(tags),
     }
 
@@ -132,11 +165,12 @@ def default_hostname(number: int) -> str:
     return f"host-{address_of(number).replace('.', '-').replace(':', '-')}".rstrip("-")
 
 
-def group_view(group: Group, tags: Sequence[str]) -> Json:
+def group_view(group: Group, tags: Sequence[str], *, shared: bool) -> Json:
+    """``shared``: with the caller."""
     return {
         **standard(group),
-        "stateful": True,
-        "shared": False,
+        "stateful": group.stateful,
+        "shared": shared,
         "security_group_rules": [rule_view(rule, group) for rule in group.rules],
         "tags": list(tags),
     }
@@ -154,7 +188,7 @@ def rule_view(rule: Rule, group: Group | None = None) -> Json:
         "remote_ip_prefix": rule.remote_ip_prefix,
         "normalized_cidr": rule.remote_ip_prefix,
         "remote_group_id": rule.remote_group_id,
-        "remote_address_group_id": None,
+        "remote_address_group_id": rule.remote_address_group_id,
     }
     del view["name"]
     if group is not None:

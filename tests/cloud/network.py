@@ -21,6 +21,8 @@ QUOTA = {
     "port": 500,
     "router": 10,
     "floatingip": 50,
+    "subnetpool": 20,
+    "rbac_policy": 20,
     "security_group": 10,
     "security_group_rule": 100,
 }
@@ -54,7 +56,7 @@ class NetworkCloud:
 
     def make(self, noun: str, token: str = "demo", **values: Any) -> dict[str, Any]:
         """A new network, subnet, port, security_group or security_group_rule."""
-        path = f"/{noun.replace('_', '-')}s"
+        path = f"/{noun.replace('_', '-')}s".replace("policys", "policies")
         made: dict[str, Any] = self.ask("POST", path, 201, token, json={noun: values})[noun]
         return made
 
@@ -65,7 +67,7 @@ class NetworkCloud:
         return network_id
 
     def show(self, noun: str, identity: str, token: str = "demo") -> dict[str, Any]:
-        path = f"/{noun.replace('_', '-')}s/{identity}"
+        path = f"/{noun.replace('_', '-')}s/{identity}".replace("policys", "policies")
         found: dict[str, Any] = self.ask("GET", path, 200, token)[noun]
         return found
 

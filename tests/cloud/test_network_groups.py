@@ -85,7 +85,7 @@ def test_rules(cloud: NetworkCloud) -> None:
     refused(400, "SecurityGroupRuleInvalidProtocol", protocol="carrier-pigeon")
     refused(400, "SecurityGroupRuleParameterConflict", ethertype="IPv6")
     refused(400, "SecurityGroupRuleInvalidEtherType", ethertype="IPv5")
-    refused(400, "SecurityGroupRemoteGroupAndRemoteIpPrefix", remote_group_id=group["id"])
+    refused(400, "SecurityGroupMultipleRemoteEntites", remote_group_id=group["id"])
     refused(400, "SecurityGroupMissingIcmpType", protocol="icmp", port_range_min=None)
     refused(404, "SecurityGroupNotFound", security_group_id="0" * 32)
     path = f"/security-group-rules/{rule['id']}"
