@@ -116,7 +116,7 @@ PORTS = Collection(
                 else_="DOWN",
             )
         ),
-        "binding:vnic_type": Attribute(constant="normal"),
+        "binding:vnic_type": Attribute(column=ports.c.vnic_type),
         "binding:host_id": Attribute(column=ports.c.host, privileged=True),
         "security_groups": Attribute(),
     },

@@ -29,6 +29,7 @@ RESOURCES = {
 _ALIASES: Mapping[str, tuple[str, str]] = {
     "address-group": ("Address Group", "Security group rules refer to named sets of addresses."),
     "address-scope": ("Address Scope", "Prefixes of subnet pools are unique in a scope."),
+    "allowed-address-pairs": ("Allowed Address Pairs", "Ports may use further addresses."),
     "binding": ("Port Binding", "Ports are bound to hosts."),
     "default-subnetpools": ("Default Subnet Pools", "A pool that is taken where none is named."),
     "dns-integration": ("DNS Integration", "Ports have names that their guests are told."),
@@ -42,6 +43,7 @@ _ALIASES: Mapping[str, tuple[str, str]] = {
     "extraroute": ("Extra Route", "Routers have static routes."),
     "extraroute-atomic": ("Extra Route (atomic)", "Routes are added and removed one by one."),
     "filter-validation": ("Filter Validation", "A filter that is not known is refused."),
+    "extra_dhcp_opt": ("Extra DHCP Options", "Ports have DHCP options of their own."),
     "fip-port-details": ("Floating IP Port Details", "Floating IPs show their port."),
     "floating-ip-port-forwarding": ("Port Forwarding", "Floating IPs forward single ports."),
     "floating-ip-port-forwarding-description": (
@@ -92,6 +94,8 @@ _ALIASES: Mapping[str, tuple[str, str]] = {
     "subnet_onboard": ("Subnet Onboard", "A network's subnets are taken into a pool."),
     "subnetpool-prefix-ops": ("Prefix Operations", "Prefixes are added and removed one by one."),
     "subnet-service-types": ("Subnet Service Types", "Subnets are kept for kinds of ports."),
+    "tag-creation": ("Tag Creation", "Resources are made with tags."),
+    "tag-ports-during-bulk-creation": ("Port Tags", "Ports are made with tags."),
 }
 _UPDATED = "2026-11-23T00:00:00-00:00"
 

@@ -112,6 +112,7 @@ class FloatingIps:
             **given(body, "description", "dns_name", "dns_domain"),
         }
         store.row_insert(tx, floating_ips, values)
+        store.tags_given(tx, floating_id, body)
         made = router_store.floating_get(tx, floating_id)
         assert made is not None
         asked = given(body, "port_id", "fixed_ip_address")

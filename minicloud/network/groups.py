@@ -106,6 +106,7 @@ class Groups:
                         reason="Every project has a default security group already.",
                     )
                 store.row_insert(tx, security_groups, values)
+                store.tags_given(tx, values["id"], body)
                 _insert_open_egress(tx, values["id"], owner)
                 made.append(group_seen(tx, caller, values["id"]))
             return _views(tx, caller, made)

@@ -17,6 +17,7 @@ from minicloud.network.schemas import (
     Id,
     Name,
     Request,
+    Tags,
     Update,
 )
 
@@ -42,6 +43,7 @@ class RouterUpdate(Update, frozen=True, kw_only=True):
 
 
 class RouterCreate(RouterUpdate, frozen=True, kw_only=True):
+    tags: Tags | UnsetType = UNSET
     project_id: Name | None = None
     tenant_id: Name | None = None
     availability_zone_hints: Hints | UnsetType = UNSET
@@ -71,6 +73,7 @@ class FloatingIpUpdate(Request, frozen=True, kw_only=True):
 
 
 class FloatingIpCreate(FloatingIpUpdate, frozen=True, kw_only=True):
+    tags: Tags | UnsetType = UNSET
     project_id: Name | None = None
     tenant_id: Name | None = None
     floating_network_id: Id

@@ -128,6 +128,7 @@ class Networks:
                 found = store.network_get(tx, values["id"])
                 assert found is not None
                 _share(tx, found, plain)
+                store.tags_given(tx, found.id, body)
                 return found
             if asked or place["network_type"] == "flat":
                 break

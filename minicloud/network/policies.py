@@ -35,6 +35,7 @@ RULES: Mapping[str, str] = {
     **_both("port", "mac_address", _NETWORK_OWNER),
     **_both("port", "fixed_ips:ip_address", _NETWORK_OWNER),
     **_both("port", "port_security_enabled", _NETWORK_OWNER),
+    **_both("port", "allowed_address_pairs", _NETWORK_OWNER),
     **_both("port", "device_owner", _NETWORK_OWNER),
     **_both("port", "binding:host_id", "rule:admin_or_service"),
     **_both("port", "binding:profile", "rule:admin_or_service"),

@@ -10,7 +10,7 @@ import msgspec
 from minicloud.domain.errors import Conflict, Forbidden, InUse, Invalid, NotFound
 from minicloud.kit import clock
 from minicloud.kit.db import Database, Transaction
-from minicloud.network import port_store, router_store, service_ports, store
+from minicloud.network import port_options, port_store, router_store, service_ports, store
 from minicloud.network.allocation import Allocator, checked_mac, kept
 from minicloud.network.binding import Binder
 from minicloud.network.caller import Caller
@@ -99,9 +99,16 @@ class Ports:
                 raise InUse(
                     type="PortInUse", kind="Port", id=port.id, reason="another device has it"
                 )
+            _check_service_port(port, body)
             values = _values(body, port)
             if "mac_address" in given(body, "mac_address"):
                 values["mac_address"] = checked_mac(str(body.mac_address))
+                _check_unbound(port, values["mac_address"])
+            values |= port_options.checked_pairs(body, values.get("mac_address", port.mac_address))
+            port_options.check_security(
+                values.get("port_security_enabled", port.port_security_enabled),
+                values.get("allowed_address_pairs", port.allowed_address_pairs),
+            )
             self._allocator.port_update(tx, port, values)
             self._readdress(tx, port, network, body)
             self._set_groups(tx, caller, port, body, values)
@@ -144,8 +151,13 @@ class Ports:
         mac = given(body, "mac_address").get("mac_address")
         if not self._allocator.port_insert(tx, values, checked_mac(mac) if mac else None):
             raise Conflict(reason=f"Port {values['id']} already exists.")
+        store.tags_given(tx, values["id"], body)
         made = port_store.port_get(tx, values["id"])
         assert made is not None
+        pairs = port_options.checked_pairs(body, made.mac_address)
+        if pairs["allowed_address_pairs"] if pairs else ():
+            port_options.check_security(made.port_security_enabled, pairs["allowed_address_pairs"])
+            store.row_set(tx, ports, made.id, pairs)
         subnets = store.subnets_of(tx, [network.id])[network.id]
         wanted = given(body, "fixed_ips").get("fixed_ips")
         self._allocator.assign(tx, made, subnets, wanted)
@@ -256,8 +268,10 @@ def _check_attributes(
     target = {"project_id": project_id, "network_project_id": network.project_id}
     used = given(
         body, "mac_address", "fixed_ips", "port_security_enabled", "host", "profile",
-        "device_owner",
+        "device_owner", "allowed_address_pairs",
     )  # fmt: skip
+    if used.get("allowed_address_pairs"):
+        caller.check(f"{action}:allowed_address_pairs", target)
     if "mac_address" in used:
         caller.check(f"{action}:mac_address", target)
     if any(one.ip_address for one in used.get("fixed_ips") or ()):
@@ -275,8 +289,11 @@ def _check_attributes(
 def _values(body: PortUpdate, current: Port | None) -> dict[str, Any]:
     """The columns that ``body`` sets."""
     values = given(body, *_PLAIN)
-    if values.get("device_owner") == DHCP_OWNER:
-        raise Invalid(type="InvalidInput", reason="The DHCP ports make themselves.")
+    owner = values.get("device_owner", "")
+    if owner in _SERVICE_OWNERS and owner != (current.device_owner if current else ""):
+        raise Invalid(
+            type="InvalidInput", reason=f"A port of owner {owner} is made by what it serves."
+        )
     binding = given(body, "host", "profile")
     if "host" in binding:
         values["host"] = binding["host"] or ""
@@ -288,7 +305,35 @@ def _values(body: PortUpdate, current: Port | None) -> dict[str, Any]:
                 reason=f"binding:profile is longer than {_PROFILE_LIMIT} characters.",
             )
     values["device_index"] = _device_index(values, current)
-    return values
+    return values | port_options.checked_options(body, current)
+
+
+def _check_service_port(port: Port, body: PortUpdate) -> None:
+    """Conflict where a port would lose what the service made it for."""
+    if port.device_owner not in _SERVICE_OWNERS:
+        return
+    kept = {
+        "device_id": port.device_id,
+        "device_owner": port.device_owner,
+        "mac_address": port.mac_address,
+        "host": port.host,
+    }
+    changed = [name for name, value in given(body, *kept).items() if value != kept[name]]
+    if changed or "fixed_ips" in given(body, "fixed_ips"):
+        raise Conflict(
+            type="ServicePortInUse",
+            reason=f"Port {port.id} cannot be changed so: it has device owner {port.device_owner}.",
+        )
+
+
+def _check_unbound(port: Port, mac: str) -> None:
+    """Conflict: a guest keeps the MAC that it was started with."""
+    if port.host and mac != port.mac_address:
+        raise Conflict(
+            type="PortBound",
+            reason=f"Unable to complete operation on port {port.id}, port is already bound, port "
+            f"type: bridge, old_mac {port.mac_address}, new_mac {mac}.",
+        )
 
 
 def _device_index(values: Mapping[str, Any], current: Port | None) -> int | None:

@@ -120,6 +120,7 @@ class Routers:
             **given(body, *_PLAIN, "availability_zone_hints"),
         }
         store.row_insert(tx, routers, values)
+        store.tags_given(tx, values["id"], body)
         router = _get(tx, values["id"])
         if network is not None:
             found = self._gateways.apply(tx, router, network, gateway)

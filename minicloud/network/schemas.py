@@ -18,6 +18,7 @@ DnsLabel = Annotated[
     str, Meta(max_length=63, pattern=r"^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)?\Z")
 ]
 Tag = Annotated[str, Meta(min_length=1, max_length=60, pattern=_PRINTABLE)]
+Tags = Annotated[Sequence[Tag], Meta(max_length=50)]
 Mtu = Annotated[int, Meta(ge=68, le=65535)]
 Limit = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
 Nothing = Annotated[Sequence[Any], Meta(max_length=0)]
@@ -58,6 +59,7 @@ class NetworkUpdate(Update, frozen=True, kw_only=True):
 
 
 class NetworkCreate(NetworkUpdate, frozen=True, kw_only=True):
+    tags: Tags | UnsetType = UNSET
     project_id: Name | None = None
     tenant_id: Name | None = None
     network_type: Name | UnsetType = msgspec.field(name="provider:network_type", default=UNSET)
@@ -92,6 +94,7 @@ class SubnetUpdate(Update, frozen=True, kw_only=True):
 
 
 class SubnetCreate(SubnetUpdate, frozen=True, kw_only=True):
+    tags: Tags | UnsetType = UNSET
     project_id: Name | None = None
     tenant_id: Name | None = None
     network_id: Id
@@ -110,6 +113,17 @@ class FixedIpBody(Request, frozen=True, kw_only=True):
     ip_address: Address | None = None
 
 
+class AddressPair(Request, frozen=True, kw_only=True):
+    ip_address: Address
+    mac_address: Address | None = None
+
+
+class DhcpOption(Request, frozen=True, kw_only=True):
+    opt_name: Annotated[str, Meta(min_length=1, max_length=64, pattern=_PRINTABLE)]
+    opt_value: Name | None = None
+    ip_version: Literal[4, 6] | None = None
+
+
 class PortUpdate(Update, frozen=True, kw_only=True):
     admin_state_up: bool | UnsetType = UNSET
     port_security_enabled: bool | UnsetType = UNSET
@@ -126,12 +140,15 @@ class PortUpdate(Update, frozen=True, kw_only=True):
     vnic_type: Literal["normal"] | UnsetType = msgspec.field(
         name="binding:vnic_type", default=UNSET
     )
-    allowed_address_pairs: Nothing | UnsetType = UNSET
-    extra_dhcp_opts: Nothing | UnsetType = UNSET
+    allowed_address_pairs: (
+        Annotated[Sequence[AddressPair], Meta(max_length=64)] | UnsetType | None
+    ) = UNSET
+    extra_dhcp_opts: Annotated[Sequence[DhcpOption], Meta(max_length=64)] | UnsetType | None = UNSET
     qos_policy_id: UnsetType | None = UNSET
 
 
 class PortCreate(PortUpdate, frozen=True, kw_only=True):
+    tags: Tags | UnsetType = UNSET
     project_id: Name | None = None
     tenant_id: Name | None = None
     network_id: Id
@@ -143,6 +160,7 @@ class GroupUpdate(Update, frozen=True, kw_only=True):
 
 
 class GroupCreate(GroupUpdate, frozen=True, kw_only=True):
+    tags: Tags | UnsetType = UNSET
     project_id: Name | None = None
     tenant_id: Name | None = None
 
@@ -205,7 +223,7 @@ class RulePost(Request, frozen=True, kw_only=True):
 
 
 class TagsBody(Request, frozen=True, kw_only=True):
-    tags: Annotated[Sequence[Tag], Meta(max_length=50)]
+    tags: Tags
 
 
 class QuotaBody(Request, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from minicloud.network.schemas import Address, Bulk, Id, Name, Request, Update
+from minicloud.network.schemas import Address, Bulk, Id, Name, Request, Tags, Update
 
 PrefixLength = Annotated[int, Meta(ge=0, le=128)]
 Addresses = Annotated[Sequence[Address], Meta(max_length=1000)]
@@ -61,6 +61,7 @@ class PoolUpdate(Update, frozen=True, kw_only=True):
 
 
 class PoolCreate(PoolUpdate, frozen=True, kw_only=True):
+    tags: Tags | UnsetType = UNSET
     project_id: Name | None = None
     tenant_id: Name | None = None
     shared: bool | UnsetType = UNSET

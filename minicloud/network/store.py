@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from minicloud.domain.ids import new_id
@@ -35,6 +36,7 @@ from minicloud.network.records import (
     Subnet,
     from_row,
 )
+from minicloud.network.schemas import given
 
 IntegrityError = sa.exc.IntegrityError
 Visible = sa.ColumnElement[bool]
@@ -239,6 +241,12 @@ def tags_of(tx: Transaction, resource_ids: Sequence[str]) -> dict[str, list[str]
         for resource_id, tag in tx.execute(statement):
             found[resource_id].append(tag)
     return found
+
+
+def tags_given(tx: Transaction, resource_id: str, body: msgspec.Struct) -> None:
+    """Keep the tags that a new resource is made with."""
+    if wanted := given(body, "tags").get("tags"):
+        tags_replace(tx, resource_id, wanted)
 
 
 def tags_replace(tx: Transaction, resource_id: str, wanted: Iterable[str]) -> None:

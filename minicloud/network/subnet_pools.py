@@ -166,6 +166,7 @@ def _insert(tx: Transaction, caller: Caller, body: PoolCreate, owner: str) -> Su
     pool_rules.check_scope(tx, caller, values["id"], values["address_scope_id"], ranges)
     pool_rules.check_default(tx, caller, None, values, ranges[0].version)
     store.row_insert(tx, subnet_pools, values)
+    store.tags_given(tx, values["id"], body)
     if values["shared"]:
         sharing.with_everybody(tx, "subnetpool", values["id"], owner, sharing.SHARED, on=True)
     return pool_seen(tx, caller, values["id"])

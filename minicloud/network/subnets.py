@@ -196,6 +196,7 @@ def _insert(tx: Transaction, caller: Caller, body: SubnetCreate, owner: str) -> 
     }
     if not store.row_insert(tx, subnets, values):
         raise NotFound(kind="Network", id=body.network_id)
+    store.tags_given(tx, values["id"], body)
     return msgspec.convert(values, Subnet)
 
 

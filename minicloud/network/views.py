@@ -136,8 +136,14 @@ def port_view(
         ],
         "security_groups": list(port.security_groups),
         "port_security_enabled": port.port_security_enabled,
-        "allowed_address_pairs": [],
-        "extra_dhcp_opts": [],
+        "allowed_address_pairs": [
+            {"ip_address": address, "mac_address": mac}
+            for address, mac in port.allowed_address_pairs
+        ],
+        "extra_dhcp_opts": [
+            {"opt_name": name, "opt_value": value, "ip_version": version}
+            for name, value, version in port.extra_dhcp_opts
+        ],
         "dns_name": port.dns_name,
         "dns_assignment": [
             {
@@ -147,7 +153,7 @@ def port_view(
             }
             for fixed in port.fixed_ips
         ],
-        "binding:vnic_type": "normal",
+        "binding:vnic_type": port.vnic_type,
         "tags": list(tags),
     }
     if details is not None:

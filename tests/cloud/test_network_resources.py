@@ -14,6 +14,7 @@ from tokens import ALT, DEMO
 
 from minicloud.hostnet.wiring import HostWiring, NetworkWiring, PortWiring
 
+MAC = "fa:16:3e:00:00:77"
 SERVER = "11111111-2222-4333-8444-555555555555"
 
 
@@ -287,3 +288,73 @@ def test_a_networks_dns_servers_reach_the_wiring(tmp_path: Path) -> None:
         subnet = port["binding:vif_details"]["wiring"]["network"]["subnets"][0]
         assert subnet["dns_nameservers"] == ["192.0.2.1"]
         assert cloud.ask("GET", "/subnets", 200)["subnets"][0]["dns_nameservers"] == []
+
+
+def test_a_port_may_use_further_addresses(cloud: NetworkCloud) -> None:
+    network_id = cloud.network()
+    pairs = [{"ip_address": "10.0.0.0/28"}, {"ip_address": "FD00::1", "mac_address": MAC}]
+    port = cloud.make("port", network_id=network_id, allowed_address_pairs=pairs)
+    path = f"/ports/{port['id']}"
+    assert port["allowed_address_pairs"] == [
+        {"ip_address": "10.0.0.0/28", "mac_address": port["mac_address"]},
+        {"ip_address": "fd00::1", "mac_address": MAC},
+    ]
+
+    def refused(status: int, kind: str, **values: Any) -> None:
+        cloud.refused("PUT", path, status, kind, json={"port": values})
+
+    refused(409, "AddressPairAndPortSecurityRequired", port_security_enabled=False,
+            security_groups=[])  # fmt: skip
+    refused(400, "DuplicateAddressPairInRequest", allowed_address_pairs=[pairs[0]] * 2)
+    refused(400, "AllowedAddressPairExhausted",
+            allowed_address_pairs=[{"ip_address": f"10.1.0.{n}"} for n in range(11)])  # fmt: skip
+    refused(400, "HTTPBadRequest", allowed_address_pairs=[{"ip_address": "x"}])
+    refused(400, "HTTPBadRequest", allowed_address_pairs=[{"mac_address": MAC}])
+    bare = {"port_security_enabled": False, "security_groups": [], "allowed_address_pairs": []}
+    assert cloud.ask("PUT", path, 200, json={"port": bare})["port"]["allowed_address_pairs"] == []
+
+
+def test_a_port_has_dhcp_options_of_its_own(cloud: NetworkCloud) -> None:
+    boot = {"opt_name": "bootfile-name", "opt_value": "pxelinux.0"}
+    server = {"opt_name": "tftp-server", "opt_value": "192.0.2.1", "ip_version": 4}
+    port = cloud.make("port", network_id=cloud.network(), extra_dhcp_opts=[boot, server])
+    path = f"/ports/{port['id']}"
+    assert port["extra_dhcp_opts"] == [{**boot, "ip_version": 4}, server]
+    changes = [{"opt_name": "tftp-server", "opt_value": None}, {**boot, "opt_value": "other.0"}]
+    body = {"port": {"extra_dhcp_opts": changes}}
+    changed = cloud.ask("PUT", path, 200, json=body)["port"]["extra_dhcp_opts"]
+    assert changed == [{**boot, "opt_value": "other.0", "ip_version": 4}]
+    body = {"port": {"extra_dhcp_opts": [boot, boot]}}
+    cloud.refused("PUT", path, 400, "HTTPBadRequest", json=body)
+
+
+def test_nobody_makes_a_routers_port_by_hand(cloud: NetworkCloud) -> None:
+    network_id = cloud.network()
+    for owner in ("router_interface", "router_gateway", "floatingip", "dhcp"):
+        body = {"port": {"network_id": network_id, "device_id": SERVER,
+                         "device_owner": f"network:{owner}"}}  # fmt: skip
+        cloud.refused("POST", "/ports", 400, "InvalidInput", json=body)
+    subnet_id = cloud.show("network", network_id)["subnets"][0]
+    path = f"/routers/{cloud.make('router')['id']}/add_router_interface"
+    port_id = cloud.ask("PUT", path, 200, json={"subnet_id": subnet_id})["port_id"]
+    for values in ({"device_id": ""}, {"device_owner": ""}, {"fixed_ips": []},
+                   {"mac_address": "fa:16:3e:00:00:09"}):  # fmt: skip
+        body = {"port": values}
+        cloud.refused("PUT", f"/ports/{port_id}", 409, "ServicePortInUse", json=body)
+    cloud.ask("PUT", f"/ports/{port_id}", 200, json={"port": {"name": "inside"}})
+
+
+def test_a_bound_port_keeps_its_mac(cloud: NetworkCloud) -> None:
+    port = bound(cloud, cloud.network())
+    body = {"port": {"mac_address": MAC}}
+    cloud.refused("PUT", f"/ports/{port['id']}", 409, "PortBound", json=body)
+
+
+def test_resources_are_made_with_tags(cloud: NetworkCloud) -> None:
+    network_id = cloud.network(tags=["b", "a"])
+    assert cloud.show("network", network_id)["tags"] == ["a", "b"]
+    body = {"ports": [{"network_id": network_id, "tags": [name]} for name in ("x", "y")]}
+    made = cloud.ask("POST", "/ports", 201, json=body)["ports"]
+    assert [port["tags"] for port in made] == [["x"], ["y"]]
+    for noun in ("router", "security_group"):
+        assert cloud.make(noun, tags=["t"])["tags"] == ["t"]
