@@ -11,6 +11,15 @@ import msgspec
 from minicloud.domain.ids import new_request_id
 
 
+class AccessRule(msgspec.Struct, frozen=True):
+    """One kind of request that a token is good for. ``service``: a type of the catalog."""
+
+    service: str
+    method: str
+    path: str
+    """As on the wire, ``/v2.1/servers``; ``*`` or ``{name}`` is one segment, ``**`` any number."""
+
+
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """The caller of one request. ``token`` is used while the request is fresh, never stored."""
 
@@ -28,6 +37,24 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     service_roles: Sequence[str] = ()
     """Roles of the service that passes the request on (X-Service-Token)."""
     token: str = ""
+    trust_id: str = ""
+    """The trust that the token acts under."""
+    delegated: bool = False
+    """Whether the token was made from something narrower than the user's own word: a trust, an
+    application credential, an EC2 key. Such a token makes no further ones."""
+    unrestricted: bool = False
+    """Whether it came from an application credential that may make others nevertheless."""
+    access_rules: Sequence[AccessRule] | None = None
+    """The only requests the token is good for; None: all."""
+
+    @property
+    def scope(self) -> str:
+        """``project``, ``domain``, ``system``, or empty for a token that is for nowhere."""
+        if self.project_id:
+            return "project"
+        if self.domain_id:
+            return "domain"
+        return "system" if self.system_scope else ""
 
     @property
     def is_admin(self) -> bool:

@@ -56,10 +56,13 @@ class Policy:
             "user_id": ctx.user_id,
             "domain_id": ctx.domain_id,
             "user_domain_id": ctx.user_domain_id,
+            "project_domain_id": ctx.project_domain_id,
             "system_scope": ctx.system_scope,
+            "scope": ctx.scope,
         }
         own = {"project_id": ctx.project_id, "user_id": ctx.user_id}
-        return bool(self._enforcer.enforce(action, dict(target or own), credentials))
+        asked = dict(own if target is None else target)
+        return bool(self._enforcer.enforce(action, asked, credentials))
 
     def check(self, ctx: Context, action: str, target: Mapping[str, Any] | None = None) -> None:
         """Raise Forbidden unless allowed."""

@@ -34,6 +34,7 @@ from minicloud.kit import clock, context
 from minicloud.kit.context import Context
 from minicloud.kit.metrics import REQUESTS
 from minicloud.kit.policy import PUBLIC
+from minicloud.kit.web import access
 from minicloud.kit.web.decode import action_of, fit, parse
 from minicloud.kit.web.route import Body, Call, Query, Reply, Route, Service
 from minicloud.kit.web.versions import Version, down
@@ -128,6 +129,12 @@ class _Unrouted:
         self._service = service
 
     def __call__(self, problem: Any) -> flask.Response:
+        if isinstance(problem, HttpMethodNotAllowed) and flask.request.method == "OPTIONS":
+            allowed = {"Allow": ", ".join(sorted({"OPTIONS", *(problem.valid_methods or ())}))}
+            return _finish(
+                self._service, flask.Response(b"", 200, allowed), new_request_id(), None, {},
+                time.perf_counter(),
+            )  # fmt: skip
         error: MinicloudError = RouteNotFound()
         if isinstance(problem, HttpMethodNotAllowed):
             error = MethodNotAllowed()
@@ -157,6 +164,7 @@ def _answer(service: Service, routes: list[Route], params: dict[str, str]) -> fl
         ctx = Context(request_id=request_id)
         if route.policy != PUBLIC:
             ctx = service.authenticate(request.headers, timings, request_id)
+            access.check(ctx, service.catalog_types, request.method, request.path)
             inherited = request.headers.get("X-Openstack-Request-Id", "")
             if ctx.is_service and _REQUEST_ID.match(inherited):
                 ctx = msgspec.structs.replace(ctx, request_id=inherited)
@@ -166,7 +174,7 @@ def _answer(service: Service, routes: list[Route], params: dict[str, str]) -> fl
             if route.action:
                 value = _read_json(service, route)
                 route = _of_action(routes, action_of(value), version)
-            if route.policy != PUBLIC:
+            if route.policy != PUBLIC and route.target is None:
                 service.policy.check(ctx, route.policy)
             query = request.args
             if route.query is not None:
@@ -185,7 +193,10 @@ def _answer(service: Service, routes: list[Route], params: dict[str, str]) -> fl
                 policy=service.policy,
                 timings=timings,
                 arrived=arrived,
+                peer=request.remote_addr or "",
             )
+            if route.target is not None:
+                service.policy.check(ctx, route.policy, route.target(call))
             response = _render(route, route.handler(call), version)
     except MinicloudError as error:
         if error.http >= 500:
@@ -225,7 +236,7 @@ def _known(spec: Query, given: MultiDict[str, str], version: Version | None) -> 
         first = spec.since.get(name)
         if name in spec.names and (version is None or first is None or version >= first):
             pairs.append((name, value))
-        elif version is None or version >= spec.strict_from:
+        elif spec.strict_from is not None and (version is None or version >= spec.strict_from):
             raise Invalid(
                 reason=f"Additional query parameters are not allowed: '{name[:64]}' is not known."
             )

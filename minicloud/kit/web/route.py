@@ -52,15 +52,15 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     names: frozenset[str]
     since: Mapping[str, Version] = {}
     """Parameter -> first version that knows it."""
-    strict_from: Version
-    """From here on an unknown parameter is a 400; before, it is overlooked."""
+    strict_from: Version | None
+    """From here on an unknown parameter is a 400; before, it is overlooked. None: always."""
 
 
 class Call:
     """One request, as a handler sees it."""
 
     __slots__ = ("_policy", "arrived", "base_url", "body", "ctx", "headers", "params", "path",
-                 "query", "stream", "timings")  # fmt: skip
+                 "peer", "query", "stream", "timings")  # fmt: skip
 
     def __init__(
         self,
@@ -76,6 +76,7 @@ class Call:
         policy: Policy,
         timings: dict[str, float],
         arrived: float,
+        peer: str = "",
     ) -> None:
         self.ctx = ctx
         self.params = params
@@ -91,6 +92,8 @@ class Call:
         """Name -> milliseconds, answered as Server-Timing; handlers may add theirs."""
         self.arrived = arrived
         """When the request was received, seconds since the epoch."""
+        self.peer = peer
+        """The address the request came from: the client's, or a proxy's."""
         self._policy = policy
 
     def allowed(self, action: str, target: Mapping[str, Any] | None = None) -> bool:
@@ -152,6 +155,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Conversions of the newest reply to older ones, newest first."""
     old_status: Sequence[tuple[Version, int]] = ()
     """(version, status): the status for requests older than the version."""
+    target: Callable[[Call], Mapping[str, Any]] | None = None
+    """What ``policy`` is asked about, read from the request and what it names. None: the caller's
+    own project and user, before anything else of the request is looked at."""
     summary: str = ""
     media_types: Sequence[str] = ()
     """Content types taken besides application/json."""
@@ -174,6 +180,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of a JSON body; larger is 413."""
     unauthenticated_headers: Mapping[str, str] = {}
     """Headers of a 401 (WWW-Authenticate)."""
+    catalog_types: frozenset[str] = frozenset()
+    """What the catalog calls this service: access rules of tokens that name another are not for
+    it."""
     vary: str = ""
     request_id_headers: Sequence[str] = ("X-Openstack-Request-Id",)
     document_path: str = "/openapi.json"
