@@ -91,6 +91,7 @@ def rest_service(
         ],
         policy=policy,
         dialect=dialects.nova,
+        catalog_types=frozenset({"compute"}),
         authenticate=authenticate,
         versions=versions.VERSIONS,
         request_id_headers=("X-Openstack-Request-Id", "x-compute-request-id"),

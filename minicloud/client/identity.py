@@ -18,7 +18,7 @@ from werkzeug.datastructures import Headers
 from minicloud.client.rest import Answer, RestClient, new_session
 from minicloud.domain import errors
 from minicloud.kit import clock
-from minicloud.kit.context import Context
+from minicloud.kit.context import AccessRule, Context
 
 _RENEW_BEFORE_S = 120
 _CACHE_SIZE = 4096
@@ -175,7 +175,7 @@ class TokenValidator:
             try:
                 return self._client.request(
                     "GET", "/auth/tokens", query={"nocatalog": "1"},
-                    headers={"X-Subject-Token": token},
+                    headers={"X-Subject-Token": token, "OpenStack-Identity-Access-Rules": "1.0"},
                 )  # fmt: skip
             except errors.NotFound:
                 raise errors.Unauthenticated() from None
@@ -193,6 +193,7 @@ def _facts(answer: Answer) -> TokenFacts:
     token: Mapping[str, Any] = answer.json["token"]
     user = token["user"]
     project = token.get("project") or {}
+    credential, trust = token.get("application_credential") or {}, token.get("OS-TRUST:trust") or {}
     return TokenFacts(
         context=Context(
             user_id=user["id"],
@@ -204,6 +205,15 @@ def _facts(answer: Answer) -> TokenFacts:
             domain_id=(token.get("domain") or {}).get("id", ""),
             system_scope="all" if token.get("system") else "",
             roles=[role["name"] for role in token.get("roles", ())],
+            trust_id=trust.get("id", ""),
+            delegated=bool(trust or credential),
+            unrestricted=credential.get("restricted") is False,
+            access_rules=None
+            if credential.get("access_rules") is None
+            else [
+                AccessRule(rule["service"], rule["method"], rule["path"])
+                for rule in credential["access_rules"]
+            ],
         ),
         issued_at=clock.parse(token["issued_at"]),
         issue_ms=answer.timing_ms("issue"),

@@ -24,7 +24,11 @@ def _identity(directory: Path, database: Database) -> Service:
 
     ensure_keys(directory)
     return routes.rest_service(
-        database, key_dir=directory, token_lifetime_s=3600, passwords=_ABSENT
+        database,
+        key_dir=directory,
+        credential_key_dir=directory,
+        token_lifetime_s=3600,
+        passwords=_ABSENT,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from minicloud.cmd import wire
 from minicloud.identity.keys import ensure_keys
+from minicloud.identity.logins import Lockout
 from minicloud.identity.passwords import Passwords, return_memory
 from minicloud.identity.routes import rest_service
 from minicloud.kit import daemon
@@ -25,14 +26,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(1)
     return_memory()
     key_dir = Path(options.identity.key_dir)
-    ensure_keys(key_dir)
+    credential_key_dir = Path(options.identity.credential_key_dir)
+    for directory in (key_dir, credential_key_dir):
+        ensure_keys(directory)
     service = rest_service(
         database,
         key_dir=key_dir,
+        credential_key_dir=credential_key_dir,
         token_lifetime_s=options.identity.token_lifetime_s,
         passwords=Passwords(
             memory_kib=options.identity.hash_memory_kib,
             time_cost=options.identity.hash_time_cost,
+        ),
+        lockout=Lockout(
+            attempts=options.identity.lockout_attempts,
+            duration_s=options.identity.lockout_duration_s,
         ),
         public_url=options.identity.public_url or "",
         policy_file=options.policy_file,

@@ -10,6 +10,20 @@ OPTS = [
         default="/var/lib/minicloud/identity/keys",
         help="Directory of the Fernet keys, readable by the service alone.",
     ),
+    cfg.StrOpt(
+        "credential_key_dir",
+        default="/var/lib/minicloud/identity/credential-keys",
+        help="Directory of the keys that seal stored credentials, EC2 keys among them.",
+    ),
+    cfg.IntOpt(
+        "lockout_attempts",
+        default=0,
+        min=0,
+        help="Wrong passwords in a row that lock a user out; 0: none do.",
+    ),
+    cfg.IntOpt(
+        "lockout_duration_s", default=1800, min=1, help="Seconds that a user is locked out."
+    ),
     cfg.IntOpt("hash_memory_kib", default=19456, min=1024, help="Argon2id memory per hash, KiB."),
     cfg.IntOpt("hash_time_cost", default=2, min=1, help="Argon2id passes."),
     cfg.StrOpt("public_url", help="What version documents call this service, if not as asked."),

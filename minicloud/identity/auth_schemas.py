@@ -8,8 +8,9 @@ import msgspec
 from msgspec import Meta
 
 from minicloud.domain.errors import Invalid
+from minicloud.identity.logins import CredentialProof, Named, PasswordProof
 from minicloud.identity.schemas import Line, Password
-from minicloud.identity.service import Named, PasswordProof, ScopeAsked
+from minicloud.identity.service import ScopeAsked, Shown
 from minicloud.identity.tokens import Token
 from minicloud.kit import clock
 
@@ -40,10 +41,27 @@ class TokenMethod(msgspec.Struct):
         return "<TokenMethod>"
 
 
+class OwnerRef(msgspec.Struct):
+    id: Line | None = None
+    name: Line | None = None
+    domain: DomainRef | None = None
+
+
+class ApplicationCredentialMethod(msgspec.Struct):
+    secret: Password
+    id: Line | None = None
+    name: Line | None = None
+    user: OwnerRef | None = None
+
+    def __repr__(self) -> str:
+        return "<ApplicationCredentialMethod>"
+
+
 class IdentityPart(msgspec.Struct):
     methods: Annotated[list[str], Meta(min_length=1, max_length=8)]
     password: PasswordMethod | None = None
     token: TokenMethod | None = None
+    application_credential: ApplicationCredentialMethod | None = None
 
 
 class ProjectRef(msgspec.Struct):
@@ -56,10 +74,15 @@ class SystemRef(msgspec.Struct):
     all: bool = False
 
 
+class TrustRef(msgspec.Struct):
+    id: Line
+
+
 class ScopePart(msgspec.Struct, forbid_unknown_fields=True):
     project: ProjectRef | None = None
     domain: DomainRef | None = None
     system: SystemRef | None = None
+    trust: TrustRef | None = msgspec.field(name="OS-TRUST:trust", default=None)
     unscoped: dict[str, Any] | None = None
 
 
@@ -68,8 +91,32 @@ class AuthRequest(msgspec.Struct):
     scope: ScopePart | Literal["unscoped"] | None = None
 
 
-def proof(part: IdentityPart) -> PasswordProof | None:
-    """The password shown. Invalid where it does not say whose."""
+def shown(part: IdentityPart) -> Shown:
+    """What the client shows. Invalid where a method is named and not shown, or not whose."""
+    return Shown(
+        methods=part.methods,
+        password=_password(part),
+        token=_token(part),
+        application_credential=_application_credential(part),
+    )
+
+
+def _application_credential(part: IdentityPart) -> CredentialProof | None:
+    if "application_credential" not in part.methods:
+        return None
+    given = part.application_credential
+    if given is None:
+        raise Invalid(reason="Expecting to find application_credential in identity.")
+    if given.id is not None:
+        return CredentialProof(id=given.id, secret=given.secret)
+    owner = given.user
+    if given.name is None or owner is None:
+        raise Invalid(reason="Expecting to find id, or name and user, in application_credential.")
+    user = Named(id=owner.id) if owner.id is not None else _named("user", owner.name, owner.domain)
+    return CredentialProof(name=given.name, user=user, secret=given.secret)
+
+
+def _password(part: IdentityPart) -> PasswordProof | None:
     if "password" not in part.methods:
         return None
     if part.password is None:
@@ -82,7 +129,7 @@ def proof(part: IdentityPart) -> PasswordProof | None:
     return PasswordProof(user=_named("user", user.name, user.domain), password=user.password)
 
 
-def shown_token(part: IdentityPart) -> str | None:
+def _token(part: IdentityPart) -> str | None:
     if "token" not in part.methods:
         return None
     if part.token is None:
@@ -96,9 +143,13 @@ def scope(part: ScopePart | str | None) -> ScopeAsked:
         return ScopeAsked(kind="default")
     if isinstance(part, str):
         return ScopeAsked(kind="")
-    parts = [part.project, part.domain, part.system, part.unscoped]
+    parts = [part.project, part.domain, part.system, part.unscoped, part.trust]
     if sum(each is not None for each in parts) != 1:
-        raise Invalid(reason="The scope must be one of project, domain, system or unscoped.")
+        raise Invalid(
+            reason="The scope must be one of project, domain, system, OS-TRUST:trust or unscoped."
+        )
+    if part.trust is not None:
+        return ScopeAsked(kind="trust", target=Named(id=part.trust.id))
     if part.project is not None:
         target = (
             Named(id=part.project.id)
@@ -153,4 +204,28 @@ def token_view(token: Token, *, with_catalog: bool) -> dict[str, Any]:
         shown["roles"] = [{"id": id_, "name": name} for id_, name in token.roles.items()]
         if with_catalog:
             shown["catalog"] = token.catalog
-    return {"token": shown}
+    return {"token": {**shown, **_delegation(token)}}
+
+
+def _delegation(token: Token) -> dict[str, Any]:
+    delegation, found = token.delegation, {}
+    if (credential := delegation.application_credential) is not None:
+        one: dict[str, Any] = {
+            "id": credential.id,
+            "name": credential.name,
+            "restricted": not credential.unrestricted,
+        }
+        if delegation.access_rules is not None:
+            one["access_rules"] = [
+                {"id": each.id, "service": each.service, "method": each.method, "path": each.path}
+                for each in delegation.access_rules
+            ]
+        found["application_credential"] = one
+    if (trust := delegation.trust) is not None:
+        found["OS-TRUST:trust"] = {
+            "id": trust.id,
+            "impersonation": trust.impersonation,
+            "trustor_user": {"id": trust.trustor_user_id},
+            "trustee_user": {"id": trust.trustee_user_id},
+        }
+    return found

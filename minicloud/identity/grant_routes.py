@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from minicloud.domain.errors import NotFound
-from minicloud.identity import schemas
+from minicloud.identity import filters, schemas, targets
 from minicloud.identity.directory import Groups, Users
 from minicloud.identity.grants import Grants, Names, Shown
 from minicloud.identity.links import Links
 from minicloud.identity.records import Assignment
-from minicloud.kit.web import Call, Route
+from minicloud.identity.targets import Builder, Target, Targets
+from minicloud.kit.web import Call, Query, Route
 
 Json = dict[str, Any]
+_NAME = {"name": "name"}
+_INHERITED = "scope.OS-INHERIT:inherited_to"
 _FILTERS: Mapping[str, str] = {
     "user.id": "user_id",
     "group.id": "group_id",
@@ -24,60 +27,108 @@ _FILTERS: Mapping[str, str] = {
 
 
 class GrantRoutes:
-    def __init__(self, grants: Grants, users: Users, groups: Groups, links: Links) -> None:
+    def __init__(
+        self, grants: Grants, users: Users, groups: Groups, links: Links, targets: Targets
+    ) -> None:
         self._grants = grants
         self._users = users
         self._groups = groups
         self._links = links
+        self._targets = targets
 
     def routes(self) -> list[Route]:
-        rows = [
+        return [
             Route(
                 method="GET",
                 path="/v3/role_assignments",
                 handler=self.list,
                 policy="identity:list_role_assignments",
+                target=self._listed,
+                query=Query(
+                    names=frozenset(_FILTERS)
+                    | {"scope.system", _INHERITED, "effective", "include_names",
+                       "include_subtree"},
+                    strict_from=None,
+                ),
             ),
+            *self._membership_routes(),
+            *self._grant_routes(),
+            *self._implied_routes(),
+        ]  # fmt: skip
+
+    def _membership_routes(self) -> list[Route]:
+        group = self._targets.named(group="group_id", user="user_id")
+        named = Query(names=filters.names(_NAME), strict_from=None)
+        return [
             Route(
                 method="GET",
                 path="/v3/users/{user_id}/groups",
                 handler=self.groups_of_user,
                 policy="identity:list_groups_for_user",
+                target=self._targets.named(user="user_id"),
+                query=named,
             ),
             Route(
                 method="GET",
                 path="/v3/groups/{group_id}/users",
                 handler=self.users_of_group,
                 policy="identity:list_users_in_group",
+                target=group,
+                query=named,
+            ),
+            *_four(
+                "/v3/groups/{group_id}/users/{user_id}",
+                group,
+                check=("identity:check_user_in_group", self._membership(self._groups.check)),
+                put=("identity:add_user_to_group", self._membership(self._groups.add)),
+                delete=("identity:remove_user_from_group", self._membership(self._groups.remove)),
             ),
         ]
-        member = "/v3/groups/{group_id}/users/{user_id}"
-        rows += _four(
-            member,
-            check=("identity:check_user_in_group", self._membership(self._groups.check)),
-            put=("identity:add_user_to_group", self._membership(self._groups.add)),
-            delete=("identity:remove_user_from_group", self._membership(self._groups.remove)),
-        )
-        for place in ("/v3/projects/{project_id}", "/v3/domains/{domain_id}", "/v3/system"):
-            for holder in ("/users/{user_id}", "/groups/{group_id}"):
-                path = f"{place}{holder}/roles"
-                rows.append(
-                    Route(
-                        method="GET", path=path, handler=self.given, policy="identity:list_grants"
+
+    def _grant_routes(self) -> list[Route]:
+        rows = []
+        target = self._targets.named(
+            user="user_id", group="group_id", project="project_id", domain="domain_id",
+            role="role_id",
+        )  # fmt: skip
+        for holder in ("user", "group"):
+            for place in ("/projects/{project_id}", "/domains/{domain_id}", "/system"):
+                of = f"system_grant_for_{holder}" if place == "/system" else "grant"
+                many = of.replace("grant", "grants", 1)
+                listed = f"{place}/{holder}s/{{{holder}_id}}/roles"
+                ways = [(f"/v3{listed}", f"/v3{listed}/{{role_id}}")]
+                if place != "/system":
+                    inherited = f"/v3/OS-INHERIT{listed}"
+                    ways.append((f"{inherited}/inherited_to_projects",
+                                 f"{inherited}/{{role_id}}/inherited_to_projects"))  # fmt: skip
+                for every, one in ways:
+                    rows.append(
+                        Route(method="GET", path=every, handler=self.given,
+                              policy=f"identity:list_{many}", target=target)
+                    )  # fmt: skip
+                    rows += _four(
+                        one,
+                        target,
+                        check=(f"identity:check_{of}", self._grant(self._grants.check)),
+                        put=(f"identity:create_{of}", self._grant(self._grants.give)),
+                        delete=(f"identity:revoke_{of}", self._grant(self._grants.take)),
                     )
-                )
-                rows += _four(
-                    f"{path}/{{role_id}}",
-                    check=("identity:check_grant", self._grant(self._grants.check)),
-                    put=("identity:create_grant", self._grant(self._grants.give)),
-                    delete=("identity:revoke_grant", self._grant(self._grants.take)),
-                )
-        return rows + self._implied_routes()
+        return rows
+
+    def _listed(self, call: Call) -> Target:
+        """The project of which the tree is asked for, if so, and the caller's domain."""
+        target = targets.own_domain("project")(call)
+        target.pop("target.project.domain_id", None)
+        if call.flag("include_subtree") and "scope.project.id" in call.query:
+            found = self._grants.project(call.query["scope.project.id"])
+            target |= {} if found is None else targets.record("project", found)
+        return target
 
     def _implied_routes(self) -> list[Route]:
         path = "/v3/roles/{prior_id}/implies"
         listed = "identity:list_implied_roles"
         check = "identity:check_implied_role"
+        shown = "identity:get_implied_role"
         one = f"{path}/{{implied_id}}"
         return [
             Route(
@@ -94,7 +145,7 @@ class GrantRoutes:
                 policy="identity:create_implied_role",
                 status=201,
             ),
-            Route(method="GET", path=one, handler=self.inference, policy=check),
+            Route(method="GET", path=one, handler=self.inference, policy=shown),
             Route(method="HEAD", path=one, handler=self.check_inference, policy=check, status=204),
             Route(
                 method="DELETE",
@@ -106,12 +157,14 @@ class GrantRoutes:
         ]
 
     def groups_of_user(self, call: Call) -> Json:
-        user_id = call.params["user_id"]
-        call.check("identity:list_groups_for_user", {"user_id": user_id})
-        return self._listing(call, "groups", self._users.groups(user_id))
+        found = self._users.groups(call.params["user_id"])
+        if call.ctx.domain_id:
+            found = [each for each in found if each.domain_id == call.ctx.domain_id]
+        return self._listing(call, "groups", _named(call, found))
 
     def users_of_group(self, call: Call) -> Json:
-        return self._listing(call, "users", self._groups.users(call.params["group_id"]))
+        found = self._groups.users(call.params["group_id"])
+        return self._listing(call, "users", _named(call, found))
 
     def given(self, call: Call) -> Json:
         return self._listing(call, "roles", self._grants.roles(_assignment(call)))
@@ -122,9 +175,19 @@ class GrantRoutes:
         }
         if "scope.system" in call.query:
             equal["system"] = True
+        if _INHERITED in call.query:
+            equal["inherited"] = call.query[_INHERITED] == "projects"
+        subtree = call.flag("include_subtree")
+        if subtree:
+            call.check("identity:list_role_assignments_for_tree", self._listed(call))
         shown, names = self._grants.list(
-            equal, effective=call.flag("effective"), with_names=call.flag("include_names")
+            equal,
+            effective=call.flag("effective"),
+            with_names=call.flag("include_names"),
+            subtree=subtree,
         )
+        if call.ctx.domain_id:
+            shown = self._grants.within(shown, call.ctx.domain_id)
         base = self._links.base(call)
         return {
             "role_assignments": [_shown(each, names, base) for each in shown],
@@ -188,8 +251,19 @@ class GrantRoutes:
         return lambda call: work(_assignment(call))
 
 
+def _named(call: Call, found: list[Any]) -> list[Any]:
+    equal, matches = filters.read(call, _NAME)
+    return [
+        each
+        for each in found
+        if each.name == equal.get("name", each.name)
+        and all(match.fits(each.name) for match in matches)
+    ]
+
+
 def _four(
     path: str,
+    target: Builder,
     *,
     check: tuple[str, Callable[[Call], None]],
     put: tuple[str, Callable[[Call], None]],
@@ -198,7 +272,7 @@ def _four(
     """GET and HEAD check, PUT makes, DELETE ends; all answer 204 and no body."""
     rows = (("GET", check), ("HEAD", check), ("PUT", put), ("DELETE", delete))
     return [
-        Route(method=method, path=path, handler=handler, policy=policy, status=204)
+        Route(method=method, path=path, handler=handler, policy=policy, status=204, target=target)
         for method, (policy, handler) in rows
     ]
 
@@ -212,6 +286,7 @@ def _assignment(call: Call) -> Assignment:
         project_id=params.get("project_id"),
         domain_id=params.get("domain_id"),
         system="project_id" not in params and "domain_id" not in params,
+        inherited=call.path.endswith("/inherited_to_projects"),
     )
 
 
@@ -233,9 +308,13 @@ def _shown(shown: Shown, names: Names | None, base: str) -> Json:
         if names is not None:
             domain["name"] = names.domains.get(one.domain_id, "")
         scope = {"domain": domain}
-    role = {"id": one.role_id}
+    if one.inherited or shown.from_above is not None:
+        scope["OS-INHERIT:inherited_to"] = "projects"
+    role: Json = {"id": one.role_id}
     if names is not None:
-        role["name"] = names.roles.get(one.role_id, "")
+        role["name"], home = names.roles.get(one.role_id, ("", None))
+        if home is not None:
+            role["domain"] = {"id": home, "name": names.domains.get(home, "")}
     body: Json = {"role": role, "scope": scope}
     if one.user_id is not None:
         body["user"] = _homed(one.user_id, names.users if names else None)
@@ -250,7 +329,15 @@ def _shown_links(shown: Shown, place: str, base: str) -> Json:
     group = one.group_id or shown.through_group
     holder = f"groups/{group}" if group else f"users/{one.user_id}"
     role_id = shown.prior_role or one.role_id
-    links = {"assignment": f"{base}/{place}/{holder}/roles/{role_id}"}
+    source = shown.from_above or one
+    if source.inherited:
+        above = (
+            f"domains/{source.domain_id}" if source.domain_id else f"projects/{source.project_id}"
+        )
+        url = f"{base}/OS-INHERIT/{above}/{holder}/roles/{role_id}/inherited_to_projects"
+    else:
+        url = f"{base}/{place}/{holder}/roles/{role_id}"
+    links = {"assignment": url}
     if shown.through_group:
         links["membership"] = f"{base}/groups/{shown.through_group}/users/{one.user_id}"
     if shown.prior_role:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from minicloud.domain.errors import Invalid, NotFound
+from minicloud.domain.errors import Invalid, NotAllowed, NotFound
 from minicloud.identity import assignments, store
-from minicloud.identity.assignments import RoleGraph
-from minicloud.identity.records import Assignment, Role
+from minicloud.identity.assignments import ProjectTree, RoleGraph
+from minicloud.identity.records import Assignment, Project, Role
 from minicloud.kit.db import Database, Transaction
 
 
@@ -19,6 +19,8 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     assignment: Assignment
     through_group: str | None = None
     prior_role: str | None = None
+    from_above: Assignment | None = None
+    """The inherited assignment that makes this one."""
 
 
 class Names(msgspec.Struct, frozen=True):
@@ -28,7 +30,8 @@ class Names(msgspec.Struct, frozen=True):
     groups: Mapping[str, tuple[str, str, str]]
     projects: Mapping[str, tuple[str, str, str]]
     domains: Mapping[str, str]
-    roles: Mapping[str, str]
+    roles: Mapping[str, tuple[str, str | None]]
+    """id -> (name, the domain's id of a role that is one domain's)"""
 
 
 class Grants:
@@ -41,6 +44,7 @@ class Grants:
         """Repeatable. NotFound where an end is missing."""
         with self._database.write() as tx:
             _ends_exist(tx, assignment)
+            _check_home(tx, assignment)
             assignments.assignment_add(tx, assignment)
 
     def take(self, assignment: Assignment) -> None:
@@ -67,30 +71,63 @@ class Grants:
             return store.roles.list(tx, ids=[each.role_id for each in found])
 
     def list(
-        self, equal: Mapping[str, str | bool], *, effective: bool, with_names: bool
-    ) -> tuple[list[Shown], Names | None]:
-        """Assignments by user_id, group_id, role_id, project_id, domain_id and system.
+        self,
+        equal: Mapping[str, str | bool],
+        *,
+        effective: bool,
+        with_names: bool,
+        subtree: bool = False,
+    ) -> tuple[Sequence[Shown], Names | None]:
+        """Assignments by user_id, group_id, role_id, project_id, domain_id, system and inherited.
 
-        ``effective``: what tokens have: groups as their users, and implied roles too.
+        ``effective``: what tokens have: groups as their users, inherited roles where they hold,
+        and implied roles too. ``subtree``: on the projects below ``project_id`` as well.
         """
-        if effective and "group_id" in equal:
-            raise Invalid(reason="Effective assignments are of users, not of groups.")
-        if "user_id" in equal and "group_id" in equal:
-            raise Invalid(reason="Ask for a user's assignments or for a group's.")
+        _check_filters(equal, effective)
+        equal = dict(equal)
         with self._database.read() as tx:
+            places = None
+            if subtree:
+                places = _subtree(tx, str(equal.pop("project_id", "")))
             if effective:
-                places = {k: v for k, v in equal.items() if k not in ("user_id", "role_id")}
-                every = assignments.assignment_list(tx, places)
-                graph, members = assignments.role_graph(tx), assignments.members_by_group(tx)
-                shown = [
-                    each
-                    for each in _expanded(every, graph, members)
-                    if equal.get("user_id") in (None, each.assignment.user_id)
-                    and equal.get("role_id") in (None, each.assignment.role_id)
-                ]
+                shown = self._effective(tx, equal, places)
             else:
-                shown = [Shown(assignment=a) for a in assignments.assignment_list(tx, equal)]
+                shown = [
+                    Shown(assignment=a)
+                    for a in assignments.assignment_list(tx, equal)
+                    if places is None or a.project_id in places
+                ]
             return shown, _names(tx) if with_names else None
+
+    def _effective(
+        self, tx: Transaction, equal: Mapping[str, str | bool], places: set[str] | None
+    ) -> Sequence[Shown]:
+        inherited = equal.get("inherited")
+        given = assignments.assignment_list(tx, {})
+        graph, members = assignments.role_graph(tx), assignments.members_by_group(tx)
+        spread = list(_spread(given, assignments.project_tree(tx)))
+        wanted = {k: v for k, v in equal.items() if k != "inherited"}
+        return [
+            each
+            for each in _expanded(spread, graph, members)
+            if all(getattr(each.assignment, key) == value for key, value in wanted.items())
+            and (places is None or each.assignment.project_id in places)
+            and (inherited is None or (each.from_above is not None) == inherited)
+        ]
+
+    def within(self, shown: Sequence[Shown], domain_id: str) -> Sequence[Shown]:
+        """Those on the domain and on its projects."""
+        with self._database.read() as tx:
+            mine = assignments.project_tree(tx).in_domain(domain_id)
+        return [
+            each
+            for each in shown
+            if each.assignment.domain_id == domain_id or each.assignment.project_id in mine
+        ]
+
+    def project(self, project_id: str) -> Project | None:
+        with self._database.read() as tx:
+            return store.projects.find(tx, id=project_id)
 
     def graph(self) -> RoleGraph:
         with self._database.read() as tx:
@@ -101,8 +138,13 @@ class Grants:
         with self._database.write() as tx:
             store.roles.get(tx, prior)
             store.roles.get(tx, implied)
-            if prior in assignments.role_graph(tx).closure(frozenset({implied})):
+            graph = assignments.role_graph(tx)
+            if prior in graph.closure({implied}):
                 raise Invalid(reason="A role cannot imply itself.")
+            if implied in graph.local and prior not in graph.local:
+                raise Invalid(reason="A role of the cloud cannot imply one of a domain.")
+            if graph.names[implied] == "admin":
+                raise NotAllowed(reason="The role admin cannot be implied.")
             assignments.implication_add(tx, prior, implied)
             store.generation_raise(tx)
 
@@ -127,24 +169,80 @@ def _ends_exist(tx: Transaction, assignment: Assignment) -> None:
         store.domains.get(tx, assignment.domain_id)
 
 
+def _check_home(tx: Transaction, assignment: Assignment) -> None:
+    """NotAllowed for a domain's role elsewhere than in that domain."""
+    home = store.roles.get(tx, assignment.role_id).domain_id
+    if home is None:
+        return
+    place = assignment.domain_id
+    if assignment.project_id is not None:
+        place = store.projects.get(tx, assignment.project_id).domain_id
+    if place != home:
+        raise NotAllowed(reason=f"Role {assignment.role_id} is one of domain {home} alone.")
+
+
+def _check_filters(equal: Mapping[str, str | bool], effective: bool) -> None:
+    if sum(key in equal for key in ("project_id", "domain_id", "system")) > 1:
+        raise Invalid(reason="Ask for one of scope.project, scope.domain and scope.system.")
+    if "user_id" in equal and "group_id" in equal:
+        raise Invalid(reason="Ask for a user's assignments or for a group's.")
+    if effective and "group_id" in equal:
+        raise Invalid(reason="Effective assignments are of users, not of groups.")
+    if effective and equal.get("inherited") and "domain_id" in equal:
+        raise Invalid(reason="What is inherited from a domain is effective in its projects.")
+
+
+def _subtree(tx: Transaction, project_id: str) -> set[str]:
+    if not project_id:
+        raise Invalid(reason="include_subtree needs scope.project.id.")
+    store.projects.get(tx, project_id)
+    return assignments.project_tree(tx).below(project_id) | {project_id}
+
+
+def _spread(
+    given: list[Assignment], tree: ProjectTree
+) -> Iterator[tuple[Assignment, Assignment | None]]:
+    """(assignment where it holds, the inherited one that it comes from)."""
+    for each in given:
+        if not each.inherited:
+            yield each, None
+            continue
+        if each.domain_id is not None:
+            below = tree.in_domain(each.domain_id)
+        else:
+            below = tree.below(each.project_id or "")
+        for project_id in sorted(below):
+            yield (
+                msgspec.structs.replace(
+                    each, project_id=project_id, domain_id=None, inherited=False
+                ),
+                each,
+            )
+
+
 def _expanded(
-    every: list[Assignment], graph: RoleGraph, members: Mapping[str, list[str]]
+    spread: list[tuple[Assignment, Assignment | None]],
+    graph: RoleGraph,
+    members: Mapping[str, list[str]],
 ) -> Iterator[Shown]:
     seen: set[Assignment] = set()
-    for given in every:
+    for given, above in spread:
         group = given.group_id
         holders = [given.user_id] if group is None else members.get(group, [])
         for user_id in holders:
             # The role itself comes first, so that it is not shown as an implied one.
-            implied = [r for r in graph.closure(frozenset({given.role_id})) if r != given.role_id]
-            for role_id in [given.role_id, *implied]:
+            implied = [r for r in graph.tokens({given.role_id}) if r != given.role_id]
+            own = [] if given.role_id in graph.local else [given.role_id]
+            for role_id in [*own, *implied]:
                 one = msgspec.structs.replace(
                     given, user_id=user_id, group_id=None, role_id=role_id
                 )
                 if one not in seen:
                     seen.add(one)
                     prior = given.role_id if role_id != given.role_id else None
-                    yield Shown(assignment=one, through_group=group, prior_role=prior)
+                    yield Shown(
+                        assignment=one, through_group=group, prior_role=prior, from_above=above
+                    )
 
 
 def _names(tx: Transaction) -> Names:
@@ -158,5 +256,5 @@ def _names(tx: Transaction) -> Names:
         groups=named([(g.id, g.name, g.domain_id) for g in store.groups.list(tx)]),
         projects=named([(p.id, p.name, p.domain_id) for p in store.projects.list(tx)]),
         domains=domains,
-        roles={each.id: each.name for each in store.roles.list(tx)},
+        roles={each.id: (each.name, each.domain_id) for each in store.roles.list(tx)},
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from minicloud.identity import assignments, store
+from minicloud.identity import assignments, endpoint_filters, store
 from minicloud.identity.assignments import RoleGraph
 from minicloud.identity.records import Endpoint, Service
 from minicloud.kit.db import Transaction
@@ -22,6 +22,8 @@ class Facts(msgspec.Struct, frozen=True):
     roles: RoleGraph
     services: tuple[tuple[Service, tuple[Endpoint, ...]], ...]
     """Enabled services with their enabled endpoints."""
+    filters: Mapping[str, frozenset[str]]
+    """Project -> ids of the endpoints that it shall see; a project that is not here sees all."""
 
 
 class Known:
@@ -32,7 +34,12 @@ class Known:
         """The facts of ``generation`` or of a later one."""
         facts = self._facts
         if facts is None or facts.generation != generation:
-            facts = Facts(generation, assignments.role_graph(tx), _services(tx))
+            facts = Facts(
+                generation,
+                assignments.role_graph(tx),
+                _services(tx),
+                endpoint_filters.seen_by_project(tx),
+            )
             self._facts = facts
         return facts
 
@@ -47,18 +54,21 @@ def _services(tx: Transaction) -> tuple[tuple[Service, tuple[Endpoint, ...]], ..
     )
 
 
-def catalog(facts: Facts, substitutes: Mapping[str, str]) -> list[dict[str, Any]]:
+def catalog(
+    facts: Facts, substitutes: Mapping[str, str], project_id: str | None = None
+) -> list[dict[str, Any]]:
     """The catalog as tokens carry it.
 
     ``substitutes``: project_id, tenant_id, user_id as far as the token has them. An endpoint
     whose URL asks for one that it has not is left out.
     """
     entries = []
+    seen = facts.filters.get(project_id) if project_id is not None else None
     for service, endpoints in facts.services:
         shown = []
         for endpoint in endpoints:
             url = _fill(endpoint.url, substitutes)
-            if url is not None:
+            if url is not None and (seen is None or endpoint.id in seen):
                 shown.append(
                     {
                         "id": endpoint.id,

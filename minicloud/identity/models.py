@@ -81,6 +81,9 @@ user = sa.Table(
     _document("options"),
     _document("extra"),
     sa.Column("password_hash", sa.String(255)),
+    # Attempts since the last good one, counted before the password is looked at.
+    sa.Column("failed_logins", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("failed_at", sa.Double),
     # Tokens carry the number they were issued under; raising it ends them all. Unlike a time it
     # needs no agreement between clocks, and a login that overlaps the change cannot slip through.
     sa.Column("token_generation", sa.Integer, nullable=False),
@@ -117,10 +120,20 @@ role = sa.Table(
     "role",
     metadata,
     _key(),
-    sa.Column("name", _NAME, nullable=False, unique=True),
+    # A role of one domain says what it implies there, and is in no token itself.
+    _ref("domain_id", "domain", null=True),
+    sa.Column("name", _NAME, nullable=False),
     _text("description", null=True),
     _document("options"),
     _document("extra"),
+    sa.UniqueConstraint("domain_id", "name"),
+    sa.Index(
+        "uq_role_global_name",
+        "name",
+        unique=True,
+        sqlite_where=sa.text("domain_id IS NULL"),
+        postgresql_where=sa.text("domain_id IS NULL"),
+    ),
 )
 
 implied_role = sa.Table(
@@ -148,6 +161,8 @@ assignment = sa.Table(
     _ref("domain_id", "domain", null=True),
     # Neither project nor domain: the whole system.
     _flag("system"),
+    # Holds in what is below the project or domain, and not there.
+    sa.Column("inherited", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 region = sa.Table(
@@ -199,4 +214,175 @@ generation = sa.Table(
     # that every process knows when what it remembers of them is out of date.
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("value", sa.Integer, nullable=False),
+)
+
+application_credential = sa.Table(
+    "application_credential",
+    metadata,
+    _key(),
+    _ref("user_id", "user"),
+    _ref("project_id", "project"),
+    sa.Column("name", _NAME, nullable=False),
+    _text("description"),
+    sa.Column("secret_hash", sa.String(255), nullable=False),
+    _document("role_ids"),
+    _flag("unrestricted"),
+    # Whether only requests that match one of its access rules are allowed.
+    _flag("ruled"),
+    sa.Column("expires_at", sa.Double),
+    sa.UniqueConstraint("user_id", "name"),
+)
+
+access_rule = sa.Table(
+    "access_rule",
+    metadata,
+    _key(),
+    _ref("user_id", "user"),
+    sa.Column("service", _NAME, nullable=False),
+    sa.Column("method", sa.String(16), nullable=False),
+    sa.Column("path", _NAME, nullable=False),
+    sa.UniqueConstraint("user_id", "service", "method", "path"),
+)
+
+application_credential_rule = sa.Table(
+    "application_credential_rule",
+    metadata,
+    sa.Column(
+        "application_credential_id",
+        _ID,
+        sa.ForeignKey("application_credential.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    # A rule that is in use stays.
+    sa.Column("access_rule_id", _ID, sa.ForeignKey("access_rule.id"), primary_key=True, index=True),
+)
+
+trust = sa.Table(
+    "trust",
+    metadata,
+    _key(),
+    sa.Column(
+        "trustor_user_id",
+        _ID,
+        sa.ForeignKey("user.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    sa.Column(
+        "trustee_user_id",
+        _ID,
+        sa.ForeignKey("user.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    _ref("project_id", "project", null=True),
+    _flag("impersonation"),
+    _document("role_ids"),
+    sa.Column("expires_at", sa.Double),
+    # How many tokens it is still good for; null: any number.
+    sa.Column("remaining_uses", sa.Integer),
+    sa.Column("redelegation_count", sa.Integer, nullable=False),
+    # The trust it was made from goes: it goes too.
+    _ref("redelegated_trust_id", "trust", null=True),
+    _document("extra"),
+)
+
+credential = sa.Table(
+    "credential",
+    metadata,
+    _key(),
+    _ref("user_id", "user"),
+    _ref("project_id", "project", null=True),
+    sa.Column("type", _NAME, nullable=False),
+    # Sealed with the keys of ``credential_key_dir``: EC2 signatures need the secret itself.
+    _text("sealed_blob"),
+    _document("extra"),
+)
+
+policy = sa.Table(
+    "policy",
+    metadata,
+    _key(),
+    sa.Column("type", _NAME, nullable=False),
+    _text("blob"),
+    _document("extra"),
+)
+
+domain_config = sa.Table(
+    "domain_config",
+    metadata,
+    sa.Column("domain_id", _ID, sa.ForeignKey("domain.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("group_name", _NAME, primary_key=True),
+    sa.Column("option_name", _NAME, primary_key=True),
+    _document("value"),
+)
+
+registered_limit = sa.Table(
+    "registered_limit",
+    metadata,
+    _key(),
+    _ref("service_id", "service"),
+    sa.Column("region_id", _NAME, sa.ForeignKey("region.id"), index=True),
+    sa.Column("resource_name", _NAME, nullable=False),
+    sa.Column("default_limit", sa.Integer, nullable=False),
+    _text("description", null=True),
+    sa.UniqueConstraint("service_id", "region_id", "resource_name"),
+    sa.Index(
+        "uq_registered_limit_no_region",
+        "service_id",
+        "resource_name",
+        unique=True,
+        sqlite_where=sa.text("region_id IS NULL"),
+        postgresql_where=sa.text("region_id IS NULL"),
+    ),
+)
+
+limit = sa.Table(
+    "project_limit",
+    metadata,
+    _key(),
+    # A registered limit that others refine stays.
+    _ref("registered_limit_id", "registered_limit", cascade=False),
+    _ref("project_id", "project", null=True),
+    _ref("domain_id", "domain", null=True),
+    sa.Column("resource_limit", sa.Integer, nullable=False),
+    _text("description", null=True),
+    sa.UniqueConstraint("registered_limit_id", "project_id"),
+    sa.UniqueConstraint("registered_limit_id", "domain_id"),
+)
+
+endpoint_group = sa.Table(
+    "endpoint_group",
+    metadata,
+    _key(),
+    sa.Column("name", _NAME, nullable=False),
+    _text("description", null=True),
+    # Endpoint property -> value that its endpoints have.
+    _document("filters"),
+)
+
+project_endpoint = sa.Table(
+    "project_endpoint",
+    metadata,
+    sa.Column("project_id", _ID, sa.ForeignKey("project.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column(
+        "endpoint_id",
+        _ID,
+        sa.ForeignKey("endpoint.id", ondelete="CASCADE"),
+        primary_key=True,
+        index=True,
+    ),
+)
+
+project_endpoint_group = sa.Table(
+    "project_endpoint_group",
+    metadata,
+    sa.Column("project_id", _ID, sa.ForeignKey("project.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column(
+        "endpoint_group_id",
+        _ID,
+        sa.ForeignKey("endpoint_group.id", ondelete="CASCADE"),
+        primary_key=True,
+        index=True,
+    ),
 )

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from minicloud.domain.errors import NotAllowed
 from minicloud.identity import store
 from minicloud.identity.records import Record
-from minicloud.identity.store import Rows
+from minicloud.identity.store import Match, Rows
 from minicloud.kit.context import Context
 from minicloud.kit.db import Database, Transaction
 
@@ -49,7 +49,7 @@ class Noun(Generic[R]):
         self,
         equal: Mapping[str, Any],
         *,
-        name_contains: str = "",
+        matches: Sequence[Match] = (),
         marker: str | None = None,
         limit: int | None = None,
     ) -> tuple[Sequence[R], bool]:
@@ -58,7 +58,7 @@ class Noun(Generic[R]):
             found = self.rows.list(
                 tx,
                 equal,
-                name_contains=name_contains,
+                matches=matches,
                 marker=marker,
                 limit=None if limit is None else limit + 1,
             )
@@ -78,6 +78,7 @@ class Noun(Generic[R]):
         hidden = self.changed_hidden(values)
         with self._database.write() as tx:
             record = self.rows.get(tx, id_)
+            self.changing(tx, record, values)
             changes = self.changes(tx, record, values)
             extra = {**record.extra, **changes.pop("extra")}
             if extra != record.extra:
@@ -106,6 +107,18 @@ class Noun(Generic[R]):
     def changes(self, tx: Transaction, record: R, values: Values) -> Values:
         """Column -> new value, with ``extra``; raises where a change is refused."""
         return dict(values)
+
+    def changing(self, tx: Transaction, record: R, values: Values) -> None:
+        """Raise where ``record`` may not be changed."""
+
+    def home(self, tx: Transaction, ctx: Context, values: Values) -> str | None:
+        """The domain that something new would be in; None where it would be in none."""
+        return None
+
+    def target(self, ctx: Context, values: Values) -> dict[str, Any]:
+        """What the policy of creating is asked about."""
+        with self._database.read() as tx:
+            return {"domain_id": self.home(tx, ctx, dict(values))}
 
     def ending(self, tx: Transaction, record: R) -> None:
         """Raise where ``record`` may not be deleted."""

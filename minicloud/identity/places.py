@@ -1,4 +1,7 @@
-"""Where the services are: regions, services, endpoints. Tokens carry them as the catalog."""
+"""Where the services are: regions, services, endpoints. Tokens carry them as the catalog.
+
+Policies are kept beside them for clients that want to.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,13 @@ class Regions(Noun[records.Region]):
             values["parent_region_id"] = values["parent_region_id"] or None
             if values["parent_region_id"] is not None:
                 store.regions.get(tx, values["parent_region_id"])
+
+
+class Policies(Noun[records.PolicyBlob]):
+    rows = store.policies
+
+    def new(self, tx: Transaction, ctx: Context, values: Values) -> records.PolicyBlob:
+        return records.PolicyBlob(id=new_id(), **values)
 
 
 class Services(Noun[records.Service]):

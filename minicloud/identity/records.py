@@ -50,6 +50,8 @@ class Group(Record, frozen=True, kw_only=True):
 
 class Role(Record, frozen=True, kw_only=True):
     name: str
+    domain_id: str | None = None
+    """Of a role that is one domain's: it counts for what it implies."""
     description: str | None = None
     options: dict[str, Any] = {}
 
@@ -83,6 +85,99 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     project_id: str | None = None
     domain_id: str | None = None
     system: bool = False
+    inherited: bool = False
+    """Holds in the projects below, not at the project or domain itself."""
+
+
+class PolicyBlob(Record, frozen=True, kw_only=True):
+    """A policy kept for clients: identity does not read it."""
+
+    type: str
+    blob: str
+
+
+class AccessRule(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    user_id: str
+    service: str
+    method: str
+    path: str
+
+
+class ApplicationCredential(msgspec.Struct, frozen=True, kw_only=True):
+    """Some of a user's roles on one project, for a program. Its secret is shown once."""
+
+    id: str
+    user_id: str
+    project_id: str
+    name: str
+    description: str
+    role_ids: list[str]
+    unrestricted: bool
+    ruled: bool
+    """Whether it is good only for the requests that its access rules name."""
+    expires_at: float | None
+
+
+class Trust(msgspec.Struct, frozen=True, kw_only=True):
+    """Some of the trustor's roles on a project, for the trustee to use."""
+
+    id: str
+    trustor_user_id: str
+    trustee_user_id: str
+    project_id: str | None
+    impersonation: bool
+    role_ids: list[str]
+    expires_at: float | None
+    remaining_uses: int | None
+    redelegation_count: int
+    redelegated_trust_id: str | None
+    extra: dict[str, Any]
+
+
+class Credential(msgspec.Struct, frozen=True, kw_only=True):
+    """A secret kept for a user: an EC2 key, say. ``blob`` is as the client gave it."""
+
+    id: str
+    user_id: str
+    project_id: str | None
+    type: str
+    blob: str
+    extra: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"<Credential {self.id}>"
+
+
+class RegisteredLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """What every project may have of a resource, unless a Limit says otherwise."""
+
+    id: str
+    service_id: str
+    region_id: str | None = None
+    resource_name: str
+    default_limit: int
+    description: str | None = None
+
+
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
+    """What one project or domain may have of a resource."""
+
+    id: str
+    registered_limit_id: str
+    project_id: str | None = None
+    domain_id: str | None = None
+    resource_limit: int
+    description: str | None = None
+
+
+class EndpointGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Endpoints by what they have in common. ``filters``: property -> value."""
+
+    id: str
+    name: str
+    description: str | None = None
+    filters: dict[str, Any]
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +187,7 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
     password_hash: str | None
     token_generation: int
     default_project_id: str | None
+    options: dict[str, Any] = {}
 
     def __repr__(self) -> str:
         return f"<Login {self.user_id}>"

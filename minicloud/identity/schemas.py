@@ -14,6 +14,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from minicloud.domain.errors import Invalid
 from minicloud.identity import records
+from minicloud.identity.projects import DomainAsProject
+from minicloud.kit import clock
 from minicloud.kit.web.decode import convert
 
 _LINE = r"\A[^\x00-\x1f\x7f]*\Z"
@@ -33,14 +35,14 @@ Interface = Literal["public", "internal", "admin", "publicURL", "internalURL", "
 Options = dict[str, Any]
 
 
-class _Fields(msgspec.Struct, kw_only=True):
+class Fields(msgspec.Struct, kw_only=True):
     """Base: a field that the client left out is UNSET and not among the values."""
 
     in_extra: ClassVar[frozenset[str]] = frozenset()
     """Fields whose type is checked, but which are kept with the properties nobody knows."""
 
 
-class DomainCreate(_Fields):
+class DomainCreate(Fields):
     name: ShortName
     id: Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")] | UnsetType = msgspec.field(
         name="explicit_domain_id", default=UNSET
@@ -51,7 +53,7 @@ class DomainCreate(_Fields):
     options: Options | UnsetType = UNSET
 
 
-class DomainUpdate(_Fields):
+class DomainUpdate(Fields):
     name: ShortName | UnsetType = UNSET
     description: Text | UnsetType | None = UNSET
     enabled: bool | UnsetType = UNSET
@@ -59,7 +61,7 @@ class DomainUpdate(_Fields):
     options: Options | UnsetType = UNSET
 
 
-class ProjectUpdate(_Fields):
+class ProjectUpdate(Fields):
     name: ShortName | UnsetType = UNSET
     domain_id: Id | UnsetType | None = UNSET
     parent_id: Id | UnsetType | None = UNSET
@@ -74,7 +76,7 @@ class ProjectCreate(ProjectUpdate):
     name: ShortName
 
 
-class UserUpdate(_Fields):
+class UserUpdate(Fields):
     in_extra = frozenset({"description", "email"})
 
     name: Name | UnsetType = UNSET
@@ -91,7 +93,7 @@ class UserCreate(UserUpdate):
     name: Name
 
 
-class GroupUpdate(_Fields):
+class GroupUpdate(Fields):
     name: Name | UnsetType = UNSET
     domain_id: Id | UnsetType | None = UNSET
     description: Text | UnsetType | None = UNSET
@@ -101,7 +103,7 @@ class GroupCreate(GroupUpdate):
     name: Name
 
 
-class RoleUpdate(_Fields):
+class RoleUpdate(Fields):
     name: Name | UnsetType = UNSET
     domain_id: Id | UnsetType | None = UNSET
     description: Text | UnsetType | None = UNSET
@@ -112,7 +114,7 @@ class RoleCreate(RoleUpdate):
     name: Name
 
 
-class RegionUpdate(_Fields):
+class RegionUpdate(Fields):
     description: Text | UnsetType | None = UNSET
     parent_region_id: RegionId | UnsetType | None = UNSET
 
@@ -121,7 +123,7 @@ class RegionCreate(RegionUpdate):
     id: RegionId | UnsetType | None = UNSET
 
 
-class ServiceUpdate(_Fields):
+class ServiceUpdate(Fields):
     type: Name | UnsetType = UNSET
     name: Line | UnsetType | None = UNSET
     description: Text | UnsetType | None = UNSET
@@ -132,7 +134,7 @@ class ServiceCreate(ServiceUpdate):
     type: Name
 
 
-class EndpointUpdate(_Fields):
+class EndpointUpdate(Fields):
     service_id: Id | UnsetType = UNSET
     interface: Interface | UnsetType = UNSET
     url: Url | UnsetType = UNSET
@@ -147,6 +149,20 @@ class EndpointCreate(EndpointUpdate):
     url: Url
 
 
+class PolicyUpdate(Fields):
+    type: Name | UnsetType = UNSET
+    blob: Text | UnsetType = UNSET
+
+
+class PolicyCreate(PolicyUpdate):
+    type: Name
+    blob: Text
+
+
+class ProjectTags(msgspec.Struct, forbid_unknown_fields=True):
+    tags: Tags
+
+
 class NewPassword(msgspec.Struct, forbid_unknown_fields=True):
     password: Password
     original_password: Password
@@ -158,7 +174,7 @@ class NewPassword(msgspec.Struct, forbid_unknown_fields=True):
 _OURS = frozenset({"id", "links", "extra"})
 
 
-def read(kind: type[_Fields], body: dict[str, Any]) -> dict[str, Any]:
+def read(kind: type[Fields], body: dict[str, Any]) -> dict[str, Any]:
     """The values of ``body`` as ``kind`` takes them, and ``extra``: all that it does not know.
 
     Invalid where a value does not fit. A description of null is an empty one.
@@ -178,20 +194,41 @@ def read(kind: type[_Fields], body: dict[str, Any]) -> dict[str, Any]:
     return {**values, "extra": extra}
 
 
+_LAST_MOMENT = 253_000_000_000.0
+"""Late in the year 9987: what comes after is no date any more in some time zone."""
+
+
+def moment(name: str, text: str) -> float:
+    """Seconds since the epoch. Invalid."""
+    try:
+        at = clock.parse(text)
+    except (ValueError, OverflowError):
+        at = _LAST_MOMENT
+    if at >= _LAST_MOMENT:
+        raise Invalid(reason=f"{name} must be a time such as 2027-01-31T12:00:00Z.")
+    return at
+
+
+def tag(text: str) -> str:
+    """A tag from a path. Invalid."""
+    checked: str = convert(text, Tag)
+    return checked
+
+
 # -- as shown -------------------------------------------------------------------------------------
 def view(record: records.Record, plural: str, base: str) -> dict[str, Any]:
     """``base``: the API's root, ``http://host:5000/v3``."""
     shown = msgspec.structs.asdict(record)
     extra = shown.pop("extra")
-    if isinstance(record, records.Project):
+    if isinstance(record, DomainAsProject):
+        shown |= {"domain_id": None, "parent_id": None, "is_domain": True}
+    elif isinstance(record, records.Project):
         shown["parent_id"] = record.parent_id or record.domain_id
         shown["is_domain"] = False
     elif isinstance(record, records.User):
         shown["password_expires_at"] = None
         if record.default_project_id is None:
             del shown["default_project_id"]
-    elif isinstance(record, records.Role):
-        shown["domain_id"] = None
     elif isinstance(record, records.Endpoint):
         shown["region"] = record.region_id
     shown["links"] = {"self": f"{base}/{plural}/{record.id}"}

@@ -28,7 +28,11 @@ def login_get(
 ) -> Login | None:
     """The user with this id, or with this name in the domain of this id or name."""
     query = sa.select(
-        _user.c.id, _user.c.password_hash, _user.c.token_generation, _user.c.default_project_id
+        _user.c.id,
+        _user.c.password_hash,
+        _user.c.token_generation,
+        _user.c.default_project_id,
+        _user.c.options,
     )
     if user_id is not None:
         query = query.where(_user.c.id == user_id)
@@ -48,6 +52,7 @@ def login_get(
         password_hash=row.password_hash,
         token_generation=row.token_generation,
         default_project_id=row.default_project_id,
+        options=row.options,
     )
 
 
@@ -82,6 +87,35 @@ def _given_to_user() -> sa.ColumnElement[bool]:
     )
 
 
+def ancestors(project_id: Any) -> sa.CTE:
+    """``id`` of every project above ``project_id``, and of itself."""
+    above = (
+        sa.select(_project.c.id, _project.c.parent_id)
+        .where(_project.c.id == project_id)
+        .cte("above", recursive=True)
+    )
+    parent = _project.alias("parent")
+    return above.union_all(
+        sa.select(parent.c.id, parent.c.parent_id).join(above, parent.c.id == above.c.parent_id)
+    )
+
+
+def _in_project(target: Any) -> sa.ColumnElement[bool]:
+    """Given on the project, or to be inherited from one above it or from its domain."""
+    above = ancestors(target)
+    higher = sa.select(above.c.id).where(above.c.id != target)
+    return sa.or_(
+        sa.and_(_assignment.c.project_id == target, sa.not_(_assignment.c.inherited)),
+        sa.and_(
+            _assignment.c.inherited,
+            sa.or_(
+                _assignment.c.project_id.in_(higher),
+                _assignment.c.domain_id == _project.c.domain_id,
+            ),
+        ),
+    )
+
+
 def _standing_query(kind: str) -> sa.Select[Any]:
     """A row for each direct role, or one without a role; no row where there is no such user."""
     source = _user.join(_user_domain, _user_domain.c.id == _user.c.domain_id).join(
@@ -103,11 +137,11 @@ def _standing_query(kind: str) -> sa.Select[Any]:
         enabled = sa.and_(_project.c.enabled, _scope_domain.c.enabled)
         id_, name = _project.c.id, _project.c.name
         domain_id, domain_name = _scope_domain.c.id, _scope_domain.c.name
-        here = _assignment.c.project_id == target
+        here = _in_project(target)
     elif kind == "domain":
         source = source.outerjoin(_scope_domain, _scope_domain.c.id == target)
         enabled, id_, name = _scope_domain.c.enabled, _scope_domain.c.id, _scope_domain.c.name
-        here = _assignment.c.domain_id == target
+        here = sa.and_(_assignment.c.domain_id == target, sa.not_(_assignment.c.inherited))
     elif kind == "system":
         here = _assignment.c.system
     role_id: Any = sa.null()

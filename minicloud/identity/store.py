@@ -19,6 +19,40 @@ from minicloud.kit.db import Transaction
 R = TypeVar("R", bound=records.Record)
 
 
+class Match(msgspec.Struct, frozen=True):
+    """A text to be found in a column: ``name__icontains=x``."""
+
+    column: str
+    how: str
+    """``contains``, ``startswith`` or ``endswith``."""
+    text: str
+    any_case: bool = False
+
+    def clause(self, column: Any) -> sa.ColumnElement[bool]:
+        """The condition. LIKE would not do: SQLite's knows no case."""
+        text = self.text
+        if self.any_case:
+            column, text = sa.func.lower(column), text.lower()
+        length = len(text)
+        if self.how == "startswith":
+            return sa.func.substr(column, 1, length) == text
+        if self.how == "endswith":
+            start = sa.func.length(column) - length + 1
+            return sa.and_(start >= 1, sa.func.substr(column, start) == text)
+        return sa.func.replace(column, text, "") != column if text else sa.true()
+
+    def fits(self, value: str) -> bool:
+        """The same, of a value at hand."""
+        text = self.text
+        if self.any_case:
+            value, text = value.lower(), text.lower()
+        if self.how == "startswith":
+            return value.startswith(text)
+        if self.how == "endswith":
+            return value.endswith(text)
+        return text in value
+
+
 class Rows(Generic[R]):
     """The rows of one table as records of one type."""
 
@@ -48,8 +82,8 @@ class Rows(Generic[R]):
         tx: Transaction,
         equal: Mapping[str, Any] | None = None,
         *,
-        name_contains: str = "",
-        ids: Iterable[str] | sa.Select[Any] | None = None,
+        matches: Iterable[Match] = (),
+        ids: Iterable[str] | sa.SelectBase | None = None,
         marker: str | None = None,
         limit: int | None = None,
     ) -> list[R]:
@@ -57,8 +91,8 @@ class Rows(Generic[R]):
         query = sa.select(*self._columns).order_by(self._table.c.id)
         for column, value in (equal or {}).items():
             query = query.where(self._table.c[column] == value)
-        if name_contains:
-            query = query.where(self._table.c.name.contains(name_contains, autoescape=True))
+        for match in matches:
+            query = query.where(match.clause(self._table.c[match.column]))
         if ids is not None:
             query = query.where(self._table.c.id.in_(ids))
         if marker is not None:
@@ -101,12 +135,16 @@ roles = Rows(models.role, records.Role, "Role")
 regions = Rows(models.region, records.Region, "Region")
 services = Rows(models.service, records.Service, "Service")
 endpoints = Rows(models.endpoint, records.Endpoint, "Endpoint")
+policies = Rows(models.policy, records.PolicyBlob, "Policy")
 
 
 def generation_raise(tx: Transaction) -> None:
     """Tell every process that roles or catalog changed."""
     tx.execute(models.generation.update().values(value=models.generation.c.value + 1))
 
+
+ENDS_LOCKOUT: Mapping[str, Any] = {"failed_logins": 0, "failed_at": None}
+"""The change to a user after which earlier failures to log in count no more."""
 
 END_TOKENS: Mapping[str, Any] = {"token_generation": models.user.c.token_generation + 1}
 """The change to a user after which no token issued so far is valid any more."""

@@ -1,8 +1,9 @@
 """Tokens: sealed, short, and never believed without asking the database.
 
-A token says who, where, until when, and under which generation of the user it was issued; what
-the user may do there is read afresh each time. So a removed role, a disabled user or project and
-a changed password take effect with the next validation.
+A token says who, where, until when, under which generation of the user it was issued and by which
+application credential or trust, if any; what the user may do there is read afresh each time. So a
+removed role, a disabled user or project, a changed password and a deleted trust take effect with
+the next validation.
 """
 
 from __future__ import annotations
@@ -10,28 +11,37 @@ from __future__ import annotations
 import base64
 import secrets
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
-from minicloud.domain.errors import Unauthenticated
-from minicloud.identity import models
+from minicloud.identity import delegations, models
+from minicloud.identity.audit import Refused
 from minicloud.identity.keys import Keys
 from minicloud.identity.known import Known, catalog
-from minicloud.identity.records import Scope, Standing
+from minicloud.identity.records import (
+    AccessRule,
+    ApplicationCredential,
+    Scope,
+    Standing,
+    Trust,
+)
 from minicloud.identity.standing import standing_get
 from minicloud.kit import clock
 from minicloud.kit.db import Database, Transaction
 
-METHODS = ("password", "token")
+METHODS = ("password", "token", "application_credential", "ec2credential")
+DELEGATED = frozenset({"application_credential", "ec2credential"})
+"""Methods that prove less than the user's own word."""
 EXPIRED_WINDOW_S = 48 * 3600
 """For how long services may still validate an expired token (a long upload, say)."""
 _SCOPES = ("", "project", "domain", "system")
 _FORMAT = 1
 
 
-class _Payload(msgspec.Struct, frozen=True, array_like=True):
+class _Payload(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """What is sealed. Short on purpose: a token travels with every request."""
 
     format: int
@@ -46,6 +56,19 @@ class _Payload(msgspec.Struct, frozen=True, array_like=True):
     audit: bytes
     parent_audit: bytes | None
     issue_ms: float
+    application_credential: bytes = b""
+    trust: bytes = b""
+    trustee_generation: int = 0
+    """Of the trustee whom an impersonating trust lets be another user."""
+
+
+class Delegation(msgspec.Struct, frozen=True, kw_only=True):
+    """What narrows a token to less than its user may do."""
+
+    application_credential: ApplicationCredential | None = None
+    access_rules: Sequence[AccessRule] | None = None
+    """None: any request."""
+    trust: Trust | None = None
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +86,12 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds that issuing took, for the trace of a launch."""
     catalog: list[dict[str, Any]] = []
     """Empty unless asked for."""
+    delegation: Delegation = Delegation()
+
+    @property
+    def is_delegated(self) -> bool:
+        """Whether it was made from something narrower than the user's own word."""
+        return self.delegation.trust is not None or bool(DELEGATED & set(self.methods))
 
 
 class Grounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +104,9 @@ class Grounds(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float | None = None
     """A token made from another does not live longer than that."""
     parent_audit_id: str | None = None
+    application_credential: ApplicationCredential | None = None
+    system_scoped: bool = False
+    """Whether the token it is made from is the system's: it stays there."""
 
 
 class Tokens:
@@ -87,38 +119,56 @@ class Tokens:
         self._known = Known()
 
     def issue(
-        self, tx: Transaction, grounds: Grounds, scope: Scope, *, began: float, with_catalog: bool
+        self,
+        tx: Transaction,
+        grounds: Grounds,
+        scope: Scope,
+        *,
+        began: float,
+        with_catalog: bool,
+        trust: Trust | None = None,
     ) -> tuple[str, Token]:
         """A sealed token for ``scope`` and what it says.
 
-        ``began``: when the request came, seconds since the epoch. Unauthenticated where the user
-        has no enabled standing there.
+        ``began``: when the request came, seconds since the epoch. ``trust``: the one to act under;
+        ``scope`` is its project. Unauthenticated where the user has no enabled standing there.
         """
-        standing = standing_get(tx, grounds.user_id, scope)
-        if standing is None or standing.token_generation != grounds.token_generation:
-            raise Unauthenticated()
-        roles = self._roles(tx, standing)
-        if not _holds(standing, roles):
-            raise Unauthenticated()
         issued_us = int(clock.now() * 1e6)
-        if grounds.expires_at is None:
-            expires_us = issued_us + int(self._lifetime_s * 1e6)
-        else:
-            expires_us = round(grounds.expires_at * 1e6)
+        ends = [(issued_us / 1e6) + self._lifetime_s if grounds.expires_at is None
+                else grounds.expires_at]  # fmt: skip
+        credential = grounds.application_credential
+        if credential is not None and credential.expires_at is not None:
+            ends.append(credential.expires_at)
+        user_id, generation = grounds.user_id, grounds.token_generation
+        trustee_generation = 0
+        if trust is not None:
+            if trust.expires_at is not None:
+                ends.append(trust.expires_at)
+            if trust.impersonation:
+                trustor = standing_get(tx, trust.trustor_user_id, Scope())
+                if trustor is None:
+                    raise Refused(why="the trustor is gone", user_id=grounds.user_id)
+                user_id, trustee_generation = trust.trustor_user_id, generation
+                generation = trustor.token_generation
         payload = _Payload(
             format=_FORMAT,
-            user=_pack(grounds.user_id),
-            token_generation=grounds.token_generation,
+            user=_pack(user_id),
+            token_generation=generation,
             methods=sum(1 << METHODS.index(each) for each in grounds.methods),
             scope=_SCOPES.index(scope.kind),
             target=_pack(scope.id),
             issued_us=issued_us,
-            expires_us=expires_us,
+            expires_us=round(min(ends) * 1e6),
             audit=secrets.token_bytes(16),
             parent_audit=_audit_bytes(grounds.parent_audit_id),
             issue_ms=round((clock.now() - began) * 1000, 2),
+            application_credential=b"" if credential is None else _pack(credential.id),
+            trust=b"" if trust is None else _pack(trust.id),
+            trustee_generation=trustee_generation,
         )
-        token = self._token(tx, payload, standing, roles, with_catalog)
+        token = self._read(tx, payload, with_catalog)
+        if isinstance(token, str):
+            raise Refused(why=token, user_id=grounds.user_id)
         return self._keys.seal(msgspec.msgpack.encode(payload)), token
 
     def validate(
@@ -131,20 +181,9 @@ class Tokens:
         grace = EXPIRED_WINDOW_S if allow_expired else 0
         if payload.expires_us / 1e6 + grace <= clock.now():
             return None
-        scope = Scope(_SCOPES[payload.scope], _unpack(payload.target))
-        audit_id = _audit_text(payload.audit)
         with self._database.read() as tx:
-            standing = standing_get(tx, _unpack(payload.user), scope, audit_id)
-            if (
-                standing is None
-                or standing.revoked
-                or standing.token_generation != payload.token_generation
-            ):
-                return None
-            roles = self._roles(tx, standing)
-            if not _holds(standing, roles):
-                return None
-            return self._token(tx, payload, standing, roles, with_catalog)
+            token = self._read(tx, payload, with_catalog)
+        return None if isinstance(token, str) else token
 
     def revoke(self, token: Token) -> None:
         """This one token holds no more; those made from it do. Repeatable."""
@@ -158,6 +197,15 @@ class Tokens:
             except sa.exc.IntegrityError:
                 return  # somebody else revoked it in the same moment
 
+    def catalog(self, tx: Transaction, standing: Standing) -> list[dict[str, Any]]:
+        """The service catalog as this user sees it at this scope."""
+        substitutes = {"user_id": standing.user_id}
+        project_id = None
+        if standing.scope.kind == "project":
+            project_id = standing.scope.id
+            substitutes |= {"project_id": project_id, "tenant_id": project_id}
+        return catalog(self._known.at(tx, standing.generation), substitutes, project_id)
+
     def _open(self, sealed: str) -> _Payload | None:
         data = self._keys.open(sealed)
         if data is None:
@@ -168,8 +216,70 @@ class Tokens:
             return None
         return payload if payload.format == _FORMAT else None
 
-    def _roles(self, tx: Transaction, standing: Standing) -> dict[str, str]:
-        return self._known.at(tx, standing.generation).roles.closure(standing.role_ids)
+    def _read(self, tx: Transaction, payload: _Payload, with_catalog: bool) -> Token | str:
+        """What ``payload`` says now, or why it does not hold."""
+        scope = Scope(_SCOPES[payload.scope], _unpack(payload.target))
+        standing = standing_get(tx, _unpack(payload.user), scope, _audit_text(payload.audit))
+        if standing is None:
+            return "the user is gone"
+        if standing.revoked or standing.token_generation != payload.token_generation:
+            return "the token was revoked"
+        if not standing.user_enabled:
+            return "the user or the user's domain is disabled"
+        if scope.kind and not standing.scope_enabled:
+            return f"the {scope.kind} is disabled or does not exist"
+        graph = self._known.at(tx, standing.generation).roles
+        delegation, role_ids = Delegation(), standing.role_ids
+        if payload.trust:
+            found = self._trusted(tx, payload, standing)
+            if isinstance(found, str):
+                return found
+            delegation, role_ids = found
+        elif payload.application_credential:
+            ruled = _by_credential(tx, _unpack(payload.application_credential), standing)
+            if isinstance(ruled, str):
+                return ruled
+            delegation = ruled
+        given = delegation.trust or delegation.application_credential
+        if given is not None:
+            held = graph.closure(role_ids)
+            # A role deleted altogether is not missed; one that was taken ends what was given.
+            if not {each for each in given.role_ids if each in graph.names} <= held.keys():
+                return "a role that was delegated is held no more"
+            role_ids = frozenset(given.role_ids)
+        roles = graph.tokens(role_ids)
+        if scope.kind and not roles:
+            return f"the user has no role on the {scope.kind}"
+        return self._token(tx, payload, standing, roles, delegation, with_catalog)
+
+    def _trusted(
+        self, tx: Transaction, payload: _Payload, standing: Standing
+    ) -> tuple[Delegation, frozenset[str]] | str:
+        """The trust, and the roles that its trustor has now; or why it does not hold."""
+        trust = delegations.trust_find(tx, _unpack(payload.trust))
+        if trust is None:
+            return "the trust is gone"
+        if trust.expires_at is not None and trust.expires_at <= clock.now():
+            return "the trust has expired"
+        if trust.impersonation:
+            trustee = standing_get(tx, trust.trustee_user_id, Scope())
+            if trustee is None or not trustee.user_enabled:
+                return "the trustee is disabled or gone"
+            if trustee.token_generation != payload.trustee_generation:
+                return "the token was revoked"
+        source = trust
+        while source.redelegated_trust_id is not None:
+            above = delegations.trust_find(tx, source.redelegated_trust_id)
+            if above is None:
+                return "the trust is gone"
+            source = above
+        trustor = standing
+        if source.trustor_user_id != standing.user_id:
+            other = standing_get(tx, source.trustor_user_id, standing.scope)
+            if other is None or not other.user_enabled:
+                return "the trustor is disabled or gone"
+            trustor = other
+        return Delegation(trust=trust), trustor.role_ids
 
     def _token(
         self,
@@ -177,6 +287,7 @@ class Tokens:
         payload: _Payload,
         standing: Standing,
         roles: dict[str, str],
+        delegation: Delegation,
         with_catalog: bool,
     ) -> Token:
         audits = [_audit_text(payload.audit)]
@@ -194,20 +305,23 @@ class Tokens:
             expires_at=payload.expires_us / 1e6,
             issue_ms=payload.issue_ms,
             catalog=entries,
+            delegation=delegation,
         )
 
-    def catalog(self, tx: Transaction, standing: Standing) -> list[dict[str, Any]]:
-        """The service catalog as this user sees it at this scope."""
-        substitutes = {"user_id": standing.user_id}
-        if standing.scope.kind == "project":
-            substitutes |= {"project_id": standing.scope.id, "tenant_id": standing.scope.id}
-        return catalog(self._known.at(tx, standing.generation), substitutes)
 
-
-def _holds(standing: Standing, roles: dict[str, str]) -> bool:
-    if not standing.user_enabled:
-        return False
-    return not standing.scope.kind or (standing.scope_enabled and bool(roles))
+def _by_credential(tx: Transaction, id_: str, standing: Standing) -> Delegation | str:
+    """The application credential, or why it does not hold."""
+    credential = delegations.application_credential_find(tx, id_)
+    if credential is None:
+        return "the application credential is gone"
+    if credential.expires_at is not None and credential.expires_at <= clock.now():
+        return "the application credential has expired"
+    if credential.user_id != standing.user_id or credential.project_id != standing.scope.id:
+        return "the application credential is another user's or another project's"
+    rules = None
+    if credential.ruled:
+        rules = delegations.access_rules_of(tx, [id_]).get(id_, [])
+    return Delegation(application_credential=credential, access_rules=rules)
 
 
 def _pack(id_: str) -> bytes:

@@ -36,6 +36,7 @@ def rest_service(
         routes=routes(images, data),
         policy=policy,
         dialect=dialects.glance,
+        catalog_types=frozenset({"image"}),
         authenticate=authenticate,
         unauthenticated_headers={"WWW-Authenticate": "Keystone"},
     )

@@ -43,6 +43,7 @@ def rest_service(
         routes=routes(service),
         policy=Policy(RULES, policy_file=policy_file),
         dialect=dialects.neutron,
+        catalog_types=frozenset({"network"}),
         authenticate=authenticate,
         unauthenticated_headers={"WWW-Authenticate": f'Keystone uri="{auth_url}"'},
     )

@@ -65,6 +65,7 @@ def rest_service(
         routes=rows,
         policy=Policy(RULES, policy_file=policy_file),
         dialect=cinder,
+        catalog_types=frozenset({"block-storage", "volumev3", "volume"}),
         authenticate=authenticate,
         versions=VERSIONS,
         request_id_headers=("X-Openstack-Request-Id", "X-Compute-Request-Id"),

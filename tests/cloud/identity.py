@@ -11,6 +11,7 @@ import requests
 
 from minicloud.identity.bootstrap import Accounts, bootstrap, catalog_of
 from minicloud.identity.keys import ensure_keys
+from minicloud.identity.logins import NO_LOCKOUT, Lockout
 from minicloud.identity.passwords import Passwords
 from minicloud.identity.routes import rest_service
 from minicloud.kit.db import Database, migrate
@@ -92,15 +93,27 @@ class IdentityCloud:
 
 @contextlib.contextmanager
 def identity_cloud(
-    directory: Path, *, url: str | None = None, lifetime_s: float = 3600
+    directory: Path,
+    *,
+    url: str | None = None,
+    lifetime_s: float = 3600,
+    lockout: Lockout = NO_LOCKOUT,
 ) -> Iterator[IdentityCloud]:
     """Identity with its tables and keys below ``directory``, and a catalog that names itself."""
     database = Database(url or f"sqlite:///{directory / 'identity.sqlite'}")
     migrate.upgrade("identity", database)
-    keys = directory / "keys"
+    keys, credential_keys = directory / "keys", directory / "credential-keys"
     ensure_keys(keys)
+    ensure_keys(credential_keys)
     passwords = cheap_passwords()
-    service = rest_service(database, key_dir=keys, token_lifetime_s=lifetime_s, passwords=passwords)
+    service = rest_service(
+        database,
+        key_dir=keys,
+        credential_key_dir=credential_keys,
+        token_lifetime_s=lifetime_s,
+        passwords=passwords,
+        lockout=lockout,
+    )
     web = WebServer(build_app(service), host="127.0.0.1", port=0)
     web.start()
     here = "{}:{}".format(*web.address)

@@ -172,10 +172,13 @@ class RestServices:
     # --------------------------------------------------------------------------------------------
     def _identity(self) -> Service:
         keys = self._directory / "keys"
+        credential_keys = self._directory / "credential-keys"
         ensure_keys(keys)
+        ensure_keys(credential_keys)
         return identity_routes.rest_service(
             self.database("identity"),
             key_dir=keys,
+            credential_key_dir=credential_keys,
             token_lifetime_s=3600,
             passwords=self.passwords,
         )

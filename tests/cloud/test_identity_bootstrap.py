@@ -121,7 +121,7 @@ def test_an_operator_prepares_identity(tmp_path: Path) -> None:
 
 def test_a_policy_sample_changes_nothing(tmp_path: Path) -> None:
     text = manage(tmp_path, "policy", "sample", "identity").stdout
-    assert '#"identity:create_user": "rule:admin"\n' in text
+    assert '#"identity:get_auth_catalog": "@"\n' in text
     assert all(line.startswith("#") for line in text.splitlines())
 
 

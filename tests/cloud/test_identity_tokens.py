@@ -179,7 +179,7 @@ def test_one_and_the_same_refusal(cloud: IdentityCloud) -> None:
         {"identity": password("demo"), "scope": {"project": {"name": "demo"}}},
         {"identity": password("demo"), "scope": {"project": {"id": "a"}, "domain": DEFAULT}},
         {"identity": password("demo"), "scope": {"system": {}}},
-        {"identity": password("demo"), "scope": {"OS-TRUST:trust": {"id": "a"}}},
+        {"identity": password("demo"), "scope": {"OS-TRUST:trust": {}}},
         {"identity": password("demo"), "scope": "everything"},
         {"identity": {**password("demo"), "methods": "password"}},
         {"identity": password("de\x00mo", "x")},
