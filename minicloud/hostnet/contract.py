@@ -17,6 +17,13 @@ class HostNetworking(Protocol):
     def ensure_port(self, network: NetworkWiring, port: PortWiring) -> str:
         """Wire ``port``, and its network if it is the first; returns the name of its TAP."""
 
+    def is_told(self, port_id: str) -> bool:
+        """Whether everything about a port has been told: its groups, and who is on its network.
+
+        ``ensure_port`` tells of the port alone; until a ``sync`` tells the rest, a port of an
+        unknown group receives nothing.
+        """
+
     def ensure_no_port(self, port_id: str) -> None:
         """Unwire a port, and its network with the last one. An unknown port is fine."""
 

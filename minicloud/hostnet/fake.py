@@ -15,7 +15,7 @@ import msgspec
 
 from minicloud.domain import ids
 from minicloud.domain.errors import HostProblem
-from minicloud.hostnet.desired import normal, with_port, without_port
+from minicloud.hostnet.desired import knows_all_about, normal, with_port, without_port
 from minicloud.hostnet.recency import Recency
 from minicloud.hostnet.state import write_atomically
 from minicloud.hostnet.wiring import HostWiring, NetworkWiring, PortWiring
@@ -74,6 +74,11 @@ class FakeHostNetwork:
             tap = ids.tap_name(port.id)
             self._write(wiring, {*state.taps, tap})
             return tap
+
+    def is_told(self, port_id: str) -> bool:
+        wiring = self._read().wiring
+        port = next((item for item in wiring.ports if item.id == port_id), None)
+        return port is not None and knows_all_about(wiring, port)
 
     def ensure_no_port(self, port_id: str) -> None:
         with self._lock:

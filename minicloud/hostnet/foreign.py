@@ -1,7 +1,7 @@
 """Living beside a firewall that drops every forwarded packet it does not know.
 
 Docker and ufw set the policy of the FORWARD chain to DROP. An acceptance in a table of ours
-does not overrule that, so three rules of ours, marked by a comment, go into their chain; nothing
+does not overrule that, so rules of ours, marked by a comment, go into their chain; nothing
 else there is touched. A firewall that rejects in chains of its own (firewalld) has to be told
 about the devices by whoever runs it.
 """
@@ -14,34 +14,38 @@ from minicloud.domain.errors import HostProblem
 from minicloud.hostnet.kernel import Kernel
 
 _MARK = ["-m", "comment", "--comment", "minicloud"]
-_RULES = (
-    ["-i", "brm+", "-o", "brm+", *_MARK, "-j", "ACCEPT"],
+_BRIDGED = ["-i", "brm+", "-o", "brm+", *_MARK, "-j", "ACCEPT"]
+_ROUTED = (
     ["-i", "mch+", *_MARK, "-j", "ACCEPT"],
     ["-o", "mch+", "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", *_MARK, "-j", "ACCEPT"],
 )
+_RULES = {4: (_BRIDGED, *_ROUTED), 6: (_BRIDGED,)}
+_TOOLS = {4: "iptables", 6: "ip6tables"}
 
 
-def ensure_forwarding(kernel: Kernel) -> list[str]:
+def ensure_forwarding(kernel: Kernel, version: int) -> list[str]:
     """Put the rules that are missing at the head of the chain; returns what was done, in words."""
-    present = _present(kernel)
-    missing = [rule for rule in _RULES if shlex.join(rule) not in present]
+    tool = _TOOLS[version]
+    present = _present(kernel, tool)
+    missing = [rule for rule in _RULES[version] if shlex.join(rule) not in present]
     for rule in missing:
-        kernel.run(["iptables", "-w", "-I", "FORWARD", *rule])
-    return ["let guests' traffic pass the host's FORWARD chain"] if missing else []
+        kernel.run([tool, "-w", "-I", "FORWARD", *rule])
+    return [f"let guests' IPv{version} pass the host's FORWARD chain"] if missing else []
 
 
-def remove_forwarding(kernel: Kernel) -> list[str]:
+def remove_forwarding(kernel: Kernel, version: int) -> list[str]:
     """Take the rules away again, each as often as it is there."""
-    marked = [rule for rule in _present(kernel) if "--comment minicloud " in f"{rule} "]
+    tool = _TOOLS[version]
+    marked = [rule for rule in _present(kernel, tool) if "--comment minicloud " in f"{rule} "]
     for rule in marked:
-        kernel.run(["iptables", "-w", "-D", "FORWARD", *shlex.split(rule)])
-    return ["took our rules out of the host's FORWARD chain"] if marked else []
+        kernel.run([tool, "-w", "-D", "FORWARD", *shlex.split(rule)])
+    return [f"took our rules out of the host's IPv{version} FORWARD chain"] if marked else []
 
 
-def _present(kernel: Kernel) -> list[str]:
+def _present(kernel: Kernel, tool: str) -> list[str]:
     """The chain's rules as iptables says them, without their ``-A FORWARD``."""
     try:
-        listing = kernel.run(["iptables", "-w", "-S", "FORWARD"])
+        listing = kernel.run([tool, "-w", "-S", "FORWARD"])
     except HostProblem:
         return []  # no iptables, no chain of its kind
     head = "-A FORWARD "

@@ -18,14 +18,15 @@ import msgspec
 from minicloud.domain import ids
 from minicloud.domain.errors import HostProblem
 from minicloud.hostnet import foreign, names, namespaces, rules
-from minicloud.hostnet.desired import normal, with_port, without_port
+from minicloud.hostnet.desired import knows_all_about, normal, with_port, without_port
+from minicloud.hostnet.filter import Filter, tables_of
+from minicloud.hostnet.forwarding import port_lines
 from minicloud.hostnet.kernel import Kernel
 from minicloud.hostnet.metadata import MetadataProxy
 from minicloud.hostnet.plan import (
     Strays,
     new_port,
     plan_network,
-    plan_port,
     plan_removal,
     plan_strays,
 )
@@ -47,6 +48,7 @@ class HostNetwork:
 
     def __init__(self, *, state_dir: Path, metadata: MetadataProxy | None) -> None:
         self.kernel = Kernel()
+        self._filter = Filter(self.kernel)
         self._services = Services(state_dir / "dhcp", self.kernel, metadata)
         self._state = StateFile(state_dir / "hostnet.json")
         self._recency = Recency(time.monotonic)
@@ -74,6 +76,12 @@ class HostNetwork:
                 self._converge({network.id})
             return tap
 
+    def is_told(self, port_id: str) -> bool:
+        with self._lock:
+            wiring = self._state.value.wiring
+            port = next((item for item in wiring.ports if item.id == port_id), None)
+            return port is not None and knows_all_about(wiring, port)
+
     def ensure_no_port(self, port_id: str) -> None:
         with self._lock:
             self._recency.note(port_id)
@@ -90,10 +98,10 @@ class HostNetwork:
                 self._delete(plan_removal(port.network_id, [port_id], view))
             elif self.kernel.has_link(ids.tap_name(port_id)):
                 self._delete(Strays(links=[ids.tap_name(port_id)]))
-            self._load_rules(after)
+            self._state.write_wiring(after)
+            self._filter.load(tables_of(self._state.value))
             if network is not None:
                 self._serve(network, after)
-            self._state.write_wiring(after)
 
     def sync(self, desired: HostWiring, *, as_of: float | None = None) -> list[str]:
         with self._lock:
@@ -115,12 +123,10 @@ class HostNetwork:
             view = self.kernel.read(_our_namespaces())
             strays = plan_strays(HostWiring(), known, view)
             words = self._remove(strays, self._services.known())
-            tables = [key for key in view.root.tables if key[1] == names.TABLE]
-            if tables:
-                self.kernel.nft(rules.removal(tables))
-                words.append("removed the packet filter's tables")
-            if ("ip", "filter") in view.root.tables:
-                words += foreign.remove_forwarding(self.kernel)
+            words += self._filter.ensure([], view.root.tables)
+            for version, family in ((4, "ip"), (6, "ip6")):
+                if (family, "filter") in view.root.tables:
+                    words += foreign.remove_forwarding(self.kernel, version)
             if self._state.value.switched_on_forwarding:
                 self.kernel.set_ip_forward(False)
                 words.append("switched IP forwarding off again")
@@ -135,8 +141,9 @@ class HostNetwork:
         """The short way, without a look at the kernel; False if it did not agree."""
         wiring = self._state.value.wiring
         try:
-            self._load_rules(wiring)
+            self._filter.load(tables_of(self._state.value))
             self.kernel.ip_batch(new_port(port, network.mtu))
+            self.kernel.bridge_batch(port_lines(port))
         except HostProblem as problem:
             LOG.warning("Port %s: %s; looking at the whole network", port.id, problem)
             return False
@@ -154,13 +161,6 @@ class HostNetwork:
             self._networks.pop(network.id, None)
             return False
         return True
-
-    def _load_rules(self, wiring: HostWiring) -> None:
-        if wiring.ports:
-            self.kernel.nft(rules.port_table(wiring.ports).text())
-        else:
-            host, ports = rules.host_table(), rules.port_table(())
-            self.kernel.nft(rules.removal([host.key, ports.key]))
 
     # -- the whole, or some networks of it -------------------------------------------------------
     def _converge(self, scope: set[str] | None, known: Iterable[str] = ()) -> list[str]:
@@ -196,24 +196,17 @@ class HostNetwork:
         return words
 
     def _set_up_host(self, wiring: HostWiring, root: Space) -> list[str]:
-        tables = [rules.host_table(), rules.port_table(wiring.ports)]
+        words = self._filter.ensure(tables_of(self._state.value), root.tables)
         if not wiring.networks:
-            present = [table.key for table in tables if table.key in root.tables]
-            if present:
-                self.kernel.nft(rules.removal(present))
-            return ["removed the packet filter's tables"] if present else []
-        words: list[str] = []
-        texts = [table.text() for table in tables if not table.is_loaded(root.tables)]
-        if texts:
-            self.kernel.nft("".join(texts))
-            words.append("loaded the packet filter's rules")
+            return words
         if not root.ip_forward:
             stored = msgspec.structs.replace(self._state.value, switched_on_forwarding=True)
             self._state.write(stored)
             self.kernel.set_ip_forward(True)
             words.append("switched IP forwarding on")
-        if root.forward_drops:
-            words += foreign.ensure_forwarding(self.kernel)
+        for version, drops in ((4, root.forward_drops), (6, root.forward_drops_6)):
+            if drops:
+                words += foreign.ensure_forwarding(self.kernel, version)
         return words
 
     def _set_up_network(
@@ -221,15 +214,11 @@ class HostNetwork:
     ) -> tuple[list[str], HostView]:
         name = ids.netns_name(network.id)
         ports = _ports_of(wiring, network)
-        changes = plan_network(network, view)
+        changes = plan_network(network, view, ports, wiring.tunnel_ip)
         words = list(changes.words)
-        lines = list(changes.root)
-        for port in ports:
-            port_lines = plan_port(port, network.mtu, view.root)
-            lines += port_lines
-            words += [f"plugged {ids.tap_name(port.id)}"] if port_lines else []
         self.kernel.ip_remove(changes.remove)
-        self.kernel.ip_batch(lines)
+        self.kernel.ip_batch(changes.root)
+        self.kernel.bridge_batch(changes.forwards)
         self.kernel.ip_batch(changes.inside, name)
         words += self._set_up_routing(name, view.spaces.get(name) or Space())
         words += self._services.ensure(network, ports, rebuilt=changes.rebuilt)

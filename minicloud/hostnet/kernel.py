@@ -1,7 +1,7 @@
-"""The one door to the host's kernel: reads it and changes it through ``ip`` and ``nft``.
+"""The one door to the host's kernel: reads it and changes it by ``ip``, ``bridge`` and ``nft``.
 
-Decides nothing. Every process that is started is counted, because their number is what a
-change to the network costs.
+Decides nothing. What the kernel told of no change since is not read again. Every process that
+is started is counted, because their number is what a change to the network costs.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from minicloud.domain.errors import HostProblem
 from minicloud.hostnet import namespaces
-from minicloud.hostnet.view import HostView, Space, parse_space
+from minicloud.hostnet.view import HostView, Rules, Space, parse_links, parse_rules
+from minicloud.hostnet.watch import Watch
 
 LOG = logging.getLogger(__name__)
 
@@ -26,16 +29,30 @@ _IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 _READ = "address show\nroute show table main\n"
 
 
+class _Seen:
+    """What one namespace held when it was last read, and what tells of changes since."""
+
+    def __init__(self, space: int | None) -> None:
+        self.space = space
+        """The namespace's identity."""
+        self.watch = Watch()
+        self.links: Space | None = None
+        self.rules: Rules | None = None
+
+
 class Kernel:
     """The kernel of the network namespace that the calling thread is in."""
 
     def __init__(self) -> None:
         self.started = 0
         """Processes started so far."""
+        self._seen: dict[str | None, _Seen] = {}
 
     def read(self, wanted: Iterable[str]) -> HostView:
         """The host's own namespace, and those of ``wanted`` that exist."""
         present = namespaces.listed()
+        for name in [name for name in self._seen if name and name not in present]:
+            self._seen.pop(name).watch.close()
         return HostView(
             root=self._space(None),
             spaces={
@@ -44,6 +61,21 @@ class Kernel:
                 if name in present
             },
         )
+
+    def forget(self) -> None:
+        """Read all anew next time."""
+        for seen in self._seen.values():
+            seen.watch.close()
+        self._seen.clear()
+
+    def bridge_batch(self, lines: Sequence[str]) -> None:
+        """Run ``lines`` by one ``bridge -batch``. None is fine, too. HostProblem."""
+        if not lines:
+            return
+        try:
+            self.run(["bridge", "-batch", "-"], "\n".join(lines) + "\n")
+        except HostProblem as problem:
+            raise HostProblem(reason=f"{problem} (of: {'; '.join(lines)})") from problem
 
     def ip_batch(self, lines: Sequence[str], namespace: str | None = None) -> None:
         """Run ``lines`` by one ``ip -batch``, in ``namespace`` if given. None is fine, too.
@@ -96,12 +128,33 @@ class Kernel:
         return namespaces.run_in(namespace, lambda: _run(argv, text))
 
     def _space(self, namespace: str | None) -> Space:
-        where = ["-n", namespace] if namespace else []
-        return parse_space(
-            self.run(["ip", *where, "-j", "-d", "-batch", "-"], _READ),
-            self.run(["nft", "-j", "list", "ruleset"], "", namespace),
-            ip_forward=namespaces.run_in(namespace, _IP_FORWARD.read_text).strip() == "1",
+        identity = None if namespace is None else namespaces.inode(namespace)
+        seen = self._seen.get(namespace)
+        if seen is None or seen.space != identity:
+            if seen is not None:
+                seen.watch.close()
+            seen = namespaces.run_in(namespace, lambda: _Seen(identity))
+            self._seen[namespace] = seen
+        if seen.watch.links_changed() or seen.links is None:
+            seen.links = self._read_links(namespace)
+        if seen.watch.rules_changed() or seen.rules is None:
+            seen.rules = parse_rules(self.run(["nft", "-j", "list", "ruleset"], "", namespace))
+        forwards = namespaces.run_in(namespace, _IP_FORWARD.read_text).strip() == "1"
+        return msgspec.structs.replace(
+            seen.links,
+            tables=seen.rules.tables,
+            forward_drops=seen.rules.forward_drops,
+            forward_drops_6=seen.rules.forward_drops_6,
+            ip_forward=forwards,
         )
+
+    def _read_links(self, namespace: str | None) -> Space:
+        where = ["-n", namespace] if namespace else []
+        said = self.run(["ip", *where, "-j", "-d", "-batch", "-"], _READ)
+        # Forwarding entries are only made on the host's own bridges.
+        entries = "" if namespace else self.run(["bridge", "-j", "fdb", "show"])
+        links, routes, forwards = parse_links(said, entries)
+        return Space(links=links, routes=routes, forwards=forwards)
 
 
 def _run(argv: Sequence[str], text: str) -> str:

@@ -21,11 +21,15 @@ UPLINK = "uplink"
 BRIDGES = "brm*"
 HOST_LEGS = "mch*"
 BRIDGE_LEGS = "mcb*"
+TUNNELS = "mcv*"
+INNER = "mcr*"
+OUTER = "mcg*"
 """Patterns as nftables takes them; ``ids.bridge_name`` makes the bridges' names."""
 
 _TAIL = r"[0-9a-f]{8}-[0-9a-f]{2}"
 _BRIDGE = re.compile(rf"brm{_TAIL}")
-_LEG = re.compile(rf"mc[bh]{_TAIL}")
+_LEG = re.compile(rf"mc[bhrg]{_TAIL}")
+_TUNNEL = re.compile(rf"mcv{_TAIL}")
 _NAMESPACE = re.compile(r"minicloud-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 
 
@@ -37,6 +41,11 @@ def bridge_leg(network_id: str) -> str:
 def host_leg(network_id: str) -> str:
     """The host's end of the veth pair between the host and a network's namespace."""
     return f"mch{network_id[:11]}"
+
+
+def tunnel(network_id: str) -> str:
+    """A network's VXLAN device."""
+    return f"mcv{network_id[:11]}"
 
 
 def gateway_mac(network_id: str) -> str:
@@ -55,6 +64,10 @@ def is_bridge(name: str) -> bool:
 
 def is_leg(name: str) -> bool:
     return _LEG.fullmatch(name) is not None
+
+
+def is_tunnel(name: str) -> bool:
+    return _TUNNEL.fullmatch(name) is not None
 
 
 def network_of_namespace(name: str) -> str | None:

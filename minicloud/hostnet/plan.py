@@ -12,6 +12,7 @@ import msgspec
 
 from minicloud.domain import ids
 from minicloud.hostnet import names
+from minicloud.hostnet.forwarding import has_tunnel, plan_forwards, plan_tunnel
 from minicloud.hostnet.gateway import (
     Transfer,
     inside_addresses,
@@ -24,13 +25,18 @@ from minicloud.hostnet.wiring import HostWiring, NetworkWiring, PortWiring
 
 METADATA_ADDRESS = "169.254.169.254"
 _UPLINK_MTU = 1500
+_BRIDGE_SETTINGS = "forward_delay 0 mcast_snooping 0 nf_call_iptables 1 nf_call_ip6tables 1"
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do, in this order: ``remove`` and ``root`` on the host, ``inside`` the namespace."""
+    """What to do, in this order: ``remove``, ``root`` and ``forwards`` on the host, ``inside`` the
+    namespace.
+    """
 
     remove: Sequence[str] = ()
     root: Sequence[str] = ()
+    forwards: Sequence[str] = ()
+    """Lines for ``bridge``."""
     inside: Sequence[str] = ()
     words: Sequence[str] = ()
     """What is done, for people."""
@@ -59,13 +65,18 @@ class Strays(msgspec.Struct, frozen=True, kw_only=True):
         return links + [f"removed namespace {name}" for name in self.namespaces]
 
 
-def plan_network(network: NetworkWiring, view: HostView) -> Changes:
-    """Bridge, namespace, the two pairs of devices between, and the host's routes."""
+def plan_network(
+    network: NetworkWiring, view: HostView, ports: Sequence[PortWiring] = (), tunnel_ip: str = ""
+) -> Changes:
+    """Bridge, namespace, the two pairs of devices between, the way to other hosts, and the
+    host's routes.
+    """
     name = ids.netns_name(network.id)
     have = view.spaces.get(name)
     inside = have or Space()
     root: list[str] = []
     words: list[str] = []
+    plugged: list[str] = []
     root += _bridge(network, view.root)
     if have is None:
         root.append(f"netns add {name}")
@@ -77,18 +88,33 @@ def plan_network(network: NetworkWiring, view: HostView) -> Changes:
     ends = [(names.bridge_leg(network.id), rebuilt), (names.host_leg(network.id), uplink_rebuilt)]
     remove = [f"link del dev {end}" for end, new in ends if new and end in view.root.links]
     remove += [f"netns del {name}"] if have is None and name in view.spaces else []
+    tunnel_remove, tunnel_lines = plan_tunnel(network, tunnel_ip, view.root)
+    remove += tunnel_remove
+    port_lines: list[str] = []
+    for port in ports:
+        added = plan_port(port, network.mtu, view.root)
+        port_lines += added
+        plugged += [f"plugged {ids.tap_name(port.id)}"] if added else []
     routes = plan_routes(network, pair, _without_device(view.root, network, uplink_rebuilt))
-    root += [*tenant_lines, *uplink_lines, *routes.delete, *routes.add]
+    root += [*tenant_lines, *uplink_lines, *tunnel_lines, *routes.delete, *routes.add]
+    remade = [names.bridge_leg(network.id)] if rebuilt else []
+    remade += [names.tunnel(network.id)] if tunnel_remove else []
+    legs = [(names.gateway_mac(network.id), names.bridge_leg(network.id))]
+    forwards = plan_forwards(network, ports, legs, tunnel_ip, view.root, remade=remade)
     gone = {names.TENANT} if rebuilt else set()
     gone |= {names.UPLINK} if uplink_rebuilt else set()
     inside_lines = _inside(network, pair, inside, gone)
-    if root:
+    if root or tunnel_remove:
         words.append(f"set up network {network.id} on the host")
+    words += plugged
+    if forwards and not (root or port_lines):
+        words.append(f"told the bridge of network {network.id} who is where")
     if inside_lines:
         words.append(f"set up network {network.id} in its namespace")
     return Changes(
         remove=remove,
-        root=root,
+        root=[*root, *port_lines],
+        forwards=forwards,
         inside=inside_lines,
         words=words,
         skipped=routes.skipped,
@@ -132,6 +158,11 @@ def plan_strays(desired: HostWiring, known_ports: Iterable[str], view: HostView)
             names.bridge_leg(network_id),
             names.host_leg(network_id),
         }
+    keep |= {
+        names.tunnel(network.id)
+        for network in desired.networks
+        if has_tunnel(network, desired.tunnel_ip)
+    }
     known = {ids.tap_name(port_id) for port_id in known_ports}
     ours = [link for link in view.root.links.values() if _is_ours(link, known)]
     strays = sorted((link for link in ours if link.name not in keep), key=_members_first)
@@ -144,7 +175,7 @@ def plan_strays(desired: HostWiring, known_ports: Iterable[str], view: HostView)
 def plan_removal(network_id: str, port_ids: Iterable[str], view: HostView) -> Strays:
     """The same for one network that goes, with the last of its ports."""
     taps = [ids.tap_name(port_id) for port_id in port_ids]
-    legs = [names.bridge_leg(network_id), names.host_leg(network_id)]
+    legs = [names.bridge_leg(network_id), names.host_leg(network_id), names.tunnel(network_id)]
     links = [*taps, *legs, ids.bridge_name(network_id)]
     space = ids.netns_name(network_id)
     return Strays(
@@ -158,6 +189,8 @@ def _is_ours(link: Link, known_taps: set[str]) -> bool:
         return link.kind == "bridge"
     if names.is_leg(link.name):
         return link.kind == "veth"
+    if names.is_tunnel(link.name):
+        return link.kind == "vxlan"
     if link.kind != "tun":
         return False
     return link.name in known_taps or (link.master is not None and names.is_bridge(link.master))
@@ -173,12 +206,12 @@ def _bridge(network: NetworkWiring, root: Space) -> list[str]:
     lines: list[str] = []
     if link is None:
         lines = [
-            f"link add name {name} type bridge forward_delay 0 mcast_snooping 0",
+            f"link add name {name} type bridge {_BRIDGE_SETTINGS}",
             # On a line of its own: together with "up" it would come too late.
             f"link set dev {name} addrgenmode none",
         ]
-    elif link.forward_delay or link.mcast_snooping:
-        lines = [f"link set dev {name} type bridge forward_delay 0 mcast_snooping 0"]
+    elif link.forward_delay or link.mcast_snooping or not link.judged:
+        lines = [f"link set dev {name} type bridge {_BRIDGE_SETTINGS}"]
     if link is None or link.mtu != network.mtu or not link.up:
         lines.append(f"link set dev {name} mtu {network.mtu} up")
     return lines

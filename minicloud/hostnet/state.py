@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -15,13 +16,18 @@ import msgspec
 from minicloud.hostnet.wiring import HostWiring
 
 LOG = logging.getLogger(__name__)
+_ZONES = 65535
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
-    """``switched_on_forwarding``: the host's ip_forward was off before us."""
+    """``switched_on_forwarding``: the host's ip_forward was off before us.
+
+    ``zones``: network id -> the number by which its connections are told from other networks'.
+    """
 
     wiring: HostWiring = HostWiring()
     switched_on_forwarding: bool = False
+    zones: Mapping[str, int] = {}
 
 
 class StateFile:
@@ -39,7 +45,8 @@ class StateFile:
         self.value = value
 
     def write_wiring(self, wiring: HostWiring) -> None:
-        self.write(msgspec.structs.replace(self.value, wiring=wiring))
+        zones = with_zones(self.value.zones, wiring)
+        self.write(msgspec.structs.replace(self.value, wiring=wiring, zones=zones))
 
     def remove(self) -> None:
         self._path.unlink(missing_ok=True)
@@ -53,6 +60,23 @@ class StateFile:
         except msgspec.DecodeError:
             LOG.exception("%s is unreadable and taken as empty", self._path)
             return Stored()
+
+
+def with_zones(have: Mapping[str, int], wiring: HostWiring) -> Mapping[str, int]:
+    """A zone for each network: the one that it has, else one that is free.
+
+    A zone stays its network's for as long as that is wired: connections are kept under it.
+    """
+    wanted = [network.id for network in wiring.networks if not network.external]
+    zones = {network_id: have[network_id] for network_id in wanted if network_id in have}
+    taken = set(zones.values())
+    for network_id in wanted:
+        if network_id not in zones:
+            start = int(network_id[:4], 16)
+            free = (1 + (start + step) % _ZONES for step in range(_ZONES))
+            zones[network_id] = next(zone for zone in free if zone not in taken)
+            taken.add(zones[network_id])
+    return zones
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int) -> None:

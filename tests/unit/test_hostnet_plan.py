@@ -10,8 +10,14 @@ from minicloud.domain.errors import HostProblem
 from minicloud.hostnet import names
 from minicloud.hostnet.gateway import Transfer, plan_routes, transfer
 from minicloud.hostnet.plan import plan_network, plan_port, plan_removal, plan_strays
-from minicloud.hostnet.view import HostView, Link, Route, Space, parse_space
-from minicloud.hostnet.wiring import HostWiring, NetworkWiring, PortWiring, SubnetWiring
+from minicloud.hostnet.view import HostView, Link, Route, Space, parse_links, parse_rules
+from minicloud.hostnet.wiring import (
+    HostWiring,
+    NetworkWiring,
+    PortWiring,
+    RemotePort,
+    SubnetWiring,
+)
 
 NETWORK = NetworkWiring(
     id="0000002a-0000-4000-8000-000000000001",
@@ -36,6 +42,9 @@ BRIDGE, BRIDGE_LEG, HOST_LEG, TAP = (
     ids.tap_name(PORT.id),
 )
 PAIR = transfer(NETWORK.id, Space())
+SETTINGS = "forward_delay 0 mcast_snooping 0 nf_call_iptables 1 nf_call_ip6tables 1"
+HERE, THERE, ELSEWHERE = "192.0.2.1", "192.0.2.2", "192.0.2.3"
+FAR = RemotePort(mac="fa:16:3e:00:00:09", host_ip=THERE)
 
 
 def link(name: str, **values: object) -> Link:
@@ -48,12 +57,15 @@ def settled() -> HostView:
         links={
             item.name: item
             for item in (
-                link(BRIDGE, kind="bridge", mtu=1450, forward_delay=0, mcast_snooping=0),
-                link(BRIDGE_LEG, kind="veth", mtu=1450, master=BRIDGE),
+                link(
+                    BRIDGE, kind="bridge", mtu=1450, forward_delay=0, mcast_snooping=0, judged=True
+                ),
+                link(BRIDGE_LEG, kind="veth", mtu=1450, master=BRIDGE, learning=False),
                 link(HOST_LEG, kind="veth", addresses=[f"{PAIR.host}/31"]),
-                link(TAP, kind="tun", mtu=1450, master=BRIDGE),
+                link(TAP, kind="tun", mtu=1450, master=BRIDGE, learning=False),
             )
         },
+        forwards=frozenset({(names.gateway_mac(NETWORK.id), BRIDGE_LEG, ""), (PORT.mac, TAP, "")}),
         routes=[
             Route(destination="10.0.0.0/24", device=HOST_LEG, via=str(PAIR.inside)),
             Route(destination=f"{PAIR.host}/31", device=HOST_LEG, connected=True),
@@ -83,8 +95,9 @@ def with_link(view: HostView, name: str, **values: object) -> HostView:
 
 
 def test_a_settled_network_needs_nothing() -> None:
-    changes = plan_network(NETWORK, settled())
-    assert (changes.remove, changes.root, changes.inside, changes.words) == ([], [], [], [])
+    changes = plan_network(NETWORK, settled(), [PORT])
+    done = (changes.remove, changes.root, changes.forwards, changes.inside, changes.words)
+    assert done == ([], [], [], [], [])
     assert not changes.rebuilt
     assert plan_port(PORT, NETWORK.mtu, settled().root) == []
 
@@ -122,10 +135,8 @@ def test_a_pair_that_lost_its_end_is_made_again() -> None:
     [
         ({"mtu": 1500}, f"link set dev {BRIDGE} mtu 1450 up"),
         ({"up": False}, f"link set dev {BRIDGE} mtu 1450 up"),
-        (
-            {"mcast_snooping": 1},
-            f"link set dev {BRIDGE} type bridge forward_delay 0 mcast_snooping 0",
-        ),
+        ({"mcast_snooping": 1}, f"link set dev {BRIDGE} type bridge {SETTINGS}"),
+        ({"judged": False}, f"link set dev {BRIDGE} type bridge {SETTINGS}"),
     ],
 )
 def test_a_changed_bridge_is_set_right(values: dict[str, object], line: str) -> None:
@@ -138,6 +149,82 @@ def test_a_tap_is_made_or_set_right() -> None:
     assert plan_port(PORT, 1450, loose.root) == [
         f"link set dev {TAP} mtu 1450 master {BRIDGE} up",
     ]
+
+
+def spread(*remotes: RemotePort) -> NetworkWiring:
+    return msgspec.structs.replace(NETWORK, segment=42, remotes=list(remotes))
+
+
+def test_the_bridge_is_told_who_is_where_and_learns_nothing() -> None:
+    forwards = plan_network(NETWORK, HostView(root=Space()), [PORT]).forwards
+    assert f"link set dev {TAP} learning off" in forwards
+    assert f"fdb replace {PORT.mac} dev {TAP} master static" in forwards
+    assert not any("dst" in line for line in forwards)
+
+
+def test_a_network_reaches_just_the_hosts_that_have_a_port_of_it() -> None:
+    changes = plan_network(spread(FAR), settled(), [PORT], HERE)
+    tunnel = names.tunnel(NETWORK.id)
+    assert changes.root[0].startswith(
+        f"link add name {tunnel} type vxlan id 42 local {HERE} dstport 4789 nolearning"
+    )
+    assert changes.forwards == [
+        f"link set dev {tunnel} learning off",
+        f"fdb append 00:00:00:00:00:00 dev {tunnel} dst {THERE} self permanent",
+        f"fdb replace {FAR.mac} dev {tunnel} master static",
+        f"fdb replace {FAR.mac} dev {tunnel} dst {THERE} self permanent",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("network", "tunnel_ip"),
+    [
+        (spread(), HERE),
+        (spread(FAR), ""),
+        (spread(msgspec.structs.replace(FAR, host_ip="")), HERE),
+        (msgspec.structs.replace(spread(FAR), segment=0), HERE),
+    ],
+    ids=["nobody elsewhere", "no address here", "no address there", "no overlay"],
+)
+def test_a_network_without_a_way_has_no_tunnel(network: NetworkWiring, tunnel_ip: str) -> None:
+    changes = plan_network(network, settled(), [PORT], tunnel_ip)
+    assert (changes.root, changes.forwards) == ([], [])
+
+
+def tunnelled(*forwards: tuple[str, str, str]) -> HostView:
+    view, tunnel = settled(), names.tunnel(NETWORK.id)
+    made = link(
+        tunnel, kind="vxlan", mtu=1450, master=BRIDGE, learning=False, segment=42, local=HERE,
+        port=4789,
+    )  # fmt: skip
+    root = msgspec.structs.replace(
+        view.root,
+        links={**view.root.links, tunnel: made},
+        forwards=view.root.forwards | set(forwards),
+    )
+    return HostView(root=root, spaces=view.spaces)
+
+
+def test_a_port_that_moved_is_followed() -> None:
+    tunnel = names.tunnel(NETWORK.id)
+    everybody = "00:00:00:00:00:00"
+    view = tunnelled((everybody, tunnel, THERE), (FAR.mac, tunnel, ""), (FAR.mac, tunnel, THERE))
+    moved = msgspec.structs.replace(FAR, host_ip=ELSEWHERE)
+    assert plan_network(spread(FAR), view, [PORT], HERE).forwards == []
+    assert plan_network(spread(moved), view, [PORT], HERE).forwards == [
+        f"fdb del {everybody} dev {tunnel} dst {THERE} self",
+        f"fdb append {everybody} dev {tunnel} dst {ELSEWHERE} self permanent",
+        f"fdb replace {FAR.mac} dev {tunnel} dst {ELSEWHERE} self permanent",
+    ]
+
+
+def test_a_tunnel_of_another_address_is_made_again_and_one_without_use_goes() -> None:
+    tunnel = names.tunnel(NETWORK.id)
+    changes = plan_network(spread(FAR), tunnelled(), [PORT], ELSEWHERE)
+    assert changes.remove == [f"link del dev {tunnel}"]
+    assert f"local {ELSEWHERE}" in changes.root[0]
+    keep = HostWiring(networks=[spread()], ports=[PORT], tunnel_ip=HERE)
+    assert plan_strays(keep, [PORT.id], tunnelled()).links == [tunnel]
 
 
 def test_a_subnets_first_address_is_deleted_last_and_the_wanted_ones_said_again() -> None:
@@ -256,25 +343,36 @@ def test_what_the_tools_print_is_understood() -> None:
         '{"chain": {"family": "ip", "table": "filter", "name": "FORWARD", "policy": "drop"}},'
         '{"rule": {"family": "ip", "table": "filter", "chain": "FORWARD"}}]}'
     )
-    space = parse_space(addresses + routes, ruleset, ip_forward=True)
-    assert space.links["brm1"] == link(
+    forwards = (
+        '[{"mac":"02:00:00:00:00:01","ifname":"tap1","flags":[],"master":"brm1","state":"static"},'
+        '{"mac":"02:00:00:00:00:02","ifname":"brm1","flags":["self"],"state":"permanent"},'
+        '{"mac":"02:00:00:00:00:03","ifname":"mcv1","dst":"192.0.2.2","flags":["self"],'
+        '"state":"permanent"}]'
+    )
+    links, found, entries = parse_links(addresses + routes, forwards)
+    assert links["brm1"] == link(
         "brm1",
         kind="bridge",
         mac="aa:bb:cc:dd:ee:ff",
         mtu=1450,
         addresses=["10.0.0.1/24"],
+        addresses_6=["fe80::1/64"],
         forward_delay=0,
         mcast_snooping=1,
     )
-    assert [route.destination for route in space.routes] == ["default", "10.1.1.1/32"]
-    assert space.tables == {("ip", "filter"): {"FORWARD": 1}}
-    assert space.forward_drops
+    assert [route.destination for route in found] == ["default", "10.1.1.1/32"]
+    assert entries == {
+        ("02:00:00:00:00:01", "tap1", ""),
+        ("02:00:00:00:00:03", "mcv1", "192.0.2.2"),
+    }
+    seen = parse_rules(ruleset)
+    assert seen.tables == {("ip", "filter"): {"FORWARD": 1}}
+    assert (seen.forward_drops, seen.forward_drops_6) == (True, False)
 
 
 @pytest.mark.parametrize("routes", ["[ ]\n", "[]", ""])
 def test_no_routes_at_all_are_understood(routes: str) -> None:
-    space = parse_space("[{}]\n" + routes, '{"nftables": []}', ip_forward=False)
-    assert (space.links, space.routes) == ({}, [])
+    assert parse_links("[{}]\n" + routes, "") == ({}, [], frozenset())
 
 
 def test_transfer_gives_the_namespace_the_next_address() -> None:

@@ -14,8 +14,9 @@ from minicloud.cli.doctor.finding import Finding, fail, ok, unknown, warn
 from minicloud.cli.doctor.machine import AS_ROOT, Machine, run
 from minicloud.domain.errors import HostProblem
 from minicloud.hostnet.kernel import Kernel
-from minicloud.hostnet.rules import host_table, port_table
-from minicloud.hostnet.wiring import PortWiring
+from minicloud.hostnet.port_rules import port_table
+from minicloud.hostnet.rules import host_table, state_table, untouched_table
+from minicloud.hostnet.wiring import HostWiring, PortWiring
 
 _DEVICES = (
     ("a bridge", "link add name br0 type bridge", "modprobe bridge"),
@@ -70,7 +71,13 @@ def nftables(machine: Machine) -> Finding:
     kernel = Kernel()
     try:
         with _namespace(kernel) as name:
-            kernel.nft(host_table().text() + port_table([port]).text(), name)
+            tables = [
+                state_table({"brm0": 1}),
+                host_table(),
+                untouched_table("ip6"),
+                port_table(HostWiring(ports=[port])),
+            ]
+            kernel.nft("".join(table.text() for table in tables), name)
     except HostProblem as problem:
         return fail(
             f"The kernel does not take our packet filter's rules: {problem.message}.",
