@@ -1,6 +1,6 @@
 """Networks and ports over REST, as compute and api need them: find, make, bind, let go.
 
-Speaks Neutron's API v2.0, so Neutron can stand at the other end; only ``host_wiring`` and a bound
+Speaks Neutron's API v2.0, so Neutron can stand at the other end; only ``host_report`` and a bound
 port's ``wiring`` are our own network service's.
 """
 
@@ -183,9 +183,24 @@ class NetworkClient:
         """NotFound: it is gone already."""
         return self._rest.timed(self._one("DELETE", "Port", "/ports", port_id), None)
 
-    def host_wiring(self, host: str) -> Timed[Json]:
-        """All that the host has to wire: a ``HostWiring`` of ``hostnet/wiring.py`` as JSON."""
-        answer = self._rest.get(f"/minicloud-host-wiring/{quote(host, safe='')}")
+    def host_report(
+        self,
+        host: str,
+        *,
+        tunnel_address: str = "",
+        is_gateway: bool = False,
+        physical_networks: Sequence[str] = (),
+    ) -> Timed[Json]:
+        """Say that a host lives; all that it has to wire, as a ``HostWiring`` of
+        ``hostnet/wiring.py`` in JSON.
+        """
+        body = {
+            "tunnel_address": tunnel_address,
+            "is_gateway": is_gateway,
+            "physical_networks": list(physical_networks),
+        }
+        path = f"/minicloud-host-wiring/{quote(host, safe='')}"
+        answer = self._rest.request("PUT", path, body={"host": body})
         wiring: Json = answer.json["wiring"]
         return self._rest.timed(answer, wiring)
 

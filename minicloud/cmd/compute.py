@@ -8,11 +8,12 @@ from typing import Any
 
 from minicloud.cmd import wire
 from minicloud.compute.clients import Clients
-from minicloud.compute.host import HostReporter, NetworkPass
+from minicloud.compute.host import HostReporter
 from minicloud.compute.images import ImageCache
 from minicloud.compute.manager import ComputeManager
 from minicloud.compute.recipes import HostTools
 from minicloud.compute.storage import FakeStorage, FileStorage, Storage
+from minicloud.compute.wiring import NetworkPass, Place
 from minicloud.hostnet.contract import HostNetworking
 from minicloud.kit.context import Context
 from minicloud.kit.daemon import Periodic, run
@@ -28,17 +29,20 @@ def main() -> None:
     session = wire.service_session(options)
     transport = wire.transport(options)
     tools = host_tools(options)
+    own = Clients(session, Context())
+    network = NetworkPass(
+        tools.name, tools.place, tools.network, own, every_s=options.compute.reconcile_s
+    )
     calls = transport.client(conductor.ConductorRPC, topic=conductor.TOPIC)
     manager = ComputeManager(
         tools,
         calls,
         lambda ctx: Clients(session, ctx),
         operations=options.compute.operations,
+        network_changed=network.hint,
     )
-    own = Clients(session, Context())
     reporter = HostReporter(tools, calls, manager, own)
     report = Periodic("report", options.compute.report_s, reporter.run)
-    network = Periodic("network", options.compute.reconcile_s, NetworkPass(tools, own).run)
     server = transport.server(contract.ComputeRPC, manager, topic=contract.TOPIC, host=options.host)
     tools.images.clean()
     restored = tools.network.restore()
@@ -52,6 +56,18 @@ def main() -> None:
             transport.close,
         ],
     )  # fmt: skip
+
+
+def physical_networks(options: Any) -> dict[str, str]:
+    """Name -> device of the flat networks that this host is on; exits if one is not so said."""
+    found: dict[str, str] = {}
+    for item in options.compute.physical_networks:
+        name, colon, device = item.rpartition(":")
+        if not colon or not name or not device:
+            LOG.error("[compute] physical_networks: %r is not NAME:DEVICE", item)
+            raise SystemExit(1)
+        found[name] = device
+    return found
 
 
 def host_tools(options: Any) -> HostTools:
@@ -79,6 +95,7 @@ def host_tools(options: Any) -> HostTools:
         storage = FileStorage(*places)
         network = HostNetwork(
             state_dir=state / "network",
+            physical_networks=physical_networks(options),
             metadata=MetadataProxy(
                 upstream=options.metadata.url, secret=options.metadata.shared_secret
             ),
@@ -91,4 +108,9 @@ def host_tools(options: Any) -> HostTools:
         images=ImageCache(storage),
         shutdown_s=options.compute.shutdown_s,
         always_config_drive=options.compute.config_drive,
+        place=Place(
+            tunnel_address=options.compute.tunnel_address,
+            is_gateway=options.compute.gateway,
+            physical_networks=sorted(physical_networks(options)),
+        ),
     )

@@ -7,9 +7,12 @@ import sys
 
 from minicloud.cmd import wire
 from minicloud.kit import daemon
+from minicloud.kit.context import Context
 from minicloud.kit.db import migrate
+from minicloud.network.hints import Hint, Hints
 from minicloud.network.routes import rest_service
 from minicloud.network.service import NetworkService, Settings
+from minicloud.rpc import compute
 
 LOG = logging.getLogger(__name__)
 
@@ -38,16 +41,29 @@ def main() -> None:
         mac_prefix=options.network.mac_prefix,
         dns_domain=options.network.dns_domain,
         dns_servers=options.network.dns_servers,
+        host_down_s=options.network.host_down_s,
     )
+    transport = wire.transport(options)
+    hosts = transport.client(compute.ComputeRPC, topic=compute.TOPIC, fanout=True)
+
+    def send(hint: Hint) -> None:
+        hosts.network_changed(Context(), things=sorted(hint.things), origin=hint.origin)
+
+    hints = Hints(send)
     tokens = wire.token_validator(options, wire.service_session(options))
     service = rest_service(
-        NetworkService(database, settings),
+        NetworkService(database, settings, routers_moved=hints.changed),
         tokens.authenticate,
         policy_file=options.policy_file,
         auth_url=options.auth.url,
+        hints=hints,
     )
     web = wire.web_server(options, "network", service)
-    daemon.run("network", start=[web.start], stop=[web.stop, database.close])
+    daemon.run(
+        "network",
+        start=[hints.start, web.start],
+        stop=[web.stop, hints.stop, transport.close, database.close],
+    )
 
 
 if __name__ == "__main__":

@@ -10,18 +10,14 @@ import logging
 import os
 import signal
 import threading
-import time
-
-import msgspec
 
 from minicloud.compute.clients import Clients
 from minicloud.compute.journal import NoJournal
 from minicloud.compute.manager import ComputeManager
 from minicloud.compute.recipes import DELETE, LEAVE, HostTools, Job
-from minicloud.domain.errors import StaleOperation, Unauthenticated
+from minicloud.domain.errors import StaleOperation
 from minicloud.domain.models import HostOrders, HostReport, Server
 from minicloud.domain.states import Power
-from minicloud.hostnet.wiring import HostWiring
 from minicloud.kit.context import Context
 from minicloud.kit.metrics import DOMAINS
 from minicloud.kit.operations import run
@@ -102,22 +98,3 @@ class HostReporter:
         if ended.result != "done":
             LOG.warning("Remains of server %s are removed later: %s", server.id, ended.message)
         return ended.result == "done"
-
-
-class NetworkPass:
-    """The host's wiring as the network service wants it, at the start and every little while."""
-
-    def __init__(self, tools: HostTools, clients: Clients) -> None:
-        self._tools = tools
-        self._clients = clients
-
-    def run(self) -> None:
-        asked = time.monotonic()
-        try:
-            answer = self._clients.network.host_wiring(self._tools.name).value
-        except Unauthenticated:
-            self._clients.refused()
-            raise
-        wiring = msgspec.convert(answer, HostWiring)
-        for done in self._tools.network.sync(wiring, as_of=asked):
-            LOG.info("Networking: %s", done)

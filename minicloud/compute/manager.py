@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from minicloud.compute.clients import Clients
@@ -65,9 +65,11 @@ class ComputeManager(ComputeRPC):
         clients: Callable[[Context], Clients],
         *,
         operations: int,
+        network_changed: Callable[[Sequence[str], str], None] = lambda _things, _origin: None,
         recipes: Mapping[str, Recipe[Job]] = RECIPES,
     ) -> None:
         self._recipes = recipes
+        self._network_changed = network_changed
         self._tools = tools
         self._conductor = conductor
         self._clients = clients
@@ -93,6 +95,9 @@ class ComputeManager(ComputeRPC):
         if busy is not None:
             self._supersede(ctx, busy, operation_id)
         self._pool.submit(self._work, ctx, operation_id, server_id, received)
+
+    def network_changed(self, ctx: Context, *, things: list[str], origin: str) -> None:
+        self._network_changed(things, origin)
 
     def console_output(self, ctx: Context, *, server_id: str, length: int) -> str:
         data = self._tools.driver.console_tail(

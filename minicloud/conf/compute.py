@@ -23,8 +23,24 @@ OPTS = [
         help="Address of this host on the network between the hosts: the end of its tunnels to the "
         "others' guests. Unset: the networks of its guests end at this host.",
     ),
+    cfg.BoolOpt(
+        "gateway",
+        default=True,
+        help="Whether routers, with their way outside and their floating IPs, may be on this host.",
+    ),
+    cfg.ListOpt(
+        "physical_networks",
+        default=[],
+        help="Flat networks that this host is on, each as NAME:DEVICE. The device becomes a member "
+        "of the network's bridge and must carry nothing else of the host's.",
+    ),
     cfg.FloatOpt("report_s", default=5.0, min=0.2, help="Seconds between two host reports."),
-    cfg.FloatOpt("reconcile_s", default=10.0, min=0.2, help="Seconds between two passes."),
+    cfg.FloatOpt(
+        "reconcile_s",
+        default=5.0,
+        min=0.2,
+        help="Seconds between two looks at what the network service wants of this host.",
+    ),
     cfg.IntOpt("operations", default=8, min=1, help="Operations at work at the same time."),
     cfg.IntOpt("shutdown_s", default=60, min=0, help="Seconds a guest has to shut itself down."),
     cfg.BoolOpt(

@@ -17,4 +17,10 @@ OPTS = [
         default=[],
         help="Name servers told to guests of subnets that name none.",
     ),
+    cfg.FloatOpt(
+        "host_down_s",
+        default=15.0,
+        min=1,
+        help="Seconds after which a silent gateway host's routers go to another.",
+    ),
 ]

@@ -6,6 +6,7 @@ next call. All may be called from any thread.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 from minicloud.hostnet.wiring import HostWiring, NetworkWiring, PortWiring
@@ -24,6 +25,9 @@ class HostNetworking(Protocol):
         unknown group receives nothing.
         """
 
+    def has_any(self, things: Collection[str]) -> bool:
+        """Whether a network or security group with one of these ids is wired here."""
+
     def ensure_no_port(self, port_id: str) -> None:
         """Unwire a port, and its network with the last one. An unknown port is fine."""
 
@@ -31,7 +35,8 @@ class HostNetworking(Protocol):
         """Make the host have just ``desired``; returns what was done, in words.
 
         ``as_of``: the ``time.monotonic()`` at which ``desired`` was asked for. Ports that were
-        wired or unwired here after that are left as they are.
+        wired or unwired here after that are left as they are, and a picture older than the last
+        one is not looked at.
         """
 
     def restore(self) -> list[str]:

@@ -7,7 +7,7 @@ to be; and one state has one form, so that equal states compare equal.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
@@ -67,6 +67,12 @@ def knows_all_about(wiring: HostWiring, port: PortWiring) -> bool:
     network = next((item for item in wiring.networks if item.id == port.network_id), None)
     told = network is not None and network.remotes is not None
     return told and (not port.secured or groups.issuperset(port.groups))
+
+
+def has_any(wiring: HostWiring, things: Collection[str]) -> bool:
+    """Whether one of these ids is a network, security group or address set of the wiring."""
+    here = {item.id for kind in (wiring.networks, wiring.groups, wiring.sets) for item in kind}
+    return not here.isdisjoint(things)
 
 
 def normal(wiring: HostWiring) -> HostWiring:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,7 @@ import msgspec
 
 from minicloud.domain import ids
 from minicloud.domain.errors import HostProblem
-from minicloud.hostnet.desired import knows_all_about, normal, with_port, without_port
+from minicloud.hostnet.desired import has_any, knows_all_about, normal, with_port, without_port
 from minicloud.hostnet.recency import Recency
 from minicloud.hostnet.state import write_atomically
 from minicloud.hostnet.wiring import HostWiring, NetworkWiring, PortWiring
@@ -80,6 +81,10 @@ class FakeHostNetwork:
         port = next((item for item in wiring.ports if item.id == port_id), None)
         return port is not None and knows_all_about(wiring, port)
 
+    def has_any(self, things: Collection[str]) -> bool:
+        with self._lock:
+            return has_any(self._read().wiring, things)
+
     def ensure_no_port(self, port_id: str) -> None:
         with self._lock:
             self._recency.note(port_id)
@@ -90,6 +95,8 @@ class FakeHostNetwork:
 
     def sync(self, desired: HostWiring, *, as_of: float | None = None) -> list[str]:
         with self._lock:
+            if self._recency.is_outdated(as_of):
+                return []
             state = self._read()
             wiring = self._recency.merged(state.wiring, normal(desired), as_of)
             self._write(wiring, set(state.taps))

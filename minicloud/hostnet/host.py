@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -18,7 +18,7 @@ import msgspec
 from minicloud.domain import ids
 from minicloud.domain.errors import HostProblem
 from minicloud.hostnet import foreign, names, namespaces, rules
-from minicloud.hostnet.desired import knows_all_about, normal, with_port, without_port
+from minicloud.hostnet.desired import has_any, knows_all_about, normal, with_port, without_port
 from minicloud.hostnet.filter import Filter, tables_of
 from minicloud.hostnet.forwarding import port_lines
 from minicloud.hostnet.kernel import Kernel
@@ -43,13 +43,20 @@ class HostNetwork:
     """``HostNetworking`` on a real kernel; needs root.
 
     ``state_dir``: a directory of its own. ``metadata``: None for guests without a metadata
-    service.
+    service. ``physical_networks``: name -> the device by which this host is on it.
     """
 
-    def __init__(self, *, state_dir: Path, metadata: MetadataProxy | None) -> None:
+    def __init__(
+        self,
+        *,
+        state_dir: Path,
+        metadata: MetadataProxy | None,
+        physical_networks: Mapping[str, str] | None = None,
+    ) -> None:
         self.kernel = Kernel()
         self._filter = Filter(self.kernel)
         self._services = Services(state_dir / "dhcp", self.kernel, metadata)
+        self._physical = dict(physical_networks or {})
         self._state = StateFile(state_dir / "hostnet.json")
         self._recency = Recency(time.monotonic)
         self._lock = threading.RLock()
@@ -82,6 +89,10 @@ class HostNetwork:
             port = next((item for item in wiring.ports if item.id == port_id), None)
             return port is not None and knows_all_about(wiring, port)
 
+    def has_any(self, things: Collection[str]) -> bool:
+        with self._lock:
+            return has_any(self._state.value.wiring, things)
+
     def ensure_no_port(self, port_id: str) -> None:
         with self._lock:
             self._recency.note(port_id)
@@ -105,6 +116,8 @@ class HostNetwork:
 
     def sync(self, desired: HostWiring, *, as_of: float | None = None) -> list[str]:
         with self._lock:
+            if self._recency.is_outdated(as_of):
+                return []
             before = self._state.value.wiring
             self._state.write_wiring(self._recency.merged(before, normal(desired), as_of))
             return self._converge(None, [port.id for port in before.ports])

@@ -17,9 +17,19 @@ class Recency:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._changed: dict[str, float] = {}
+        self._latest = float("-inf")
 
     def note(self, port_id: str) -> None:
         self._changed[port_id] = self._clock()
+
+    def is_outdated(self, as_of: float | None) -> bool:
+        """Whether a picture asked for later than ``as_of`` has been seen; else this is the last."""
+        if as_of is None:
+            return False
+        if as_of < self._latest:
+            return True
+        self._latest = as_of
+        return False
 
     def merged(self, have: HostWiring, desired: HostWiring, as_of: float | None) -> HostWiring:
         """``desired``, with the ports that changed after ``as_of`` as they are in ``have``.

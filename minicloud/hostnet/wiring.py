@@ -22,10 +22,10 @@ class SubnetWiring(msgspec.Struct, frozen=True, kw_only=True):
     dns_nameservers: Sequence[str] = ()
     host_routes: Sequence[tuple[str, str]] = ()
     """(destination CIDR, next hop) pairs."""
-    ipv6_mode: str = ""
-    """How guests get their IPv6 addresses: ``slaac``, ``dhcpv6-stateless``, ``dhcpv6-stateful``
-    or nothing.
-    """
+    ra_mode: str = ""
+    """What we advertise: ``slaac``, ``dhcpv6-stateless``, ``dhcpv6-stateful``; nothing: nothing."""
+    address_mode: str = ""
+    """How guests get their IPv6 addresses from us: one of the same words, or not at all."""
 
 
 class RemotePort(msgspec.Struct, frozen=True, kw_only=True):

@@ -267,8 +267,13 @@ hosts = sa.Table(
     _text("availability_zone"),
     _flag("admin_state_up"),
     _text("description"),
+    _text("tunnel_address", 45),
+    _flag("is_gateway"),
+    _list("physical_networks"),
 )
-"""The hosts that ask for their wiring, and when each last did."""
+"""The hosts that ask for their wiring, and when each last did. ``tunnel_address``: where their
+tunnels end; ``is_gateway``: routers may be there; ``physical_networks``: those it is on.
+"""
 
 tags = sa.Table(
     "tags",

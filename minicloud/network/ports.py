@@ -130,11 +130,6 @@ class Ports:
             router_store.floating_release(tx, port.id, (), clock.now())
             store.row_delete(tx, ports, port.id)
 
-    def host_wiring(self, host: str) -> dict[str, Any]:
-        """The wiring of every port that is bound to ``host``."""
-        with self._database.read() as tx:
-            return self._binder.host_wiring(tx, host)
-
     def _insert(
         self, tx: Transaction, caller: Caller, body: PortCreate, owner: str, network: Network
     ) -> Port:

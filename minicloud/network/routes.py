@@ -7,7 +7,8 @@ from typing import Any
 from minicloud.kit.policy import PUBLIC, Policy
 from minicloud.kit.web import Route, Service, dialects
 from minicloud.network import attributes, extensions, tagged
-from minicloud.network.calls import text_of
+from minicloud.network.hints import Hints, telling
+from minicloud.network.host_routes import host_routes
 from minicloud.network.l3_routes import l3_routes
 from minicloud.network.nouns import Noun, noun_routes
 from minicloud.network.policies import RULES
@@ -36,11 +37,15 @@ def rest_service(
     *,
     policy_file: str | None = None,
     auth_url: str = "",
+    hints: Hints | None = None,
 ) -> Service:
-    """All that ``build_app`` needs. ``authenticate`` as ``kit.web.Service`` describes it."""
+    """All that ``build_app`` needs. ``authenticate`` as ``kit.web.Service`` describes it.
+
+    ``hints``: told of every change; without them hosts learn of changes when they ask.
+    """
     return Service(
         name="network",
-        routes=routes(service),
+        routes=telling(routes(service), hints) if hints else routes(service),
         policy=Policy(RULES, policy_file=policy_file),
         dialect=dialects.neutron,
         catalog_types=frozenset({"network"}),
@@ -86,20 +91,12 @@ def routes(service: NetworkService) -> list[Route]:
             handler=lambda _call: {"agents": []},
             summary="List agents: there are none, each compute host wires itself",
         ),
-        Route(
-            method="GET",
-            path="/v2.0/minicloud-host-wiring/{host}",
-            policy="get_host_wiring",
-            handler=lambda call: {
-                "wiring": service.ports.host_wiring(text_of(call.params["host"]))
-            },
-            summary="Show all that a host has to wire",
-        ),
     ]
     for noun in _nouns(service):
         rows += noun_routes(noun)
     rows += l3_routes(service)
     rows += sharing_routes(service)
+    rows += host_routes(service)
     for path in tagged.PATHS:
         rows += tag_routes(service.tags, path)
     return rows + quota_routes(service)

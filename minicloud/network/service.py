@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -16,6 +16,7 @@ from minicloud.network.floating_ips import FloatingIps
 from minicloud.network.forwardings import Forwardings
 from minicloud.network.gateways import Gateways
 from minicloud.network.groups import Groups
+from minicloud.network.host_wiring import HostWirings
 from minicloud.network.networks import Networks
 from minicloud.network.ports import Ports
 from minicloud.network.quotas import Quotas
@@ -38,10 +39,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     mac_prefix: str = "fa:16:3e"
     dns_domain: str = "minicloud.local"
     dns_servers: Sequence[str] = ()
+    host_down_s: float = 15.0
 
 
 class NetworkService:
-    def __init__(self, database: Database, settings: Settings) -> None:
+    """``routers_moved``: called when routers went from one host to another."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        *,
+        routers_moved: Callable[[], None] = lambda: None,
+    ) -> None:
         self._database = database
         allocator = Allocator(settings.mac_prefix.lower())
         service_ports = ServicePorts(allocator)
@@ -64,12 +74,16 @@ class NetworkService:
         self.router_interfaces = RouterInterfaces(database, service_ports)
         self.floating_ips = FloatingIps(database, self.quotas, service_ports)
         self.forwardings = Forwardings(database)
+        binder = Binder(settings.dns_servers)
+        self.host_wirings = HostWirings(
+            database, binder, down_after_s=settings.host_down_s, moved=routers_moved
+        )
         self.ports = Ports(
             database,
             self.quotas,
             self.groups,
             allocator,
             dhcp_ports,
-            Binder(settings.dns_servers),
+            binder,
             dns_domain=settings.dns_domain,
         )

@@ -18,6 +18,15 @@ class ComputeRPC:
         """
         raise NotImplementedError
 
+    @cast
+    def network_changed(self, ctx: Context, *, things: list[str], origin: str) -> None:
+        """Networks or security groups with these ids changed; none: anything may have.
+
+        A hint to every host but ``origin``, which knows: each asks the network service for what
+        it is to have, as it does every few seconds anyway.
+        """
+        raise NotImplementedError
+
     @call(timeout_s=20)
     def console_output(self, ctx: Context, *, server_id: str, length: int) -> str:
         """The last ``length`` lines (-1: all that is kept) of the serial console."""

@@ -12,11 +12,12 @@ from typing import Any
 
 from minicloud.client.identity import ServiceSession
 from minicloud.compute.clients import Clients
-from minicloud.compute.host import HostReporter, NetworkPass
+from minicloud.compute.host import HostReporter
 from minicloud.compute.images import ImageCache
 from minicloud.compute.manager import ComputeManager
 from minicloud.compute.recipes import RECIPES, HostTools
 from minicloud.compute.storage import FakeStorage
+from minicloud.compute.wiring import NetworkPass
 from minicloud.hostnet.fake import FakeHostNetwork
 from minicloud.kit.context import Context
 from minicloud.rpc import compute as contract
@@ -67,7 +68,9 @@ class FakeHost:
         )
         own = Clients(session, Context())
         self.reporter = HostReporter(self.tools, conductor_calls, self.manager, own)
-        self._network_pass = NetworkPass(self.tools, own)
+        self._network_pass = NetworkPass(
+            self.name, self.tools.place, self.network, own, every_s=3600
+        )
         self._server = self._transport.server(
             contract.ComputeRPC, self.manager, topic=contract.TOPIC, host=self.name
         )

@@ -12,6 +12,7 @@ from tokens import authenticate
 
 from minicloud.kit.db import Database, migrate
 from minicloud.kit.web import WebServer, build_app
+from minicloud.network.hints import Hints
 from minicloud.network.routes import rest_service
 from minicloud.network.service import NetworkService, Settings
 
@@ -74,7 +75,12 @@ class NetworkCloud:
 
 @contextlib.contextmanager
 def network_cloud(
-    directory: Path, *, url: str | None = None, quota: Mapping[str, int] = QUOTA, **settings: Any
+    directory: Path,
+    *,
+    url: str | None = None,
+    quota: Mapping[str, int] = QUOTA,
+    hints: Hints | None = None,
+    **settings: Any,
 ) -> Iterator[NetworkCloud]:
     """The service on a database of its own below ``directory``, or at ``url``. A second one at
     the same ``url`` is another daemon of the same cloud.
@@ -83,7 +89,10 @@ def network_cloud(
     migrate.upgrade("network", database)
     service = NetworkService(database, Settings(quota=quota, **settings))
     web = WebServer(
-        build_app(rest_service(service, authenticate)), host="127.0.0.1", port=0, threads=16
+        build_app(rest_service(service, authenticate, hints=hints)),
+        host="127.0.0.1",
+        port=0,
+        threads=16,
     )
     web.start()
     try:

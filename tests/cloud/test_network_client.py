@@ -60,8 +60,10 @@ def test_a_server_gets_its_ports_and_gives_them_back(
     ports = client.ports_of_server(SERVER).value
     assert [each.index for each in ports] == [0, 1]
     assert ports[0].fixed_ips[0][1] == wish
-    wiring = msgspec.convert(client.host_wiring("lab1").value, HostWiring)
+    told = client.host_report("lab1", tunnel_address="192.0.2.1").value
+    wiring = msgspec.convert(told, HostWiring)
     assert {each.id for each in wiring.ports} == {each.id for each in ports}
+    assert wiring.tunnel_ip == "192.0.2.1"
     for each in ports:
         client.port_delete(each.id)
     with pytest.raises(NotFound):

@@ -26,6 +26,8 @@ from minicloud.kit.rpc.contract import Method, check_implements, from_wire, meth
 LOG = logging.getLogger(__name__)
 C = TypeVar("C")
 _THREADS = 16
+EVERYBODY = "*"
+"""In place of a host's name: a cast to all servers there are just now."""
 BRIDGED = "AF_UNIX"
 """Family of the address at which a test's process takes messages of others."""
 
@@ -82,8 +84,10 @@ class LocalTransport:
         return sum(n for name, n in self.sent.items() if self.kinds[name] == "call")
 
     # -- kit.rpc.Transport -----------------------------------------------------------------------
-    def client(self, contract: type[C], *, topic: str, host: str | None = None) -> C:
-        return client_of(self, contract, topic, host)
+    def client(
+        self, contract: type[C], *, topic: str, host: str | None = None, fanout: bool = False
+    ) -> C:
+        return client_of(self, contract, topic, EVERYBODY if fanout else host)
 
     def server(self, contract: type, implementation: object, *, topic: str, host: str) -> _Server:
         check_implements(contract, implementation)
@@ -122,6 +126,11 @@ class LocalTransport:
 
     def _deliver(self, topic: str, host: str | None, message: Message) -> None:
         with self._lock:
+            if host == EVERYBODY:
+                for (name, _), each in self._servers.items():
+                    if name == topic:
+                        each.submit(message)
+                return
             server = self._find(topic, host)
             if server is None:
                 self._waiting.append((topic, host, message))

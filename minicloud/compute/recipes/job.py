@@ -10,6 +10,7 @@ from minicloud.compute.clients import Clients
 from minicloud.compute.images import ImageCache
 from minicloud.compute.journal import StepJournal
 from minicloud.compute.storage import Storage
+from minicloud.compute.wiring import Place
 from minicloud.domain.errors import Unauthenticated
 from minicloud.domain.models import AttachedVolume, Flavor, NicInfo, Operation, Server
 from minicloud.domain.states import VmState
@@ -28,6 +29,7 @@ class HostTools(msgspec.Struct, frozen=True, kw_only=True):
     images: ImageCache
     shutdown_s: float
     always_config_drive: bool
+    place: Place = Place()
 
 
 class Job:

@@ -14,6 +14,7 @@ import msgspec
 from minicloud.client.network import Port
 from minicloud.client.rest import Timed
 from minicloud.compute.recipes.job import Job, counted
+from minicloud.compute.wiring import ask_wiring
 from minicloud.domain.errors import HostProblem, NotFound
 from minicloud.domain.models import NicInfo, RequestedNic
 from minicloud.hostnet.wiring import NetworkWiring, PortWiring
@@ -66,7 +67,7 @@ def _token_step(job: Job, started: float, answer: Timed[list[Port]]) -> None:
 
 
 def _wire(job: Job, ports: list[tuple[RequestedNic, Port]]) -> None:
-    started, watch = clock.now(), time.perf_counter()
+    started, watch, tools = clock.now(), time.perf_counter(), job.tools
     job.nics, job.nic_infos, job.mtus = [], [], {}
     job.looked_at_ports = True
     for wanted, port in ports:
@@ -75,7 +76,9 @@ def _wire(job: Job, ports: list[tuple[RequestedNic, Port]]) -> None:
         network = msgspec.convert(port.wiring["network"], NetworkWiring)
         wiring = msgspec.convert(port.wiring["port"], PortWiring)
         job.mtus[network.id] = network.mtu
-        tap = job.tools.network.ensure_port(network, wiring)
+        tap = tools.network.ensure_port(network, wiring)
+        if not tools.network.is_told(port.id):
+            ask_wiring(tools.name, tools.place, tools.network, job.clients.network)
         job.nics.append(Nic(tap=tap, mac=port.mac, mtu=network.mtu, port_id=port.id))
         job.nic_infos.append(
             NicInfo(

@@ -65,9 +65,16 @@ class Transport:
             conf.set_override("kombu_reconnect_delay", 0.5, group)
         self._conf = conf
 
-    def client(self, contract: type[C], *, topic: str, host: str | None = None) -> C:
-        """An object with the contract's methods; ``host`` picks one of several servers."""
-        target = oslo_messaging.Target(topic=topic, version="1.0", server=host)
+    def client(
+        self, contract: type[C], *, topic: str, host: str | None = None, fanout: bool = False
+    ) -> C:
+        """An object with the contract's methods; ``host`` picks one of several servers.
+
+        ``fanout``: its casts go to all of them.
+        """
+        target = oslo_messaging.Target(
+            topic=topic, version="1.0", server=host, fanout=fanout or None
+        )
         remote = oslo_messaging.get_rpc_client(self._transport, target)
         return typing_cast(C, _Client(remote, contract, self._call_timeout_s))
 
