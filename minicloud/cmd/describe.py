@@ -32,10 +32,19 @@ def _identity(directory: Path, database: Database) -> Service:
     )
 
 
-def _image(_directory: Path, _database: Database) -> Service:
-    from minicloud.image import policies, routes
+def _image(directory: Path, database: Database) -> Service:
+    from minicloud.cmd import image
+    from minicloud.image import policies
+    from minicloud.image.stores.files import FileStore
+    from minicloud.image.transfer import Limits
 
-    return routes.rest_service(_ABSENT, _ABSENT, Policy(policies.RULES), _ABSENT)
+    settings = image.Settings(
+        directory=directory,
+        stores=[FileStore(directory / "data")],
+        limits=Limits(size=0, virtual_size=0),
+        quotas=lambda _project: _NO_LIMITS,
+    )
+    return image.build(settings, database, Policy(policies.RULES), _ABSENT).service
 
 
 def _network(_directory: Path, database: Database) -> Service:

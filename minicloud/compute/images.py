@@ -10,6 +10,7 @@ from minicloud.client.image import Image, ImageClient
 from minicloud.compute.storage import Storage
 
 LOG = logging.getLogger(__name__)
+_QEMU_FORMATS = {"qcow2": "qcow2", "vmdk": "vmdk", "vdi": "vdi", "vhd": "vpc", "vhdx": "vhdx"}
 
 
 class ImageCache:
@@ -35,7 +36,7 @@ class ImageCache:
             download = base.with_suffix(".download")
             try:
                 client.image_download(image.id, download, image)
-                self._storage.flatten(download, image.disk_format or "raw", image.id)
+                self._storage.flatten(download, _qemu_format(image), image.id)
             finally:
                 download.unlink(missing_ok=True)
             LOG.info("Fetched image %s", image.id)
@@ -47,3 +48,8 @@ class ImageCache:
         """Remove what an interrupted download left."""
         for leftover in Path(self._storage.images_dir).glob("*.download*"):
             leftover.unlink(missing_ok=True)
+
+
+def _qemu_format(image: Image) -> str:
+    """QEMU's own word for the image's format; the bytes of many are the disk's."""
+    return _QEMU_FORMATS.get(image.disk_format or "", "raw")

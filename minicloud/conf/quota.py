@@ -21,4 +21,7 @@ OPTS = [
     cfg.IntOpt("volumes", default=50, min=-1, help="Volumes."),
     cfg.IntOpt("gigabytes", default=1000, min=-1, help="Sum of all volumes, GiB."),
     cfg.IntOpt("images", default=100, min=-1, help="Images."),
+    cfg.IntOpt("image_uploads", default=-1, min=-1, help="Images that get their data."),
+    cfg.IntOpt("image_mb", default=-1, min=-1, help="Sum of all image data, MiB."),
+    cfg.IntOpt("image_stage_mb", default=-1, min=-1, help="Sum of all staged image data, MiB."),
 ]

@@ -1,16 +1,18 @@
-"""What the service says about itself: versions, JSON schemas, stores. Data, no logic.
+"""What the service says about itself: versions and JSON schemas. Data, no logic.
 
-Versions from 2.10 on stand for features that are not here (several stores, image caching, a
-locations API), so the list ends at 2.9: a client that goes by it asks for nothing in vain.
+Schemas of metadata definitions are made from the types that take them.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from minicloud.image import metadef_schemas as metadefs
 from minicloud.image import records
 
-_VERSIONS = ("v2.9", "v2.7", "v2.6", "v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0")
+_VERSIONS = tuple(f"v2.{number}" for number in range(17, -1, -1))
 
 
 def versions(base_url: str) -> dict[str, Any]:
@@ -40,7 +42,14 @@ _IMAGE: dict[str, Any] = {
     "status": {
         "type": "string",
         "readOnly": True,
-        "enum": [records.QUEUED, records.SAVING, records.ACTIVE, records.DEACTIVATED],
+        "enum": [
+            records.QUEUED,
+            records.SAVING,
+            records.UPLOADING,
+            records.IMPORTING,
+            records.ACTIVE,
+            records.DEACTIVATED,
+        ],
     },
     "visibility": {
         "type": "string",
@@ -61,6 +70,7 @@ _IMAGE: dict[str, Any] = {
     "created_at": _TIME,
     "updated_at": _TIME,
     "tags": {"type": "array", "items": {"type": "string", "maxLength": 255}},
+    "stores": {"type": "string", "readOnly": True},
     "self": _URL,
     "file": _URL,
     "schema": _URL,
@@ -74,6 +84,23 @@ _MEMBER: dict[str, Any] = {
     },
     "created_at": _TIME,
     "updated_at": _TIME,
+    "schema": _URL,
+}
+_TASK: dict[str, Any] = {
+    "id": _IMAGE["id"],
+    "type": {"type": "string", "enum": ["import", "api_image_import", "location_import"]},
+    "status": {"type": "string", "enum": ["pending", "processing", "success", "failure"]},
+    "input": {"type": ["null", "object"]},
+    "result": {"type": ["null", "object"]},
+    "message": _STRING,
+    "owner": {"type": ["null", "string"]},
+    "user_id": _STRING,
+    "request_id": _STRING,
+    "image_id": {"type": ["null", "string"]},
+    "created_at": _TIME,
+    "updated_at": _TIME,
+    "expires_at": {"type": ["null", "string"]},
+    "self": _URL,
     "schema": _URL,
 }
 
@@ -105,22 +132,54 @@ _IMAGE_SCHEMA = {
     ],
 }
 _MEMBER_SCHEMA = _one("member", _MEMBER)
+_TASK_SCHEMA = _one("task", _TASK)
 
 SCHEMAS: dict[str, dict[str, Any]] = {
     "image": _IMAGE_SCHEMA,
     "images": _many("images", _IMAGE_SCHEMA),
     "member": _MEMBER_SCHEMA,
     "members": _many("members", _MEMBER_SCHEMA),
+    "task": _TASK_SCHEMA,
+    "tasks": _many("tasks", _TASK_SCHEMA),
 }
 
-IMPORT_METHODS: list[str] = []
-"""Images come by upload alone."""
-
-IMPORT = {
-    "import-methods": {
-        "description": "Import methods available.",
-        "type": "array",
-        "value": IMPORT_METHODS,
-    }
+_METADEF_TIMES: dict[str, Any] = {
+    "created_at": {"type": "string", "readOnly": True, "format": "date-time"},
+    "updated_at": {"type": "string", "readOnly": True, "format": "date-time"},
 }
-STORES = {"stores": [{"id": "file", "description": "Files of this service", "default": "true"}]}
+_LINKS: dict[str, Any] = {"self": _URL, "schema": _URL}
+
+
+def _made(name: str, kind: Any, *more: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a type that a request's body is held to, and what replies add."""
+    (made,), definitions = msgspec.json.schema_components([kind], ref_template=_DEFINITION)
+    own = definitions.pop(made["$ref"].rpartition("/")[2])
+    properties = dict(own["properties"])
+    for added in more:
+        properties.update(added)
+    schema = {"name": name, "properties": properties, "required": own.get("required", [])}
+    return {**schema, "additionalProperties": False, "definitions": definitions}
+
+
+_DEFINITION = "#/definitions/{name}"
+_NAMESPACE = _made("namespace", metadefs.NewNamespace, _METADEF_TIMES, _LINKS)
+_OBJECT = _made("object", metadefs.NewObject, _METADEF_TIMES, _LINKS)
+_PROPERTY = _made("property", metadefs.NewProperty)
+_TAG = _made("tag", metadefs.NewTag, _METADEF_TIMES)
+_RESOURCE_TYPE = _made("resource_type_association", metadefs.NewAssociation, _METADEF_TIMES)
+
+METADEF_SCHEMAS: dict[str, dict[str, Any]] = {
+    "namespace": _NAMESPACE,
+    "namespaces": _many("namespaces", _NAMESPACE),
+    "object": _OBJECT,
+    "objects": _many("objects", _OBJECT),
+    "property": _PROPERTY,
+    "properties": {
+        **_many("properties", _PROPERTY),
+        "properties": {"properties": {"type": "object", "additionalProperties": _PROPERTY}},
+    },
+    "tag": _TAG,
+    "tags": _many("tags", _TAG),
+    "resource_type": _RESOURCE_TYPE,
+    "resource_types": _many("resource_type_associations", _RESOURCE_TYPE),
+}

@@ -12,11 +12,9 @@ from werkzeug.datastructures import MultiDict
 from minicloud.domain.errors import Invalid
 from minicloud.image import records
 from minicloud.image.listing import COMPARISONS, SORT_KEYS, ImageQuery
+from minicloud.image.requests import PAGE, choice, number, page_size
 from minicloud.image.schemas import VISIBILITIES, plain
 from minicloud.kit import clock
-
-PAGE = 1000
-"""Images on a page at most, and where no limit is asked for."""
 
 _IN = ("id", "name", "status", "disk_format", "container_format", "owner", "checksum",
        "os_hash_value", "os_hash_algo")  # fmt: skip
@@ -25,7 +23,6 @@ _FLAGS = ("protected", "os_hidden")
 _TIMES = ("created_at", "updated_at")
 _RANGES = {"size_min": "gte", "size_max": "lte"}
 _OTHER = ("limit", "marker", "sort", "sort_key", "sort_dir", "visibility", "member_status", "tag")
-_GREATEST = 2**62
 
 
 def parse(query: MultiDict[str, str]) -> ImageQuery:
@@ -38,30 +35,29 @@ def parse(query: MultiDict[str, str]) -> ImageQuery:
         if key in _IN:
             one_of[key] = list(_one_of(key, value))
         elif key in _NUMBERS:
-            one_of[key] = [_number(key, value)]
+            one_of[key] = [number(key, value)]
         elif key in _FLAGS:
             one_of[key] = [_flag(key, value)]
         elif key in _RANGES:
-            compare.append(("size", _RANGES[key], _number(key, value)))
+            compare.append(("size", _RANGES[key], number(key, value)))
         elif key in _TIMES:
             compare.append(_moment(key, value))
         elif key not in _OTHER:
             properties[key] = value
     one_of.setdefault("os_hidden", [False])
-    limit = query.get("limit")
     return ImageQuery(
         one_of=one_of,
         compare=compare,
         properties=properties,
         tags=query.getlist("tag"),
-        visibility=_choice("visibility", query.get("visibility", ""), ("", "all", *VISIBILITIES)),
-        member_status=_choice(
+        visibility=choice("visibility", query.get("visibility", ""), ("", "all", *VISIBILITIES)),
+        member_status=choice(
             "member_status",
             query.get("member_status", records.ACCEPTED),
             (records.PENDING, records.ACCEPTED, records.REJECTED, "all"),
         ),
         sort=_sort(query),
-        limit=PAGE if limit is None else min(PAGE, _number("limit", limit)),
+        limit=page_size(query),
         marker=query.get("marker"),
     )
 
@@ -83,8 +79,8 @@ def _sort(query: MultiDict[str, str]) -> list[tuple[str, str]]:
             raise Invalid(reason="Give one sort_dir, or one for each sort_key.")
         pairs = list(zip(keys, directions, strict=True))
     for key, direction in pairs:
-        _choice("sort key", key, tuple(SORT_KEYS))
-        _choice("sort direction", direction, ("asc", "desc"))
+        choice("sort key", key, tuple(SORT_KEYS))
+        choice("sort direction", direction, ("asc", "desc"))
     if len(pairs) > len(SORT_KEYS) or len(dict(pairs)) != len(pairs):
         raise Invalid(reason="A sort key may be named only once.")
     last = pairs[0][1]
@@ -107,12 +103,6 @@ def _one_of(key: str, value: str) -> list[str]:
     return values
 
 
-def _number(key: str, value: str) -> int:
-    if value.isascii() and value.isdigit() and len(value) < 20 and int(value) <= _GREATEST:
-        return int(value)
-    raise Invalid(reason=f"{key} must be a whole number of 0 or more, not '{value[:64]}'.")
-
-
 def _flag(key: str, value: str) -> bool:
     if value.lower() in ("true", "1", "yes", "t", "on"):
         return True
@@ -129,10 +119,3 @@ def _moment(key: str, value: str) -> tuple[str, str, float]:
         return key, operator, clock.parse(rest)
     except (ValueError, OverflowError):
         raise Invalid(reason=f"{key} must be a time in ISO 8601, not '{rest[:64]}'.") from None
-
-
-def _choice(key: str, value: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        words = ", ".join(choice for choice in choices if choice)
-        raise Invalid(reason=f"'{value[:64]}' is no {key}; use one of: {words}.")
-    return value

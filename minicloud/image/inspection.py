@@ -8,22 +8,37 @@ promise no disk larger than the limit. Nothing is written or executed here.
 from __future__ import annotations
 
 import struct
-from typing import Protocol
+from typing import Any, Protocol
 
 from minicloud.domain.errors import ImageUnacceptable, TooLarge
 
-_MATCHES = {
+_PLAIN: tuple[set[str], ...] = ({"raw"}, {"gpt"})
+"""A partition table is part of a whole disk's bytes."""
+_MATCHES: dict[str, tuple[set[str], ...]] = {
     "qcow2": ({"qcow2"},),
-    # A partition table is part of a whole disk's bytes, and of an ISO that boots from USB sticks.
-    "raw": ({"raw"}, {"gpt"}),
-    "iso": ({"iso"}, {"iso", "gpt"}),
+    "raw": _PLAIN,
+    "iso": ({"iso"}, {"iso", "gpt"}),  # one that boots from USB sticks has a table too
+    "vmdk": ({"vmdk"},),
+    "vdi": ({"vdi"},),
+    "vhd": ({"vhd"},),
+    "vhdx": ({"vhdx"},),
+    "ami": _PLAIN,
+    "ari": _PLAIN,
+    "aki": _PLAIN,
 }
+_DISKS = frozenset(("qcow2", "vmdk", "vdi", "vhd", "vhdx"))
+"""Formats that say how large the disk is; of the others every byte is the disk's."""
 _NAMES = {"gpt": "a disk with a partition table"}
 _VIOLATIONS = {
     "backing_file": "it has a backing file",
     "data_file": "it has an external data file",
     "unknown_features": "it uses features that are not known",
+    "descriptor": "its descriptor names other files or is of a kind that is not taken",
+    "footer": "its footer says something else than its header",
 }
+_PARENT = b"parentfilenamehint"
+_DESCRIPTOR_END = 64 * 1024
+"""QEMU looks for a VMDK's parent in this much of it at most, whatever its header says."""
 
 
 class Source(Protocol):
@@ -55,10 +70,12 @@ class Inspection:
         )
         self._unsafe = format_inspector.SafetyCheckFailed
         self._parsers = format_inspector.InspectWrapper(
-            _Reader(source), expected_format=None if disk_format == "raw" else disk_format
+            _Reader(source),
+            expected_format=disk_format if disk_format in (*_DISKS, "iso") else None,
         )
         self._judged = False
         self._size = 0
+        self._start = b""
 
     def read(self, size: int) -> bytes:
         """The next bytes of the source, seen by the parsers."""
@@ -67,6 +84,8 @@ class Inspection:
         except self._problems:
             raise self._unacceptable(f"its content is not {self._format}") from None
         self._size += len(chunk)
+        if len(self._start) < _DESCRIPTOR_END:
+            self._start += chunk[: _DESCRIPTOR_END - len(self._start)]
         if not self._judged and self._parsers.formats is not None:
             self._judge()
         return chunk
@@ -83,17 +102,25 @@ class Inspection:
         if set(found) not in _MATCHES[self._format]:
             names = " and ".join(sorted(_NAMES.get(name, name) for name in found))
             raise self._unacceptable(f"it is declared as {self._format} but its content is {names}")
-        if self._format != "qcow2":
+        if self._format not in _DISKS:
             return self._size
-        parser = found["qcow2"]
+        return self._check(found[self._format])
+
+    def _check(self, parser: Any) -> int:
+        """The virtual size of a disk that refers to nothing else and is not too large."""
+        if self._format == "vmdk" and _PARENT in self._start.lower():
+            raise self._unacceptable("its descriptor names a parent file")
         try:
             parser.safety_check()
+            size = int(parser.virtual_size)
         except self._unsafe as problem:
             words = sorted(_VIOLATIONS.get(name, name) for name in problem.failures)
             raise self._unacceptable(", ".join(words)) from None
         except self._problems:
-            raise self._unacceptable("its qcow2 header is damaged") from None
-        size = int(parser.virtual_size)
+            raise self._unacceptable("its header is damaged") from None
+        if not size and self._format == "vmdk":
+            # Without a size of its own QEMU goes by the files that the descriptor names.
+            raise self._unacceptable("its header has no size, so that other files would be read")
         if size > self._limit:
             raise TooLarge(
                 reason=f"The image's virtual size of {size} bytes is over the limit of "

@@ -16,7 +16,13 @@ import msgspec
 from minicloud.domain.errors import Conflict, Invalid, NotAllowed
 from minicloud.image import records
 from minicloud.image.records import Image
-from minicloud.image.schemas import ATTRIBUTES, Description, describe, refuse_unsettable
+from minicloud.image.schemas import (
+    ATTRIBUTES,
+    Description,
+    describe,
+    is_reserved,
+    refuse_unsettable,
+)
 
 V21 = "application/openstack-images-v2.1-json-patch"
 V20 = "application/openstack-images-v2.0-json-patch"
@@ -44,7 +50,8 @@ def apply(image: Image, operations: Sequence[Operation]) -> Description:
     """What ``image`` would be. Conflict, NotAllowed or Invalid where that cannot be."""
     document: dict[str, Any] = {name: getattr(image, name) for name in ATTRIBUTES}
     document["tags"] = list(image.tags)
-    document.update(image.properties)
+    kept = {name: value for name, value in image.properties.items() if is_reserved(name)}
+    document.update({n: value for n, value in image.properties.items() if n not in kept})
     for operation in operations:
         name = operation.path[0]
         _check_target(image, operation, name)
@@ -62,7 +69,8 @@ def apply(image: Image, operations: Sequence[Operation]) -> Description:
                 if not isinstance(operation.value, list):
                     raise Invalid(reason="tags must be a list of strings.")
                 document[name] = list(operation.value)
-    return describe(document)
+    description = describe(document)
+    return msgspec.structs.replace(description, properties={**description.properties, **kept})
 
 
 def _newer(item: Any) -> Operation:

@@ -9,6 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+_METADEF_NOUNS = ("namespace", "namespaces", "object", "objects", "property", "properties", "tag",
+                  "tags", "resource_type")  # fmt: skip
+_METADEF_CHANGES = (
+    *((verb, noun) for verb in ("add", "modify") for noun in
+      ("namespace", "object", "property", "tag")),
+    ("add", "tags"),
+    *(("delete", noun) for noun in ("namespace", "object", "tag", "tags")),
+    ("remove", "property"),
+    *((verb, "resource_type_association") for verb in ("add", "remove")),
+)  # fmt: skip
 _WRITE = "rule:member or role:service"
 
 RULES: Mapping[str, str] = {
@@ -30,6 +40,21 @@ RULES: Mapping[str, str] = {
     "add_member": "rule:member",
     "modify_member": "rule:member",
     "delete_member": "rule:member",
+    "copy_image": "rule:admin",
+    "fetch_image_location": "rule:admin or role:service",
+    "add_image_location": "rule:admin or role:service or rule:member",
+    "delete_image_location": "rule:admin",
+    "tasks_api_access": "rule:admin",
+    "stores_info_detail": "rule:admin",
+    "get_usage": "rule:reader",
+    "cache_list": "rule:admin",
+    "cache_image": "rule:admin",
+    "cache_delete": "rule:admin",
+    "cache_clean": "rule:admin",
+    "cache_prune": "rule:admin",
+    **{f"get_metadef_{noun}": "rule:reader" for noun in _METADEF_NOUNS},
+    "list_metadef_resource_types": "rule:reader",
+    **{f"{verb}_metadef_{noun}": "rule:admin" for verb, noun in _METADEF_CHANGES},
     "get_schemas": "rule:any",
     "get_info": "rule:any",
 }

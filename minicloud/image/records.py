@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 QUEUED, SAVING, ACTIVE, DEACTIVATED = "queued", "saving", "active", "deactivated"
+UPLOADING, IMPORTING = "uploading", "importing"
+WHOLE = (ACTIVE, DEACTIVATED)
+"""What an image is that has data."""
 PUBLIC, COMMUNITY, SHARED, PRIVATE = "public", "community", "shared", "private"
 PENDING, ACCEPTED, REJECTED = "pending", "accepted", "rejected"
 
-DISK_FORMATS = ("qcow2", "raw", "iso")
-CONTAINER_FORMATS = ("bare",)
+DISK_FORMATS = ("qcow2", "raw", "iso", "vmdk", "vdi", "vhd", "vhdx", "ami", "ari", "aki")
+"""Those whose content can be told and checked."""
+CONTAINER_FORMATS = ("bare", "ami", "ari", "aki", "ovf", "ova", "docker")
+
+IMPORTING_TO, FAILED_IMPORT = "os_glance_importing_to_stores", "os_glance_failed_import"
+"""Properties that an import keeps; callers cannot set them."""
+
+PENDING_TASK, PROCESSING, SUCCESS, FAILURE = "pending", "processing", "success", "failure"
+
+
+class Location(msgspec.Struct, frozen=True, kw_only=True):
+    """One copy of an image's data: what its store knows it by."""
+
+    store: str
+    name: str
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,10 +51,15 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     os_hash_algo: str | None = None
     os_hash_value: str | None = None
     blob: str | None = None
+    blob_store: str | None = None
+    lease: float | None = None
+    staged: int | None = None
+    staged_total: int | None = None
     created_at: float
     updated_at: float
     properties: Mapping[str, str] = {}
     tags: Sequence[str] = ()
+    locations: Sequence[Location] = ()
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,3 +80,23 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     checksum: str
     os_hash_algo: str
     os_hash_value: str
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """Work that goes on after its request was answered. Times in epoch seconds."""
+
+    id: str
+    type: str
+    status: str = PENDING_TASK
+    owner: str | None
+    user_id: str
+    request_id: str
+    image_id: str | None
+    input: Mapping[str, Any]
+    result: Mapping[str, Any] | None = None
+    message: str = ""
+    attempts: int = 0
+    lease: float | None = None
+    created_at: float
+    updated_at: float
+    expires_at: float | None = None

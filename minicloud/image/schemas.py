@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from minicloud.domain.errors import Invalid, NotAllowed
 from minicloud.image import records
-from minicloud.image.records import Image, Member
+from minicloud.image.records import Image, Member, Task
 from minicloud.kit import clock
 from minicloud.kit.web.decode import convert
 
@@ -25,7 +25,7 @@ READ_ONLY = frozenset(
      "updated_at", "self", "file", "schema", "direct_url", "locations", "stores")
 )  # fmt: skip
 RESERVED = frozenset(("deleted", "deleted_at", "is_public", "location"))
-_RESERVED_PREFIX = "os_glance_"
+RESERVED_PREFIX = "os_glance_"
 
 # PostgreSQL takes no NUL, no encoding takes half a surrogate pair, and nobody wants a name with
 # a line break; a property's value may have line breaks.
@@ -61,6 +61,50 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 ATTRIBUTES = tuple(name for name in Description.__struct_fields__ if name != "properties")
 
 
+class ImportMethod(msgspec.Struct, frozen=True):
+    """More keys may come, for methods that are not here."""
+
+    name: Label
+    uri: Annotated[str, Meta(max_length=2048)] = ""
+
+
+class ImportRequest(msgspec.Struct, frozen=True):
+    method: ImportMethod
+    stores: Annotated[Sequence[Label], Meta(max_length=64)] = ()
+    all_stores: bool = False
+    all_stores_must_succeed: bool = True
+
+
+class ValidationData(msgspec.Struct, frozen=True):
+    """What the data behind a URL must be."""
+
+    os_hash_algo: Literal["sha512"] = "sha512"
+    os_hash_value: Annotated[str, Meta(pattern=r"\A[0-9a-fA-F]{128}\Z")] | None = None
+
+
+class NewLocation(msgspec.Struct, frozen=True):
+    url: Annotated[str, Meta(min_length=1, max_length=2048)]
+    validation_data: ValidationData = ValidationData()
+
+    def expected_hash(self) -> dict[str, str]:
+        """The hash that was given, as a task keeps it."""
+        value = self.validation_data.os_hash_value
+        return {} if value is None else {"os_hash_value": value.lower()}
+
+
+class LegacyInput(msgspec.Struct, frozen=True):
+    import_from: Annotated[str, Meta(min_length=1, max_length=2048)]
+    import_from_format: Name = ""
+    image_properties: dict[str, Any] = {}
+
+
+class NewTask(msgspec.Struct, frozen=True):
+    """The older way to import, for administrators."""
+
+    type: Literal["import"]
+    input: LegacyInput
+
+
 class NewMember(msgspec.Struct, frozen=True):
     """openstacksdk repeats what the path says already, so more keys may come."""
 
@@ -91,8 +135,13 @@ def refuse_unsettable(name: str) -> None:
     """NotAllowed when callers may not set ``name``."""
     if name in READ_ONLY:
         raise NotAllowed(reason=f"Attribute '{name}' is read-only.")
-    if name in RESERVED or name.startswith(_RESERVED_PREFIX):
+    if name in RESERVED or is_reserved(name):
         raise NotAllowed(reason=f"Attribute '{name}' is reserved.")
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a property is the service's own."""
+    return name.startswith(RESERVED_PREFIX)
 
 
 def plain(text: str, what: str) -> None:
@@ -103,6 +152,7 @@ def plain(text: str, what: str) -> None:
 
 def image_view(image: Image) -> dict[str, Any]:
     """The image as clients see it."""
+    stores = ",".join(place.store for place in image.locations)
     return {
         **image.properties,
         "id": image.id,
@@ -124,6 +174,7 @@ def image_view(image: Image) -> dict[str, Any]:
         "created_at": clock.iso(image.created_at),
         "updated_at": clock.iso(image.updated_at),
         "tags": list(image.tags),
+        **({"stores": stores} if stores else {}),
         "self": f"/v2/images/{image.id}",
         "file": f"/v2/images/{image.id}/file",
         "schema": "/v2/schemas/image",
@@ -139,6 +190,28 @@ def member_view(member: Member) -> dict[str, Any]:
         "updated_at": clock.iso(member.updated_at),
         "schema": "/v2/schemas/member",
     }
+
+
+def task_view(task: Task, *, full: bool = True) -> dict[str, Any]:
+    """A task as clients see it; lists leave the details out."""
+    view: dict[str, Any] = {
+        "id": task.id,
+        "type": task.type,
+        "status": task.status,
+        "owner": task.owner,
+        "user_id": task.user_id,
+        "request_id": task.request_id,
+        "image_id": task.image_id,
+        "created_at": clock.iso(task.created_at),
+        "updated_at": clock.iso(task.updated_at),
+        "expires_at": None if task.expires_at is None else clock.iso(task.expires_at),
+        "self": f"/v2/tasks/{task.id}",
+        "schema": "/v2/schemas/task",
+    }
+    if full:
+        shown = {name: value for name, value in task.input.items() if name != "plan"}
+        view.update(input=shown, result=task.result, message=task.message)
+    return view
 
 
 def _known_format(attribute: str, value: str | None, known: Sequence[str]) -> None:

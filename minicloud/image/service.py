@@ -13,10 +13,12 @@ import msgspec
 from minicloud.domain.errors import Forbidden, NotAllowed, NotFound, TooLarge
 from minicloud.domain.ids import new_id
 from minicloud.image import patch, records, store
-from minicloud.image.blobs import BlobStore
 from minicloud.image.listing import ImageQuery, Viewer, images_list, is_visible
+from minicloud.image.protections import Protections
+from minicloud.image.quotas import Quotas
 from minicloud.image.records import Image, Member
 from minicloud.image.schemas import Description
+from minicloud.image.stores.registry import Stores
 from minicloud.kit import clock
 from minicloud.kit.context import Context
 from minicloud.kit.db import Database, Transaction
@@ -26,25 +28,41 @@ MOST_TAGS = MOST_PROPERTIES = MOST_MEMBERS = 128
 
 
 class ImageService:
-    def __init__(self, database: Database, blobs: BlobStore, policy: Policy) -> None:
+    def __init__(
+        self,
+        database: Database,
+        stores: Stores,
+        policy: Policy,
+        quotas: Quotas,
+        protections: Protections,
+    ) -> None:
         self._database = database
-        self._blobs = blobs
+        self._stores = stores
         self._policy = policy
+        self._quotas = quotas
+        self._protections = protections
 
     def create(self, ctx: Context, description: Description) -> Image:
-        """A queued image. Exists when the id is taken."""
+        """A queued image. Exists when the id is taken; QuotaExceeded."""
+        image = self.prepare(ctx, description)
+        quota = self._quotas.of(image.owner)
+        with self._database.write() as tx:
+            quota.take_image(tx)
+            store.image_insert(tx, image)
+        return image
+
+    def prepare(self, ctx: Context, description: Description) -> Image:
+        """The image that ``description`` is to become, where the caller may make it."""
         mine = ctx.project_id or None
         owner = description.owner if description.owner is not None else mine
         if owner != mine:
             self._policy.check(ctx, "set_image_owner")
         self._check_visibility(ctx, description.visibility)
+        self._protections.check_change(ctx, {}, description.properties)
         _check_counts(description)
         now = clock.now()
         blank = Image(id=description.id or new_id(), created_at=now, updated_at=now)
-        image = _described(blank, description, owner)
-        with self._database.write() as tx:
-            store.image_insert(tx, image)
-        return image
+        return _described(blank, description, owner)
 
     def show(self, ctx: Context, image_id: str) -> Image:
         with self._database.read() as tx:
@@ -64,6 +82,7 @@ class ImageService:
                 self._policy.check(ctx, "set_image_owner")
             if description.visibility != before.visibility:
                 self._check_visibility(ctx, description.visibility)
+            self._protections.check_change(ctx, before.properties, description.properties)
             _check_counts(description)
             after = _described(before, description, description.owner)
             if after != before:
@@ -78,9 +97,29 @@ class ImageService:
             if image.protected:
                 raise NotAllowed(reason=f"Image {image_id} is protected and cannot be deleted.")
             store.image_delete(tx, image_id)
-        # A file that is still being written is its uploader's to remove.
-        if image.blob is not None and image.status != records.SAVING:
-            self._blobs.remove(image.blob)
+        # What is still being written is its writer's to remove.
+        self._stores.remove(image.locations)
+
+    def delete_copy(self, ctx: Context, store_id: str, image_id: str) -> None:
+        """Remove the image's copy in one store; NotAllowed for the last."""
+        self._stores.get(store_id)
+        with self._database.write() as tx:
+            image = self._changeable(tx, ctx, image_id, "delete_image_location")
+            copies = [place for place in image.locations if place.store == store_id]
+            if not copies:
+                raise NotFound(kind=f"A copy of image {image_id} in store", id=store_id)
+            if len(image.locations) == 1:
+                raise NotAllowed(
+                    reason=f"Store {store_id} has the image's last copy; delete the image instead."
+                )
+            if image.protected:
+                raise NotAllowed(reason=f"Image {image_id} is protected.")
+            store.location_remove(tx, image_id, store_id)
+        self._stores.remove(copies)
+
+    def readable(self, ctx: Context, image: Image) -> Image:
+        """What of the image the caller may read."""
+        return self._protections.readable(ctx, image)
 
     def tag(self, ctx: Context, image_id: str, tag: str) -> None:
         self._retag(ctx, image_id, lambda tags: sorted({*tags, tag}))

@@ -1,15 +1,13 @@
-"""Image data in and out: upload, download, and the pass that clears up after a killed daemon.
+"""Image data from clients: uploads, and staging for an import.
 
-Order of effects of an upload: file made and locked, row queued -> saving, bytes, file whole, row
-saving -> active, lock released. Dead at any point it leaves a row in ``saving`` whose file nobody
-holds, or a file that no row names; ``sweep`` mends both.
+Order of effects of an upload: the store's place made, row queued -> saving, bytes, data whole, row
+saving -> active with its location, place released. Dead at any point it leaves a row in ``saving``
+that nobody works for, or data that no row names; ``sweeping.py`` mends both.
 """
 
 from __future__ import annotations
 
-import functools
 import logging
-from typing import BinaryIO
 
 import msgspec
 
@@ -17,113 +15,103 @@ from minicloud.domain.errors import (
     Conflict,
     ImageUnacceptable,
     Invalid,
-    MinicloudError,
-    NotAllowed,
     NotFound,
-    TooLarge,
     Unavailable,
 )
 from minicloud.image import records, store
-from minicloud.image.blobs import HASH_ALGO, BlobStore, BlobWriter
-from minicloud.image.inspection import Inspection, Source
-from minicloud.image.records import Content, Image
+from minicloud.image.inspection import Source
+from minicloud.image.quotas import ProjectQuota, Quotas
+from minicloud.image.records import Image, Location
 from minicloud.image.service import ImageService
+from minicloud.image.staging import StagedFile, Staging
+from minicloud.image.stores.base import Store, Writer
+from minicloud.image.stores.registry import Stores
+from minicloud.image.transfer import LEASE_S, Body, Limits, Pulse, transfer
 from minicloud.kit import clock
 from minicloud.kit.context import Context
 from minicloud.kit.db import Database
 from minicloud.kit.policy import Policy
 
 LOG = logging.getLogger(__name__)
-_CHUNK = 1024 * 1024
 _POLITE = 64 * 1024 * 1024
+_CHUNK = 1024 * 1024
 
 
-class Data(msgspec.Struct, frozen=True, kw_only=True):
-    """An image's bytes, ready to be read; whoever gets it closes ``file``."""
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """Which part of the data a request brings: Content-Range. ``total`` None: not known yet."""
 
-    image: Image
-    size: int
-    file: BinaryIO
+    start: int
+    length: int
+    total: int | None
 
 
-class ImageData:
-    """``max_size``: bytes, of an upload and of its virtual size."""
-
+class Uploads:
     def __init__(
         self,
         database: Database,
         images: ImageService,
-        blobs: BlobStore,
+        stores: Stores,
+        staging: Staging,
+        quotas: Quotas,
         policy: Policy,
-        *,
-        max_size: int,
+        limits: Limits,
     ) -> None:
         self._database = database
         self._images = images
-        self._blobs = blobs
+        self._stores = stores
+        self._staging = staging
+        self._quotas = quotas
         self._policy = policy
-        self._max_size = max_size
+        self._limits = limits
 
-    def upload(self, ctx: Context, image_id: str, stream: Source, length: int | None) -> None:
+    def upload(
+        self,
+        ctx: Context,
+        image_id: str,
+        stream: Source,
+        length: int | None,
+        store_id: str | None = None,
+    ) -> None:
         """Take ``length`` bytes (None: until the stream ends) as the image's data.
 
-        Conflict unless the image is queued; ImageUnacceptable, TooLarge, Invalid (the upload
-        broke off) and Unavailable leave it queued and without data.
+        Conflict unless the image is queued; ImageUnacceptable, TooLarge, QuotaExceeded, Invalid
+        (the upload broke off) and Unavailable leave it queued and without data.
         """
-        image = self._images.show(ctx, image_id)
-        self._policy.check(ctx, "upload_image", {"project_id": image.owner})
+        image = self._allowed(ctx, image_id)
         _require_queued(image)
-        body = _RequestBody(stream, length, self._max_size)
+        target = self._stores.target(store_id)
+        body = Body(stream, length, self._limits.size)
         try:
-            self._receive(image, body, length)
+            self._receive(image, body, length, target, self._quotas.of(image.owner))
         except (ImageUnacceptable, Conflict):
-            # A client that is still sending would not see the answer.
             body.skip(_POLITE)
             raise
 
-    def download(self, ctx: Context, image_id: str) -> Data | None:
-        """The image's bytes; None when it has none yet."""
+    def _allowed(self, ctx: Context, image_id: str) -> Image:
         image = self._images.show(ctx, image_id)
-        self._policy.check(ctx, "download_image")
-        if image.status == records.DEACTIVATED and not self._policy.allows(
-            ctx, "download_deactivated"
-        ):
-            raise NotAllowed(reason=f"Image {image_id} is deactivated.")
-        if image.status not in (records.ACTIVE, records.DEACTIVATED) or not image.size:
-            return None
-        assert image.blob is not None
-        return Data(image=image, size=image.size, file=self._blobs.open(image.blob))
+        self._policy.check(ctx, "upload_image", {"project_id": image.owner})
+        return image
 
-    def sweep(self) -> None:
-        """Put images whose uploader died back to queued, and remove files that nobody needs."""
-        with self._database.read() as tx:
-            waiting = store.uploads_under_way(tx)
-        for blob in waiting:
-            if self._blobs.is_being_written(blob):
-                continue
-            with self._database.write() as tx:
-                if store.upload_abandon(tx, blob, clock.now()):
-                    LOG.warning("Upload %s was cut off; its image is queued again", blob)
-        # Listed before the rows are read: a file that appears later is not judged by old rows.
-        names = self._blobs.names()
-        with self._database.read() as tx:
-            names -= store.blobs_known(tx)
-        for name in names:
-            if self._blobs.remove_if_idle(name, functools.partial(self._is_known, name)):
-                LOG.info("Removed %s, which belonged to no image", name)
-
-    def _is_known(self, blob: str) -> bool:
-        with self._database.read() as tx:
-            return store.blob_is_known(tx, blob)
-
-    def _receive(self, image: Image, body: _RequestBody, length: int | None) -> None:
-        writer = self._blobs.create(image.id, expected=length)
+    def _receive(
+        self, image: Image, body: Body, length: int | None, target: Store, quota: ProjectQuota
+    ) -> None:
+        writer = target.create(image.id, expected=length)
+        place = Location(store=target.id, name=writer.name)
         done = False
         try:
-            disk_format = self._begin(image.id, writer.name)
-            content = self._copy(image.id, disk_format, body, writer)
+            disk_format = self._begin(image.id, place, quota)
+            content = transfer(
+                body, writer.write, self._pulse(writer), image_id=image.id,
+                disk_format=disk_format, limits=self._limits,
+            )  # fmt: skip
             writer.keep()
-            self._finish(image.id, writer.name, content)
+            with self._database.write() as tx:
+                quota.take_size(tx, content.size)
+                now = clock.now()
+                if not store.upload_finish(tx, place, content, now):
+                    # It was deleted meanwhile, or this daemon was believed dead.
+                    raise Conflict(reason=f"Image {image.id} no longer waits for this upload.")
+                store.location_add(tx, image.id, place, now)
             done = True
         finally:
             if done:
@@ -132,42 +120,28 @@ class ImageData:
                 writer.discard()
                 self._abandon(writer.name)
 
-    def _begin(self, image_id: str, blob: str) -> str:
+    def _begin(self, image_id: str, place: Location, quota: ProjectQuota) -> str:
         """queued -> saving; the disk format that the content is held to."""
         with self._database.write() as tx:
             image = store.image_get(tx, image_id, lock=True)
             if image is None:
                 raise NotFound(kind="Image", id=image_id)
             _require_queued(image)
-            if image.disk_format is None or image.container_format is None:
-                raise Invalid(
-                    reason="Properties disk_format and container_format must be set prior to "
-                    "saving data."
-                )
-            if not store.upload_begin(tx, image_id, blob, clock.now()):
+            disk_format = format_of(image)
+            quota.take_upload(tx)
+            now = clock.now()
+            statuses = (records.QUEUED, records.SAVING)
+            if not store.upload_begin(tx, image_id, statuses, place, now, now + LEASE_S):
                 raise Conflict(reason=f"Another upload to image {image_id} has begun.")
-            return image.disk_format
+            return disk_format
 
-    def _copy(
-        self, image_id: str, disk_format: str, body: _RequestBody, writer: BlobWriter
-    ) -> Content:
-        inspection = Inspection(body, image_id, disk_format, self._max_size)
-        while chunk := inspection.read(_CHUNK):
-            writer.write(chunk)
-        return Content(
-            size=writer.size,
-            virtual_size=inspection.finish(),
-            checksum=writer.md5,
-            os_hash_algo=HASH_ALGO,
-            os_hash_value=writer.hash,
-        )
+    def _pulse(self, writer: Writer) -> Pulse:
+        def sign(lease: float) -> None:
+            with self._database.write() as tx:
+                if not store.upload_renew(tx, writer.name, lease):
+                    raise Conflict(reason="The image no longer waits for this upload.")
 
-    def _finish(self, image_id: str, blob: str, content: Content) -> None:
-        with self._database.write() as tx:
-            if store.upload_finish(tx, blob, content, clock.now()):
-                return
-        # It was deleted meanwhile, or this daemon was believed dead.
-        raise Conflict(reason=f"Image {image_id} no longer waits for this upload.")
+        return Pulse(sign)
 
     def _abandon(self, blob: str) -> None:
         try:
@@ -176,44 +150,93 @@ class ImageData:
         except Unavailable:
             LOG.warning("Upload %s failed and so did its record; the next pass mends it", blob)
 
+    # -- staging ---------------------------------------------------------------------------------
+    def stage(
+        self, ctx: Context, image_id: str, stream: Source, length: int | None, span: Span | None
+    ) -> int:
+        """Keep bytes for an import; how many are staged now.
 
-class _RequestBody:
-    """The request's body with its promises kept: as long as announced, and not too long."""
+        Without ``span`` they are all there is, and a broken transfer leaves none. With it they
+        go on behind what is there already, and what came before a break stays.
+        """
+        image = self._allowed(ctx, image_id)
+        quota = self._quotas.of(image.owner)
+        start = 0 if span is None else span.start
+        body = Body(stream, length, self._limits.size - start)
+        with self._staging.file(image_id, expected=length) as file:
+            self._begin_stage(image_id, span, quota, length or 0)
+            done = False
+            try:
+                file.start_at(start)
+                while chunk := body.read(_CHUNK):
+                    file.write(chunk)
+                file.flush()
+                self._end_stage(image_id, file, span, quota)
+                done = True
+            finally:
+                if not done:
+                    self._end_broken(image_id, file, span)
+            return file.size
 
-    def __init__(self, stream: Source, length: int | None, limit: int) -> None:
-        if length is not None and length > limit:
-            raise TooLarge(reason=f"The image is larger than the limit of {limit} bytes.")
-        self._stream, self._length, self._limit = stream, length, limit
-        self._got = 0
+    def _end_stage(
+        self, image_id: str, file: StagedFile, span: Span | None, quota: ProjectQuota
+    ) -> None:
+        start, total = (0, file.size) if span is None else (span.start, span.total)
+        with self._database.write() as tx:
+            quota.take_stage(tx, file.size - start)
+            if not store.stage_set(tx, image_id, file.size, total, clock.now()):
+                raise Conflict(reason=f"Image {image_id} no longer waits for staged data.")
 
-    def read(self, size: int, /) -> bytes:
-        """The next bytes; Invalid when the client went away before the announced end."""
-        if self._length is not None:
-            size = min(size, self._length - self._got)
-        if not size:
-            return b""
+    def staged(self, ctx: Context, image_id: str) -> int:
+        """How many bytes are staged, for a client that wants to go on."""
+        return self._allowed(ctx, image_id).staged or 0
+
+    def _begin_stage(
+        self, image_id: str, span: Span | None, quota: ProjectQuota, expected: int
+    ) -> None:
+        with self._database.write() as tx:
+            image = store.image_get(tx, image_id, lock=True)
+            if image is None:
+                raise NotFound(kind="Image", id=image_id)
+            if image.status == records.QUEUED:
+                quota.take_upload(tx)
+            now = clock.now()
+            if not store.stage_begin(tx, image_id, now):
+                raise Conflict(
+                    reason=f"Image {image_id} takes staged data only while it is queued or "
+                    f"uploading; it is {image.status}."
+                )
+            if span is None:
+                store.stage_set(tx, image_id, None, None, now)
+            elif span.start != (image.staged or 0):
+                raise Conflict(
+                    reason=f"{image.staged or 0} bytes are staged for image {image_id}; go on "
+                    "there."
+                )
+            quota.take_stage(tx, expected)
+
+    def _end_broken(self, image_id: str, file: StagedFile, span: Span | None) -> None:
         try:
-            chunk = self._stream.read(size)
-        except (OSError, ValueError):  # the connection broke; a chunk's header is nonsense
-            raise _broken() from None
-        self._got += len(chunk)
-        if not chunk and self._length is not None:
-            raise _broken()
-        if self._got > self._limit:
-            raise TooLarge(reason=f"The image is larger than the limit of {self._limit} bytes.")
-        return chunk
-
-    def skip(self, most: int) -> None:
-        """Read and forget up to ``most`` bytes."""
-        try:
-            while most > 0 and (chunk := self.read(_CHUNK)):
-                most -= len(chunk)
-        except MinicloudError:
-            LOG.debug("The client went away before the end of a refused upload")
+            if span is not None:
+                file.flush()
+            with self._database.write() as tx:
+                if span is not None:
+                    store.stage_set(tx, image_id, file.size, None, clock.now())
+                else:
+                    store.image_requeue(tx, image_id, records.UPLOADING, clock.now())
+        except Unavailable:
+            LOG.warning("What is staged for image %s could not be recorded", image_id)
+        if span is None:
+            self._staging.remove(image_id)
 
 
-def _broken() -> Invalid:
-    return Invalid(reason="The upload broke off before its end.")
+def format_of(image: Image) -> str:
+    """The disk format that data of ``image`` is held to. Invalid until both formats are set."""
+    if image.disk_format is None or image.container_format is None:
+        raise Invalid(
+            reason="Properties disk_format and container_format must be set prior to saving data."
+        )
+    return image.disk_format
 
 
 def _require_queued(image: Image) -> None:

@@ -21,15 +21,15 @@ from typing import Any, NamedTuple
 from identity import ACCOUNTS, PASSWORDS, cheap_passwords
 
 from minicloud.client.identity import Credentials, ServiceSession, TokenValidator
+from minicloud.cmd import image as image_daemon
 from minicloud.cmd import volume as volume_daemon
 from minicloud.identity import routes as identity_routes
 from minicloud.identity.bootstrap import bootstrap, catalog_of
 from minicloud.identity.keys import ensure_keys
-from minicloud.image import routes as image_routes
-from minicloud.image.blobs import BlobStore
 from minicloud.image.policies import RULES as IMAGE_RULES
-from minicloud.image.service import ImageService
-from minicloud.image.uploads import ImageData
+from minicloud.image.quotas import RESOURCES
+from minicloud.image.stores.files import FileStore
+from minicloud.image.transfer import Limits
 from minicloud.kit.db import Database, migrate
 from minicloud.kit.policy import Policy
 from minicloud.kit.web import Service, WebServer, build_app
@@ -41,6 +41,7 @@ PORTS = {"identity": 5000, "compute": 8774, "image": 9292, "network": 9696, "vol
 NETWORK_QUOTA = {
     "network": 100, "subnet": 100, "port": 2000, "security_group": 10, "security_group_rule": 100,
 }  # fmt: skip
+NO_IMAGE_LIMITS = dict.fromkeys(RESOURCES, -1)
 VOLUME_QUOTA = {"volumes": 1000, "gigabytes": 10000, "per_volume_gigabytes": -1}
 
 
@@ -185,11 +186,14 @@ class RestServices:
 
     def _image(self) -> Service:
         database = self.database("image")
+        settings = image_daemon.Settings(
+            directory=self._directory / "image",
+            stores=[FileStore(self._directory / "image-data")],
+            limits=Limits(size=1 << 30, virtual_size=1 << 30),
+            quotas=lambda _project: NO_IMAGE_LIMITS,
+        )
         policy = Policy(IMAGE_RULES)
-        blobs = BlobStore(self._directory / "image-data")
-        images = ImageService(database, blobs, policy)
-        data = ImageData(database, images, blobs, policy, max_size=1 << 30)
-        return image_routes.rest_service(images, data, policy, self.tokens().authenticate)
+        return image_daemon.build(settings, database, policy, self.tokens().authenticate).service
 
     def _network(self) -> Service:
         service = NetworkService(self.database("network"), Settings(quota=NETWORK_QUOTA))

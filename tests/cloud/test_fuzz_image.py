@@ -13,8 +13,8 @@ LIST = ("limit", "marker", "sort_key", "sort_dir", "name", "status", "size_min",
 
 def test_no_request_breaks_the_image_service(tmp_path: Path) -> None:
     with image_cloud(tmp_path) as cloud:
-        empty = cloud.create(name="empty")
-        shared = cloud.create(name="shared", visibility="shared")
+        empty = cloud.create(name="empty")["id"]
+        shared = cloud.create(name="shared", visibility="shared")["id"]
         cloud.upload(shared, b"data")
         answered = fuzz(
             cloud.url,

@@ -40,8 +40,8 @@ def client(cloud: ImageCloud) -> ImageClient:
 
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
-    (tmp_path / "cache").mkdir()
-    return tmp_path / "cache" / "image"
+    (tmp_path / "host").mkdir()
+    return tmp_path / "host" / "image"
 
 
 @pytest.fixture

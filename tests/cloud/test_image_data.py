@@ -223,10 +223,10 @@ def test_deleted_while_it_is_uploaded(cloud: ImageCloud) -> None:
     client = _Uploader(cloud.url, image["id"])
     client.send(b"x" * 2_000_000)
     _wait(_under_way(cloud, image["id"]))
-    cloud.data.sweep()
+    cloud.sweep()
     assert len(cloud.stored()) == 1
     assert cloud.call("DELETE", f"/v2/images/{image['id']}").status_code == 204
-    cloud.data.sweep()  # the uploader still holds its file
+    cloud.sweep()  # the uploader still holds its file
     assert len(cloud.stored()) == 1
     client.send(b"x" * 2_000_000)
     assert client.answer().startswith(b"HTTP/1.1 409")
@@ -247,14 +247,14 @@ def test_a_daemon_killed_in_an_upload(tmp_path: Path) -> None:
         client = _Uploader(url, image["id"])
         client.send(b"x" * 2_000_000)
         _wait(_under_way(cloud, image["id"]))
-        cloud.data.sweep()
+        cloud.sweep()
         assert cloud.show(image["id"])["status"] == "saving"  # its uploader lives
         daemon.kill()
         daemon.wait()
         client.leave()
         assert cloud.call("GET", f"/v2/images/{image['id']}/file").status_code == 204
         (cloud.files / "left-by-a-deletion").write_bytes(b"x")
-        cloud.data.sweep()
+        cloud.sweep()
         assert cloud.show(image["id"])["status"] == "queued"
         assert cloud.call("GET", f"/v2/images/{whole['id']}/file").content == b"whole"
         assert [name[:36] for name in cloud.stored()] == [whole["id"]]

@@ -106,4 +106,6 @@ def test_what_the_service_says_of_itself(images: Any) -> None:
     assert images.get_members_schema().name == "members"
     assert images.get_member_schema().name == "member"
     assert [store.id for store in images.stores()] == ["file"]
-    assert images.get_import_info().import_methods["value"] == []
+    assert images.get_import_info().import_methods["value"] == [
+        "glance-direct", "web-download", "copy-image",
+    ]  # fmt: skip

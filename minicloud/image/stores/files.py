@@ -1,4 +1,4 @@
-"""The files that hold image data: the heart of the service.
+"""Image data in files, the store that every cloud has.
 
 An upload goes to ``<name>.part``, is flushed to the disk and renamed to ``<name>``; only then may
 a row call it whole. Whoever writes a file holds a lock on it (``flock``) until the row is
@@ -10,26 +10,25 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import logging
 import os
-import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from minicloud.domain.errors import TooLarge, Unavailable
+from minicloud.image.stores.base import PIECE, Store, Writer, new_name
 
 LOG = logging.getLogger(__name__)
-HASH_ALGO = "sha512"
 _PART = ".part"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_PIECE = 256 * 1024
+_BLOCK = 64 * 1024
+_ZEROS = bytes(_BLOCK)
 
 
-class BlobWriter:
-    """One upload's file: ``keep`` it and ``release`` it once the row is written, or ``discard``."""
+class FileWriter(Writer):
+    """An upload's file. Blocks of zeros become holes."""
 
     def __init__(self, directory: Path, name: str, fd: int) -> None:
         self.name = name
@@ -37,62 +36,55 @@ class BlobWriter:
         self._directory = directory
         self._path = directory / (name + _PART)
         self._fd = fd
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._hash = hashlib.new(HASH_ALGO)
 
     def write(self, chunk: bytes) -> None:
-        """TooLarge when the disk is full, Unavailable when it fails."""
-        self._md5.update(chunk)
-        self._hash.update(chunk)
-        rest = memoryview(chunk)
         try:
-            while rest:
-                rest = rest[os.write(self._fd, rest) :]
+            for start in range(0, len(chunk), _BLOCK):
+                block = chunk[start : start + _BLOCK]
+                if block != _ZEROS[: len(block)]:
+                    self._write_at(self.size + start, block)
         except OSError as problem:
-            raise _storage_error(problem) from problem
+            raise storage_error(problem) from problem
         self.size += len(chunk)
 
-    @property
-    def md5(self) -> str:
-        return self._md5.hexdigest()
-
-    @property
-    def hash(self) -> str:
-        """Digest by HASH_ALGO, hexadecimal."""
-        return self._hash.hexdigest()
+    def _write_at(self, offset: int, block: bytes) -> None:
+        rest = memoryview(block)
+        while rest:
+            written = os.pwrite(self._fd, rest, offset)
+            offset += written
+            rest = rest[written:]
 
     def keep(self) -> None:
-        """Make the file whole and lasting. Its lock stays until ``release``."""
         whole = self._directory / self.name
         try:
+            os.ftruncate(self._fd, self.size)  # it may end with a hole
             os.fsync(self._fd)
             self._path.rename(whole)
             self._path = whole
-            _sync_directory(self._directory)
+            sync_directory(self._directory)
         except OSError as problem:
-            raise _storage_error(problem) from problem
+            raise storage_error(problem) from problem
 
     def release(self) -> None:
         os.close(self._fd)
 
     def discard(self) -> None:
-        """Remove the file, whole or not."""
         self._path.unlink(missing_ok=True)
         os.close(self._fd)
 
 
-class BlobStore:
-    """A directory of image files; several daemons may share it."""
+class FileStore(Store):
+    """A directory of image files."""
 
-    def __init__(self, directory: Path) -> None:
+    kind = "file"
+
+    def __init__(self, directory: Path, store_id: str = "file") -> None:
+        super().__init__(store_id, "Files of this service")
         self._directory = directory
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def create(self, image_id: str, *, expected: int | None) -> BlobWriter:
-        """A new file for an upload of ``expected`` bytes (None: unknown), locked.
-
-        TooLarge when the disk cannot hold that many.
-        """
+    def create(self, image_id: str, *, expected: int | None) -> FileWriter:
+        """A new file, locked."""
         free = shutil.disk_usage(self._directory).free
         if expected is not None and expected > free:
             raise TooLarge(
@@ -100,7 +92,7 @@ class BlobStore:
                 f"{free} bytes are free."
             )
         while True:
-            name = f"{image_id}-{secrets.token_hex(4)}"
+            name = new_name(image_id)
             try:
                 fd = os.open(
                     self._directory / (name + _PART),
@@ -108,15 +100,17 @@ class BlobStore:
                     0o600,
                 )
             except OSError as problem:
-                raise _storage_error(problem) from problem
+                raise storage_error(problem) from problem
             fcntl.flock(fd, fcntl.LOCK_EX)
             # Between the two calls above a sweep may have taken the file for rubbish.
             if os.fstat(fd).st_nlink:
-                return BlobWriter(self._directory, name, fd)
+                return FileWriter(self._directory, name, fd)
             os.close(fd)
 
-    def open(self, name: str) -> BinaryIO:
-        """The whole file. Unavailable when it is not there."""
+    def pieces(self, name: str, start: int, length: int) -> Iterator[bytes]:
+        return _pieces(self._open(name), start, length)
+
+    def _open(self, name: str) -> BinaryIO:
         try:
             return (self._directory / name).open("rb")
         except OSError as problem:
@@ -126,26 +120,29 @@ class BlobStore:
             ) from problem
 
     def remove(self, name: str) -> None:
-        """Delete the file of a deleted image; repeatable."""
         (self._directory / name).unlink(missing_ok=True)
 
     def names(self) -> set[str]:
-        """Blobs of which there is a file, whole or in part."""
         return {path.name.removesuffix(_PART) for path in self._directory.iterdir()}
 
     def is_being_written(self, name: str) -> bool:
-        """Whether a living upload holds the file."""
         with _Held(self._directory, name) as held:
             return not held
 
     def remove_if_idle(self, name: str, is_known: Callable[[], bool]) -> bool:
-        """Delete an unlocked file unless ``is_known``, asked under the lock, says otherwise."""
+        """``is_known`` is asked under the lock."""
         with _Held(self._directory, name) as held:
             if not held or is_known():
                 return False
             self.remove(name + _PART)
             self.remove(name)
             return True
+
+    def properties(self) -> Mapping[str, Any]:
+        return {"data_dir": str(self._directory), "thin_provisioning": True}
+
+    def url(self, name: str) -> str:
+        return f"file://{self._directory / name}"
 
 
 class _Held:
@@ -174,22 +171,19 @@ class _Held:
             os.close(fd)
 
 
-def pieces(file: BinaryIO, start: int, length: int) -> Iterator[bytes]:
-    """``length`` bytes of ``file`` from ``start``; closes the file.
-
-    EOFError when it is shorter: that ends the connection, so that no client waits for the rest.
-    """
+def _pieces(file: BinaryIO, start: int, length: int) -> Iterator[bytes]:
     with file:
         file.seek(start)
         while length > 0:
-            piece = file.read(min(_PIECE, length))
+            piece = file.read(min(PIECE, length))
             if not piece:
                 raise EOFError(f"Image file {file.name} is shorter than its record says.")
             length -= len(piece)
             yield piece
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Make a rename in ``directory`` last."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
@@ -197,7 +191,8 @@ def _sync_directory(directory: Path) -> None:
         os.close(fd)
 
 
-def _storage_error(problem: OSError) -> TooLarge | Unavailable:
+def storage_error(problem: OSError) -> TooLarge | Unavailable:
+    """What an error of the disk means for who wanted to write."""
     if problem.errno in _FULL:
         return TooLarge(reason="There is no space left for image data.")
     LOG.error("Image data cannot be written: %s", problem.strerror)

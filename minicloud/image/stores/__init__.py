@@ -1,0 +1,1 @@
+"""Where image data lies: a small contract (``base``) and the stores that keep it."""
