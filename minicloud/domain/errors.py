@@ -132,6 +132,13 @@ class NoAddressLeft(Conflict):
     code, fmt = "no_address_left", "No more IP addresses available on network {network_id}."
 
 
+# -- 412 -----------------------------------------------------------------------------------------
+class PreconditionFailed(MinicloudError):
+    """What is to be changed is no longer as the request expects it."""
+
+    code, http, fmt = "precondition_failed", 412, "{reason}"
+
+
 # -- 413, 415 ------------------------------------------------------------------------------------
 class TooLarge(MinicloudError):
     code, http, fmt = "too_large", 413, "{reason}"

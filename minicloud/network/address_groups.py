@@ -132,7 +132,7 @@ def _owned(
     tx: Transaction, caller: Caller, group_id: str, action: str = "update_address_group"
 ) -> AddressGroup:
     group = address_group_seen(tx, caller, group_id, lock=True)
-    caller.check(action, {"project_id": group.project_id})
+    caller.may_change(action, group)
     return group
 
 

@@ -62,7 +62,7 @@ class AddressScopes:
         """Invalid where a shared scope is to be shared no longer."""
         with self._database.write() as tx:
             scope = scope_seen(tx, caller, scope_id, lock=True)
-            caller.check("update_address_scope", {"project_id": scope.project_id})
+            caller.may_change("update_address_scope", scope)
             values = given(body, "name", "shared")
             if values.get("shared", scope.shared) != scope.shared:
                 caller.check("update_address_scope:shared", {"project_id": scope.project_id})
@@ -80,7 +80,7 @@ class AddressScopes:
         """Conflict while a subnet pool is in it."""
         with self._database.write() as tx:
             scope = scope_seen(tx, caller, scope_id, lock=True)
-            caller.check("delete_address_scope", {"project_id": scope.project_id})
+            caller.may_change("delete_address_scope", scope)
             if not store.row_delete(tx, address_scopes, scope.id):
                 raise Conflict(
                     type="AddressScopeInUse",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from minicloud.domain.errors import Invalid, NotFound
 from minicloud.domain.ids import is_uuid
 from minicloud.kit.web import Call
@@ -16,7 +18,19 @@ def caller_of(call: Call) -> Caller:
         sees_all=sees_all,
         is_privileged=sees_all or ctx.is_service,
         check=call.check,
+        revision=_revision(call),
     )
+
+
+def _revision(call: Call) -> int | None:
+    """The revision that If-Match asks for: ``revision_number=3``. Invalid."""
+    text = call.headers.get("If-Match")
+    if text is None:
+        return None
+    match = re.fullmatch(r"revision_number=([0-9]{1,9})", text.strip())
+    if match is None:
+        raise Invalid(reason="If-Match takes revision_number=NUMBER.")
+    return int(match[1])
 
 
 def id_in(call: Call, kind: str) -> str:

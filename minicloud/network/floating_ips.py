@@ -64,7 +64,7 @@ class FloatingIps:
         """Lead it to a port, or to none with port_id null. NotFound, Conflict, Invalid."""
         with self._database.write() as tx:
             floating = floating_seen(tx, caller, floating_id, lock=True)
-            caller.check("update_floatingip", {"project_id": floating.project_id})
+            caller.may_change("update_floatingip", floating)
             values = given(body, "description")
             asked = given(body, "port_id", "fixed_ip_address")
             port_id = asked.get("port_id", floating.port_id)
@@ -88,7 +88,7 @@ class FloatingIps:
         """Its port forwardings go with it."""
         with self._database.write() as tx:
             floating = floating_seen(tx, caller, floating_id, lock=True)
-            caller.check("delete_floatingip", {"project_id": floating.project_id})
+            caller.may_change("delete_floatingip", floating)
             store.row_delete(tx, floating_ips, floating.id)
             store.row_delete(tx, ports, floating.floating_port_id)
 

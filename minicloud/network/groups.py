@@ -126,7 +126,7 @@ class Groups:
     def update(self, caller: Caller, group_id: str, body: GroupUpdate) -> dict[str, Any]:
         with self._database.write() as tx:
             group = group_seen(tx, caller, group_id, lock=True)
-            caller.check("update_security_group", {"project_id": group.project_id})
+            caller.may_change("update_security_group", group)
             values = given(body, "name", "description", "stateful")
             _check_stateful(tx, group, values)
             if group.is_default and values.get("name", DEFAULT) != DEFAULT:
@@ -146,7 +146,7 @@ class Groups:
         """InUse while a port has it; the default group stays."""
         with self._database.write() as tx:
             group = group_seen(tx, caller, group_id, lock=True)
-            caller.check("delete_security_group", {"project_id": group.project_id})
+            caller.may_change("delete_security_group", group)
             if group.is_default and not caller.sees_all:
                 raise Conflict(
                     type="SecurityGroupCannotRemoveDefault",
@@ -207,7 +207,7 @@ class Groups:
             rule = group_store.rule_get(tx, rule_id)
             if rule is None or not (caller.sees_all or rule.project_id == caller.project_id):
                 raise NotFound(kind="Security Group Rule", id=rule_id)
-            caller.check("delete_security_group_rule", {"project_id": rule.project_id})
+            caller.may_change("delete_security_group_rule", rule)
             group_store.group_get(tx, rule.security_group_id, lock=True)
             store.row_delete(tx, security_group_rules, rule.id)
             store.row_update(tx, security_groups, rule.security_group_id, clock.now(), {})

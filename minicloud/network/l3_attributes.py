@@ -15,8 +15,8 @@ ROUTERS = Collection(
         **standard(routers),
         **columns(routers, "admin_state_up", "enable_snat", kind="flag"),
         "status": Attribute(constant="ACTIVE"),
-        "distributed": Attribute(constant=False, kind="flag", privileged=True),
-        "ha": Attribute(constant=False, kind="flag", privileged=True),
+        "distributed": Attribute(constant=False, kind="flag"),
+        "ha": Attribute(constant=False, kind="flag"),
         "flavor_id": Attribute(constant=None),
     },
 )

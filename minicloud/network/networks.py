@@ -59,7 +59,7 @@ class Networks:
             for owner in sorted({owner for _, owner in wanted}):
                 amount = sum(1 for _, other in wanted if other == owner)
                 self._quotas.take(tx, owner, network=amount)
-            made = [self._insert(tx, body, owner) for body, owner in wanted]
+            made = [self.insert(tx, body, owner) for body, owner in wanted]
             return _views(tx, caller, made)
 
     def find(self, caller: Caller, query: ListQuery) -> list[dict[str, Any]]:
@@ -74,7 +74,7 @@ class Networks:
     def update(self, caller: Caller, network_id: str, body: NetworkUpdate) -> dict[str, Any]:
         with self._database.write() as tx:
             network = network_seen(tx, caller, network_id, lock=True)
-            caller.check("update_network", {"project_id": network.project_id})
+            caller.may_change("update_network", network)
             _check_admin_attributes(caller, "update_network", body, network, network.project_id)
             values = given(body, *_PLAIN)
             self._check_mtu(values, network.network_type)
@@ -88,7 +88,7 @@ class Networks:
         """Takes the subnets and DHCP ports along. InUse while it has other ports."""
         with self._database.write() as tx:
             network = network_seen(tx, caller, network_id, lock=True)
-            caller.check("delete_network", {"project_id": network.project_id})
+            caller.may_change("delete_network", network)
             members = store.network_ports(tx, network.id)
             in_use = InUse(
                 type="NetworkInUse", kind="Network", id=network.id, reason="it has ports"
@@ -103,12 +103,15 @@ class Networks:
             if not store.row_delete(tx, networks, network.id):
                 raise in_use
 
-    def _insert(self, tx: Transaction, body: NetworkCreate, owner: str) -> Network:
+    def insert(
+        self, tx: Transaction, body: NetworkCreate, owner: str, identity: str | None = None
+    ) -> Network:
+        """A new network; Invalid, Conflict."""
         place = checked_provider(body, self._physical_networks)
         plain = given(body, *_PLAIN)
         self._check_mtu(plain, place["network_type"])
         values: dict[str, Any] = {
-            **store.standard_values(owner),
+            **store.standard_values(owner, identity),
             "admin_state_up": True,
             "shared": False,
             "external": False,

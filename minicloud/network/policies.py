@@ -68,5 +68,12 @@ RULES: Mapping[str, str] = {
     "delete_quota": "rule:admin",
     "get_extension": "rule:any",
     "get_agent": "rule:admin_or_service",
+    "update_agent": "rule:admin",
+    "delete_agent": "rule:admin",
+    "get_availability_zone": "rule:any",
+    "get_network_ip_availability": "rule:admin_or_service",
+    "get_service_provider": "rule:any",
+    "get_auto_allocated_topology": "rule:member",
+    "delete_auto_allocated_topology": "rule:member",
     "get_host_wiring": "rule:admin_or_service",
 }

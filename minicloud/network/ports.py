@@ -93,7 +93,7 @@ class Ports:
         """Forbidden, NoAddressLeft, Conflict for what another port has, Invalid."""
         with self._database.write() as tx:
             port, network = port_seen(tx, caller, port_id, lock=True)
-            caller.check("update_port", {"project_id": port.project_id})
+            caller.may_change("update_port", port)
             _check_attributes(caller, "update_port", body, port.project_id, network)
             if body.device_id and port.device_id not in ("", body.device_id):
                 raise InUse(
@@ -120,7 +120,7 @@ class Ports:
     def delete(self, caller: Caller, port_id: str) -> None:
         with self._database.write() as tx:
             port, _ = port_seen(tx, caller, port_id, lock=True)
-            caller.check("delete_port", {"project_id": port.project_id})
+            caller.may_change("delete_port", port)
             if port.device_owner in _SERVICE_OWNERS:
                 raise Conflict(
                     type="ServicePortInUse",

@@ -40,7 +40,7 @@ class RouterInterfaces:
                 subnet_ids = [fixed.subnet_id for fixed in port.fixed_ips]
             else:
                 assert body.subnet_id is not None  # one of the two, as checked
-                port = self._add_subnet(tx, caller, router, body.subnet_id)
+                port = self.connect(tx, caller, router, body.subnet_id)
                 subnet_ids = [body.subnet_id]
             store.row_update(tx, routers, router.id, clock.now(), {})
             return _info(router, port, subnet_ids)
@@ -68,7 +68,8 @@ class RouterInterfaces:
             store.row_update(tx, routers, router.id, clock.now(), {})
             return _info(router, port, [subnet.id for subnet in leaving])
 
-    def _add_subnet(self, tx: Transaction, caller: Caller, router: Router, subnet_id: str) -> Port:
+    def connect(self, tx: Transaction, caller: Caller, router: Router, subnet_id: str) -> Port:
+        """Connect a subnet by its gateway address; see ``add``."""
         subnet = store.subnet_get(tx, subnet_id)
         if subnet is None:
             raise NotFound(kind="Subnet", id=subnet_id)

@@ -36,7 +36,7 @@ class Routers:
             for owner in sorted({owner for _, owner in wanted}):
                 amount = sum(1 for _, other in wanted if other == owner)
                 self._quotas.take(tx, owner, router=amount)
-            made = [self._insert(tx, caller, body, owner) for body, owner in wanted]
+            made = [self.insert(tx, caller, body, owner) for body, owner in wanted]
             return _views(tx, made)
 
     def find(self, caller: Caller, query: ListQuery) -> list[dict[str, Any]]:
@@ -59,6 +59,7 @@ class Routers:
             gateway = asked.get("external_gateway_info")
             network = self._gateways.wanted(tx, caller, "update_router", gateway, router.project_id)
             router = router_seen(tx, caller, router_id, lock=True)
+            caller.may_change("update_router", router)
             if "external_gateway_info" in asked:
                 values |= self._gateways.apply(tx, router, network, gateway)
             if "routes" in asked:
@@ -69,7 +70,7 @@ class Routers:
         """Takes its gateway along. Conflict while it has interfaces."""
         with self._database.write() as tx:
             router = router_seen(tx, caller, router_id, lock=True)
-            caller.check("delete_router", {"project_id": router.project_id})
+            caller.may_change("delete_router", router)
             in_use = Conflict(
                 type="RouterInUse", reason=f"Router {router.id} still has active ports"
             )
@@ -105,12 +106,20 @@ class Routers:
             left = [route for route in router.routes if route not in gone]
             return self._changed(tx, router, {"routes": left})
 
-    def _insert(self, tx: Transaction, caller: Caller, body: RouterCreate, owner: str) -> Router:
+    def insert(
+        self,
+        tx: Transaction,
+        caller: Caller,
+        body: RouterCreate,
+        owner: str,
+        identity: str | None = None,
+    ) -> Router:
+        """A new router; Invalid, NotFound, NoAddressLeft."""
         _check_supported(body)
         gateway = given(body, "external_gateway_info").get("external_gateway_info")
         network = self._gateways.wanted(tx, caller, "create_router", gateway, owner)
         values = {
-            **store.standard_values(owner),
+            **store.standard_values(owner, identity),
             "admin_state_up": True,
             "enable_snat": True,
             "external_network_id": None,

@@ -7,6 +7,7 @@ from typing import Any
 from minicloud.kit.policy import PUBLIC, Policy
 from minicloud.kit.web import Route, Service, dialects
 from minicloud.network import attributes, extensions, tagged
+from minicloud.network.cloud_routes import cloud_routes
 from minicloud.network.hints import Hints, telling
 from minicloud.network.host_routes import host_routes
 from minicloud.network.l3_routes import l3_routes
@@ -84,18 +85,12 @@ def routes(service: NetworkService) -> list[Route]:
             handler=lambda call: {"extension": extensions.extension_get(call.params["alias"])},
             summary="Show whether this service can do something",
         ),
-        Route(
-            method="GET",
-            path="/v2.0/agents",
-            policy="get_agent",
-            handler=lambda _call: {"agents": []},
-            summary="List agents: there are none, each compute host wires itself",
-        ),
     ]
     for noun in _nouns(service):
         rows += noun_routes(noun)
     rows += l3_routes(service)
     rows += sharing_routes(service)
+    rows += cloud_routes(service)
     rows += host_routes(service)
     for path in tagged.PATHS:
         rows += tag_routes(service.tags, path)

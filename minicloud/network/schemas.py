@@ -222,6 +222,15 @@ class RulePost(Request, frozen=True, kw_only=True):
     security_group_rules: Annotated[Sequence[RuleCreate], Bulk] | UnsetType = UNSET
 
 
+class AgentUpdate(Request, frozen=True, kw_only=True):
+    admin_state_up: bool | UnsetType = UNSET
+    description: Description | UnsetType = UNSET
+
+
+class AgentRouter(Request, frozen=True, kw_only=True):
+    router_id: Id
+
+
 class TagsBody(Request, frozen=True, kw_only=True):
     tags: Tags
 

@@ -9,7 +9,9 @@ import msgspec
 from minicloud.kit.db import Database
 from minicloud.network.address_groups import AddressGroups
 from minicloud.network.address_scopes import AddressScopes
+from minicloud.network.agents import Agents
 from minicloud.network.allocation import Allocator
+from minicloud.network.auto_topology import AutoTopology
 from minicloud.network.binding import Binder
 from minicloud.network.dhcp import DhcpPorts
 from minicloud.network.floating_ips import FloatingIps
@@ -17,6 +19,7 @@ from minicloud.network.forwardings import Forwardings
 from minicloud.network.gateways import Gateways
 from minicloud.network.groups import Groups
 from minicloud.network.host_wiring import HostWirings
+from minicloud.network.ip_availability import IpAvailability
 from minicloud.network.networks import Networks
 from minicloud.network.ports import Ports
 from minicloud.network.quotas import Quotas
@@ -74,6 +77,16 @@ class NetworkService:
         self.router_interfaces = RouterInterfaces(database, service_ports)
         self.floating_ips = FloatingIps(database, self.quotas, service_ports)
         self.forwardings = Forwardings(database)
+        self.agents = Agents(database, alive_s=settings.host_down_s)
+        self.ip_availability = IpAvailability(database)
+        self.auto_topology = AutoTopology(
+            database,
+            self.quotas,
+            self.networks,
+            self.subnets,
+            self.routers,
+            self.router_interfaces,
+        )
         binder = Binder(settings.dns_servers)
         self.host_wirings = HostWirings(
             database, binder, down_after_s=settings.host_down_s, moved=routers_moved

@@ -142,7 +142,7 @@ def _owned(
 ) -> SubnetPool:
     """The pool, locked, if the caller may do ``action`` to it."""
     pool = pool_seen(tx, caller, pool_id, lock=True)
-    caller.check(action, {"project_id": pool.project_id})
+    caller.may_change(action, pool)
     return pool
 
 

@@ -49,9 +49,7 @@ class Subnets:
                 self._quotas.take(tx, owner, subnet=amount)
             for network_id in sorted(seen):
                 network_seen(tx, caller, network_id, lock=True)
-            made = [_insert(tx, caller, body, owner) for body, owner in wanted]
-            for subnet in made:
-                self._address_ports(tx, subnet)
+            made = [self.insert(tx, caller, body, owner) for body, owner in wanted]
             return _views(tx, made)
 
     def find(self, caller: Caller, query: ListQuery) -> list[dict[str, Any]]:
@@ -66,7 +64,7 @@ class Subnets:
     def update(self, caller: Caller, subnet_id: str, body: SubnetUpdate) -> dict[str, Any]:
         with self._database.write() as tx:
             subnet, network = subnet_seen(tx, caller, subnet_id, lock=True)
-            caller.check("update_subnet", {"project_id": network.project_id})
+            caller.may_change("update_subnet", subnet, owner=network.project_id)
             values = given(body, *_PLAIN)
             values |= addressing.checked(body, ipam.parse_cidr(subnet.cidr), subnet)
             if values.get("enable_dhcp") is False and subnet.ipv6_address_mode is not None:
@@ -92,7 +90,7 @@ class Subnets:
         """Takes its DHCP port along. InUse while another port has an address of it."""
         with self._database.write() as tx:
             subnet, network = subnet_seen(tx, caller, subnet_id, lock=True)
-            caller.check("delete_subnet", {"project_id": network.project_id})
+            caller.may_change("delete_subnet", subnet, owner=network.project_id)
             in_use = InUse(
                 type="SubnetInUse", kind="Subnet", id=subnet.id, reason="ports have addresses of it"
             )
@@ -103,6 +101,12 @@ class Subnets:
                 port_store.subnet_addresses_delete(tx, subnet.id)
             if not store.subnet_delete(tx, subnet.id):
                 raise in_use
+
+    def insert(self, tx: Transaction, caller: Caller, body: SubnetCreate, owner: str) -> Subnet:
+        """A new subnet of a locked network; Invalid, NotFound, Conflict."""
+        subnet = _insert(tx, caller, body, owner)
+        self._address_ports(tx, subnet)
+        return subnet
 
     def _address_ports(self, tx: Transaction, subnet: Subnet) -> None:
         """Ports that are there already get their addresses of a subnet that needs no asking."""

@@ -153,3 +153,14 @@ def test_wrong_ids_are_404(cloud: NetworkCloud) -> None:
     assert cloud.ask("GET", path, 200, "admin")["security_groups"] == []
     body: dict[str, Any] = {"port": {"network_id": "0" * 32}}
     cloud.refused("POST", "/ports", 404, "NetworkNotFound", json=body)
+
+
+def test_a_change_can_be_bound_to_a_revision(cloud: NetworkCloud) -> None:
+    network = cloud.make("network", name="a")
+    path, body = f"/networks/{network['id']}", {"network": {"name": "b"}}
+    now = {"If-Match": f"revision_number={network['revision_number']}"}
+    cloud.ask("PUT", path, 200, json=body, headers=now)
+    stale = "RevisionNumberConstraintFailed"
+    cloud.refused("PUT", path, 412, stale, json=body, headers=now)
+    cloud.refused("DELETE", path, 412, stale, headers=now)
+    cloud.refused("PUT", path, 400, "HTTPBadRequest", json=body, headers={"If-Match": "*"})
