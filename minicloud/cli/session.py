@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _COMPUTE_VERSION = {"OpenStack-API-Version": "compute 2.96"}
 _SHORT_ID = re.compile(r"[0-9a-f]{6,}[0-9a-f-]*")
+_WHOLE_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 Thing = dict[str, Any]
 """A server, image, flavor and so on, as its service shows it."""
 
@@ -119,9 +120,19 @@ class Cloud:
         answer = self.compute.get("/os-keypairs").json
         return [item["keypair"] for item in answer["keypairs"]]
 
-    def server(self, name: str) -> Thing:
-        """The server that ``name`` means, in full. NotFound, Conflict."""
-        return pick(self.servers(), name, "server")
+    def server(self, name: str, among: Sequence[Thing] | None = None) -> Thing:
+        """The server that ``name`` means, in full. NotFound, Conflict.
+
+        ``among``: the project's servers, where the caller has them already. An administrator's
+        whole id may mean another project's server.
+        """
+        try:
+            return pick(self.servers() if among is None else among, name, "server")
+        except NotFound:
+            if not _WHOLE_ID.fullmatch(name):
+                raise
+        found: Thing = self.compute.get(f"/servers/{name}").json["server"]
+        return found
 
 
 def everything(client: RestClient, path: str, key: str, **query: Any) -> list[Thing]:

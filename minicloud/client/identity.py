@@ -9,16 +9,19 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import requests
-from werkzeug.datastructures import Headers
 
 from minicloud.client.rest import Answer, RestClient, new_session
 from minicloud.domain import errors
 from minicloud.kit import clock
 from minicloud.kit.context import AccessRule, Context
+
+if TYPE_CHECKING:
+    # Only services that are asked over HTTP have these headers; others need not load werkzeug.
+    from werkzeug.datastructures import Headers
 
 _RENEW_BEFORE_S = 120
 _CACHE_SIZE = 4096

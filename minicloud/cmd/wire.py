@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minicloud import conf
-from minicloud.client.identity import Credentials, ServiceSession, TokenValidator
 from minicloud.conf.metrics import PORTS as METRICS_PORTS
 from minicloud.conf.web import PORTS as WEB_PORTS
 from minicloud.kit import log, metrics
 from minicloud.kit.daemon import Periodic
 
 if TYPE_CHECKING:
+    from minicloud.client.identity import ServiceSession, TokenValidator
     from minicloud.kit.db import Database
     from minicloud.kit.rpc import Transport
     from minicloud.kit.web import Service, WebServer
@@ -93,6 +93,8 @@ def heartbeat(options: Any, opened: Database, binary: str) -> Periodic:
 
 
 def service_session(options: Any) -> ServiceSession:
+    from minicloud.client.identity import Credentials, ServiceSession
+
     return ServiceSession(
         Credentials(
             url=options.auth.url,
@@ -107,6 +109,8 @@ def service_session(options: Any) -> ServiceSession:
 
 
 def token_validator(options: Any, session: ServiceSession) -> TokenValidator:
+    from minicloud.client.identity import TokenValidator
+
     return TokenValidator(session, options.auth.url, cache_s=options.auth.token_cache_s)
 
 

@@ -11,7 +11,7 @@ import click
 from minicloud.cli import names, render
 from minicloud.cli.guest import addresses
 from minicloud.cli.problems import ServerFailed, TookTooLong
-from minicloud.cli.session import Cloud, Thing, cloud, pick
+from minicloud.cli.session import Cloud, Thing, cloud
 from minicloud.domain.errors import NotFound
 
 _LOOK_S = 0.1
@@ -95,7 +95,7 @@ def delete_command(servers: tuple[str, ...], wait: bool) -> None:
 def _found(here: Cloud, words: tuple[str, ...]) -> list[Thing]:
     """All of them, before anything is done to the first; each once."""
     there = here.servers()
-    named = [pick(there, word, "server") for word in words]
+    named = [here.server(word, there) for word in words]
     return list({server["id"]: server for server in named}.values())
 
 
