@@ -85,6 +85,26 @@ host_packages() {
     local builder
     read -ra builder < <("$CHECKOUT/tools/build-image" --host-packages)
     ensure_packages "${PACKAGES[@]}" "${builder[@]}"
+    console_pages || OUTCOME+=", no noVNC"
+}
+
+# The pages of noVNC alone: the package brings some fifty others along, which they do not need.
+# The cloud does without where they cannot be had, and its console page says so.
+console_pages() {
+    local directory log=/var/log/minicloud/packages.log
+    [ ! -e /usr/share/novnc/vnc_lite.html ] || return 0
+    [ ! -e "$PREFIX/novnc/usr/share/novnc/vnc_lite.html" ] || return 0
+    progress "fetching noVNC, see $log"
+    directory=$(mktemp -d)
+    mkdir -p "$(dirname $log)" "$PREFIX"
+    if (cd "$directory" && apt-get -q download novnc || { apt-get -q update && apt-get -q download novnc; }) \
+        >>$log 2>&1 && rm -rf "$PREFIX/novnc" &&
+        dpkg-deb -x "$directory"/novnc_*.deb "$PREFIX/novnc"; then
+        rm -rf "$directory"
+        return 0
+    fi
+    rm -rf "$directory"
+    return 1
 }
 
 # --- the Python environment ---------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Consoles: a URL with a token for the user, the place behind it for the console proxy.
 
-Where the guest's VNC server listens is asked of its host when the token is used, because it
-changes with every start of the guest. Nothing here logs or repeats a token.
+The guest's host is asked for a door to the console when the token is used: for one connection, and
+for half a minute. Nothing here logs or repeats a token.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from minicloud.kit.db import Database
 from minicloud.kit.web import Call
 from minicloud.rpc.compute import ComputeRPC
 
-_NOVNC = "novnc"
+_PROTOCOLS = {"novnc": "vnc", "serial": "serial"}
+"""The consoles that there are: type -> protocol."""
+
 _PAGE = "vnc_lite.html"
 _ON = (Power.RUNNING, Power.PAUSED)
 
@@ -38,15 +40,23 @@ class RemoteConsoles:
     def create(self, call: Call) -> Any:
         """POST remote-consoles. Invalid for a kind of console that there is not."""
         protocol, kind = call.body.protocol, call.body.type
-        if (protocol, kind) != ("vnc", _NOVNC):
+        if _PROTOCOLS.get(kind) != protocol:
             raise _unavailable(kind)
-        return {"remote_console": {"protocol": protocol, "type": kind, "url": self._open(call)}}
+        url = self._open(call, kind)
+        return {"remote_console": {"protocol": protocol, "type": kind, "url": url}}
 
-    def create_before_2_6(self, call: Call) -> Any:
+    def vnc_before_2_6(self, call: Call) -> Any:
         """The action os-getVNCConsole."""
-        if call.body.type != _NOVNC:
+        return self._before_2_6(call, "novnc")
+
+    def serial_before_2_6(self, call: Call) -> Any:
+        """The action os-getSerialConsole."""
+        return self._before_2_6(call, "serial")
+
+    def _before_2_6(self, call: Call, kind: str) -> Any:
+        if call.body.type != kind:
             raise _unavailable(call.body.type)
-        return {"console": {"type": _NOVNC, "url": self._open(call)}}
+        return {"console": {"type": kind, "url": self._open(call, kind)}}
 
     def show(self, call: Call) -> Any:
         """What a token opens. NotFound.
@@ -62,30 +72,34 @@ class RemoteConsoles:
                 console = consoles.console_token_get(tx, token)
         with self._database.read() as tx:
             server = servers.server_get(tx, console.server_id)
-        port = None
-        if server.host == console.host:
-            port = self._compute(console.host).vnc_port(call.ctx, server_id=server.id)
-        if port is None:
-            raise NotFound(kind="The screen of instance", id=server.id)
-        return {
-            "console": {
-                "instance_uuid": server.id,
-                "host": console.host,
-                "port": port,
-                "internal_access_path": None,
-            }
-        }
+        if server.host != console.host:
+            raise _ended(server.id)
+        compute, kind = self._compute(console.host), console.console_type
+        if not call.ctx.is_service:
+            # Where the screen is served, on its host's loopback; a serial console has no port.
+            port = None
+            if kind == "novnc":
+                port = compute.vnc_port(call.ctx, server_id=server.id)
+                if port is None:
+                    raise _ended(server.id)
+            return _view(server.id, console.host, port, None)
+        door = compute.console_open(call.ctx, server_id=server.id, kind=kind)
+        if door is None:
+            raise _ended(server.id)
+        return _view(server.id, door.address, door.port, door.key)
 
-    def _open(self, call: Call) -> str:
+    def _open(self, call: Call, kind: str) -> str:
         """The URL of a new token for the server. NotFound, Conflict."""
         with self._database.write() as tx:
             server = server_of(tx, call)
             if server.host is None or server.power_state not in _ON:
                 raise Conflict(reason=f"Instance {server.id} is not ready: it does not run")
             token = consoles.console_token_new(
-                tx, server_id=server.id, host=server.host, console_type=_NOVNC
+                tx, server_id=server.id, host=server.host, console_type=kind
             )
         base = self._public_url.rstrip("/") or _beside(call.base_url)
+        if kind == "serial":
+            return f"ws{base.removeprefix('http')}/?token={token}"
         return f"{base}/{_PAGE}?path={quote('?token=' + token, safe='')}"
 
 
@@ -95,8 +109,23 @@ def _beside(api_url: str) -> str:
     return "http://{}:{}".format(f"[{host}]" if ":" in host else host, PORTS["consoleproxy"])
 
 
+def _view(server_id: str, host: str, port: int | None, key: str | None) -> Any:
+    return {
+        "console": {
+            "instance_uuid": server_id,
+            "host": host,
+            "port": port,
+            "internal_access_path": key,
+        }
+    }
+
+
+def _ended(server_id: str) -> NotFound:
+    return NotFound(kind="The console of instance", id=server_id)
+
+
 def _unavailable(kind: str) -> Invalid:
     return Invalid(
         reason=f"Unavailable console type {kind}: this cloud has the protocol vnc with the type "
-        f"{_NOVNC}, and the serial console's text by os-getConsoleOutput."
+        "novnc, and the protocol serial with the type serial."
     )

@@ -19,11 +19,16 @@ _VERSION = "compute 2.31"
 
 
 class Console(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a guest's screen is served: ``port`` on the loopback of the compute host ``host``."""
+    """A door to a guest's console, opened by the guest's host for one connection."""
 
     server_id: str
     host: str
     port: int
+    key: str
+    """A secret of the host's, and the fingerprint of its certificate."""
+
+    def __repr__(self) -> str:
+        return f"Console({self.server_id} at {self.host}:{self.port})"
 
 
 class ConsoleClient:
@@ -46,7 +51,10 @@ class ConsoleClient:
         except NotFound:
             raise NotFound(kind="The console", id="of this token") from None
         return Console(
-            server_id=found["instance_uuid"], host=found["host"], port=int(found["port"])
+            server_id=found["instance_uuid"],
+            host=found["host"],
+            port=int(found["port"]),
+            key=found["internal_access_path"] or "",
         )
 
     def _get(self, path: str) -> Answer:

@@ -40,6 +40,7 @@ def main() -> None:
         lambda ctx: Clients(session, ctx),
         operations=options.compute.operations,
         network_changed=network.hint,
+        console_address=options.compute.tunnel_address or "127.0.0.1",
     )
     reporter = HostReporter(tools, calls, manager, own)
     report = Periodic("report", options.compute.report_s, reporter.run)

@@ -16,7 +16,6 @@ def main() -> None:
     own = options.consoleproxy
     proxy = ConsoleProxy(
         ConsoleClient(wire.service_session(options)),
-        host=options.host,
         listen=options.web.listen,
         port=options.web.port or PORTS["consoleproxy"],
         novnc_dir=Path(own.novnc_dir),

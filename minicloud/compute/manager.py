@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from minicloud.compute.clients import Clients
+from minicloud.compute.consoles import ConsoleDoors
 from minicloud.compute.journal import OperationJournal
 from minicloud.compute.recipes import RECIPES, HostTools, Job
 from minicloud.domain.errors import MinicloudError, StaleOperation, Unavailable
-from minicloud.domain.models import Operation, Outcome, Work
+from minicloud.domain.models import ConsoleDoor, Operation, Outcome, Work
 from minicloud.domain.states import MAY_GO_ELSEWHERE, Power
 from minicloud.kit import clock
 from minicloud.kit.context import Context, working_for
@@ -66,6 +67,7 @@ class ComputeManager(ComputeRPC):
         *,
         operations: int,
         network_changed: Callable[[Sequence[str], str], None] = lambda _things, _origin: None,
+        console_address: str = "127.0.0.1",
         recipes: Mapping[str, Recipe[Job]] = RECIPES,
     ) -> None:
         self._recipes = recipes
@@ -73,6 +75,7 @@ class ComputeManager(ComputeRPC):
         self._tools = tools
         self._conductor = conductor
         self._clients = clients
+        self._consoles = ConsoleDoors(tools.driver.open_console, address=console_address)
         self.epoch = 0
         """Set when the host has registered; operations wait for that."""
         self._pool = ThreadPoolExecutor(operations, thread_name_prefix="operation")
@@ -107,6 +110,9 @@ class ComputeManager(ComputeRPC):
         if length < 0:
             return text
         return "".join(text.splitlines(keepends=True)[-length:]) if length else ""
+
+    def console_open(self, ctx: Context, *, server_id: str, kind: str) -> ConsoleDoor | None:
+        return self._consoles.open(server_id, kind)
 
     def vnc_port(self, ctx: Context, *, server_id: str) -> int | None:
         return self._tools.driver.vnc_port(server_id)

@@ -1,8 +1,8 @@
 """The console proxy's server: pages by HTTP, consoles by WebSocket.
 
-A console's token opens one connection: the API says where the guest's VNC server is, and forgets
-the token. That server listens on the loopback of the guest's host, so only guests on the proxy's
-own host can be reached. Tokens are never logged, and neither are paths, which have them.
+A console's token opens one connection: the API has the guest's host open a door to the console,
+says where that is, and forgets the token. Tokens are never logged, and neither are paths, which
+have them.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ from websockets.sync.server import Server, ServerConnection, serve
 from websockets.typing import Subprotocol
 
 from minicloud.client.console import Console, ConsoleClient
+from minicloud.consoleproxy.door import enter
 from minicloud.consoleproxy.pages import page
 from minicloud.consoleproxy.relay import relay
 from minicloud.consoleproxy.request import is_same_site, token_of
-from minicloud.domain.errors import MinicloudError, NotFound, Unavailable
+from minicloud.domain.errors import MinicloudError, NotFound
 
 LOG = logging.getLogger(__name__)
 _LIBRARY_LOG = logging.getLogger(f"{__name__}.websockets")
 _LIBRARY_LOG.setLevel(logging.WARNING)  # below, it writes requests down, and those have tokens
 _BINARY = Subprotocol("binary")
-_OPEN_S, _CLOSE_S, _CONNECT_S = 5.0, 2.0, 5.0
+_OPEN_S, _CLOSE_S = 5.0, 2.0
 _LARGEST_MESSAGE = 1 << 20
 """Bytes; what is pasted into a guest comes in one message."""
 
 
 class ConsoleProxy:
-    """``host``: the name of the compute host whose guests can be reached.
+    """``public_url``: the URL browsers use, where it is not that of this server.
 
-    ``public_url``: the URL browsers use, where it is not that of this server. ``connections`` are
-    served at the same time, a further one is closed at once. ``port`` 0 takes a free one.
+    ``connections`` are served at the same time, a further one is closed at once. ``port`` 0 takes
+    a free one.
     """
 
     def __init__(
         self,
         consoles: ConsoleClient,
         *,
-        host: str,
         listen: str,
         port: int,
         novnc_dir: Path,
@@ -59,7 +59,6 @@ class ConsoleProxy:
         idle_s: float = 3600.0,
     ) -> None:
         self._consoles = consoles
-        self._host = host
         self._listen = (listen, port)
         self._novnc_dir = novnc_dir
         self._public_url = public_url
@@ -148,19 +147,7 @@ class ConsoleProxy:
         if not token:
             raise NotFound(kind="The console", id="of this token")
         console = self._consoles.console_open(token)
-        if console.host != self._host:
-            raise Unavailable(
-                service=f"The console on host {console.host}",
-                reason=f"this proxy serves guests on {self._host} only",
-            )
-        try:
-            guest = socket.create_connection(("127.0.0.1", console.port), _CONNECT_S)
-        except OSError as problem:
-            raise Unavailable(
-                service="The guest's screen", reason=type(problem).__name__
-            ) from problem
-        guest.settimeout(None)
-        return console, guest
+        return console, enter(console)
 
 
 def _subprotocol(

@@ -1,4 +1,4 @@
-"""One console: bytes both ways between a WebSocket and a guest's VNC server."""
+"""One console: bytes both ways between a WebSocket and a guest's console."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ def relay(browser: ServerConnection, guest: socket.socket, *, idle_s: float) -> 
 
     Closes ``browser``; ``guest`` is shut down and stays the caller's to close.
     """
-    for end in (browser.socket, guest):
-        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STALLED_MS)
+    browser.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STALLED_MS)
     _Relay(browser, guest, idle_s).run()
 
 

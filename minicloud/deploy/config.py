@@ -7,6 +7,7 @@ operator's own settings belong in the daemons' files, below a line that is kept.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from minicloud.deploy import files
@@ -36,6 +37,9 @@ DATABASES = {
 BROKER_HOST = "127.0.0.1"
 BROKER_PORT = 5672
 IDENTITY_PORT = 5000
+NOVNC = Path("/opt/minicloud/novnc/usr/share/novnc")
+"""The pages that tools/bootstrap.sh unpacks where the distribution's package is not installed."""
+
 OWN_LINES = "# Below this line are your own settings; they are kept. They win over those above.\n"
 
 Sections = Mapping[str, Mapping[str, str]]
@@ -76,6 +80,8 @@ def of_daemon(daemon: str, settings: Settings) -> Sections:
         sections["metadata"] = {"listen": settings.listen}
     if daemon == "compute" and settings.tunnel_address:
         sections["compute"] = {"tunnel_address": settings.tunnel_address}
+    if daemon == "consoleproxy" and NOVNC.is_dir():
+        sections["consoleproxy"] = {"novnc_dir": str(NOVNC)}
     if daemon == "volume" and settings.tunnel_address:
         sections["volume"] = {"nbd_address": settings.tunnel_address}
     return sections

@@ -379,3 +379,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     nics: Sequence[NicInfo] | None = None
     volumes: Sequence[AttachedVolume] | None = None
     journal: Journal | None = None
+
+
+class ConsoleDoor(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a guest's console can be entered once, for a short while."""
+
+    address: str
+    """Of the guest's host, among the hosts."""
+    port: int
+    key: str
+    """Opens it, and says whom the peer has to find there. A secret."""

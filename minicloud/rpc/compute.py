@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from minicloud.domain.models import ConsoleDoor
 from minicloud.kit.context import Context
 from minicloud.kit.rpc import call, cast
 
@@ -30,6 +31,11 @@ class ComputeRPC:
     @call(timeout_s=20)
     def console_output(self, ctx: Context, *, server_id: str, length: int) -> str:
         """The last ``length`` lines (-1: all that is kept) of the serial console."""
+        raise NotImplementedError
+
+    @call(timeout_s=15)
+    def console_open(self, ctx: Context, *, server_id: str, kind: str) -> ConsoleDoor | None:
+        """A door to the guest's ``novnc`` or ``serial`` console; None: it has none now."""
         raise NotImplementedError
 
     @call(timeout_s=10)

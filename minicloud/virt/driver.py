@@ -11,6 +11,7 @@ person can act on.
 
 from __future__ import annotations
 
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -252,6 +253,14 @@ class Driver(ABC):
     @abstractmethod
     def console_tail(self, console_log: Path, *, max_bytes: int) -> bytes:
         """The end of the serial console log, b"" where there is none yet."""
+
+    @abstractmethod
+    def open_console(self, server_id: str, kind: str) -> socket.socket | None:
+        """A connection to the running guest's screen (``novnc``, by VNC) or ``serial`` console.
+
+        None where it does not run, or has no such console. A serial console has one reader: the
+        newest. What the guest writes goes on to the log.
+        """
 
     @abstractmethod
     def vnc_port(self, server_id: str) -> int | None:

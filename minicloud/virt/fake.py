@@ -8,6 +8,7 @@ no TAP work. ``fail`` and ``crash_guest`` are for tests.
 from __future__ import annotations
 
 import os
+import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -279,6 +280,10 @@ class FakeDriver(Driver):
             except FileNotFoundError:
                 return b""
             return content[max(0, len(content) - max_bytes) :]
+
+    def open_console(self, server_id: str, kind: str) -> socket.socket | None:
+        port = self.vnc_port(server_id)
+        return None if port is None else socket.create_connection(("127.0.0.1", port), 5.0)
 
     def vnc_port(self, server_id: str) -> int | None:
         with self._call("vnc_port"):

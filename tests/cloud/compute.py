@@ -8,6 +8,7 @@ network services.
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,11 +24,12 @@ from minicloud.api.policies import RULES
 from minicloud.api.service import Parts, rest_service
 from minicloud.client.identity import TokenFacts
 from minicloud.client.image import Image
+from minicloud.compute.consoles import ConsoleDoors
 from minicloud.db import flavors, hosts, operations, servers
 from minicloud.db.services import service_report
-from minicloud.domain.errors import MinicloudError, NotFound, NoValidHost
+from minicloud.domain.errors import HostProblem, MinicloudError, NotFound, NoValidHost
 from minicloud.domain.ids import derive, new_id
-from minicloud.domain.models import Fault, Flavor, HostReport, NicInfo, OperationEvent
+from minicloud.domain.models import ConsoleDoor, Fault, Flavor, HostReport, NicInfo, OperationEvent
 from minicloud.domain.states import VERBS, Power, VmState
 from minicloud.kit import clock
 from minicloud.kit.context import Context
@@ -94,7 +96,16 @@ class FakeHosts:
         self.told: list[tuple[str, str, Context]] = []
         """(host, verb, caller) of each hint."""
         self.vnc_port: int | None = 5900
-        """Of every guest."""
+        """Of every guest; its serial console is there as well."""
+        self.doors = ConsoleDoors(self._console, address="127.0.0.1")
+
+    def _console(self, _server_id: str, _kind: str) -> socket.socket | None:
+        if self.vnc_port is None:
+            return None
+        try:
+            return socket.create_connection(("127.0.0.1", self.vnc_port), 5)
+        except OSError as problem:
+            raise HostProblem(reason="the guest's screen cannot be reached") from problem
 
     def __call__(self, host: str) -> FakeCompute:
         return FakeCompute(self, host)
@@ -115,6 +126,9 @@ class FakeCompute(ComputeRPC):
 
     def console_output(self, ctx: Context, *, server_id: str, length: int) -> str:
         return f"last {length} of {server_id}"
+
+    def console_open(self, ctx: Context, *, server_id: str, kind: str) -> ConsoleDoor | None:
+        return self._hosts.doors.open(server_id, kind)
 
     def vnc_port(self, ctx: Context, *, server_id: str) -> int | None:
         return self._hosts.vnc_port

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import msgspec
 import pytest
 import requests
 import sqlalchemy as sa
@@ -21,6 +23,7 @@ from websockets.typing import Origin, Subprotocol
 
 from minicloud.client.console import ConsoleClient
 from minicloud.client.identity import Credentials, ServiceSession
+from minicloud.consoleproxy.door import enter
 from minicloud.consoleproxy.proxy import ConsoleProxy
 from minicloud.db.models import console_tokens
 from minicloud.domain.errors import Unavailable
@@ -50,13 +53,19 @@ class FakeGuest:
             threading.Thread(target=self._greet, args=(peer,), daemon=True).start()
 
     def _greet(self, peer: socket.socket) -> None:
-        with peer:
+        with peer, suppress(ConnectionResetError):
             peer.sendall(BANNER)
             while heard := peer.recv(4096):
                 if heard == b"bye":
                     break
                 peer.sendall(heard)
         self.ended.set()
+
+    def __enter__(self) -> FakeGuest:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         if self._listener.fileno() >= 0:
@@ -101,22 +110,24 @@ class Consoles:
         self.proxy = self.new_proxy()
         self.server_id = cloud.launch()
 
-    def new_proxy(self, host: str = "host1", **how: float) -> ConsoleProxy:
+    def new_proxy(self, **how: float) -> ConsoleProxy:
         proxy = ConsoleProxy(
-            ConsoleClient(self.session), host=host, listen="127.0.0.1", port=0,
+            ConsoleClient(self.session), listen="127.0.0.1", port=0,
             novnc_dir=self.directory / "novnc", **how,
         )  # type: ignore[arg-type]  # fmt: skip  # the numbers are of two kinds
         proxy.start()
         self._stack.callback(proxy.stop)
         return proxy
 
-    def url(self, token: str = "demo") -> str:
+    def url(self, token: str = "demo", kind: str = "novnc") -> str:
+        protocol = {"novnc": "vnc", "serial": "serial"}[kind]
+        body = {"remote_console": {"protocol": protocol, "type": kind}}
         answer = self.cloud.call(
-            "POST", f"/v2.1/servers/{self.server_id}/remote-consoles", token, NEW, json=VNC
+            "POST", f"/v2.1/servers/{self.server_id}/remote-consoles", token, NEW, json=body
         )
         assert answer.status_code == 200, answer.text
         console = answer.json()["remote_console"]
-        assert (console["protocol"], console["type"]) == ("vnc", "novnc")
+        assert (console["protocol"], console["type"]) == (protocol, kind)
         return str(console["url"])
 
     def token(self) -> str:
@@ -165,7 +176,11 @@ def test_a_url_and_what_its_token_opens(cloud: ComputeCloud) -> None:
     wanted = {"console": {"instance_uuid": server, "host": "host1", "port": 5900,
                           "internal_access_path": None}}  # fmt: skip
     assert cloud.get(path, "admin") == wanted
-    assert cloud.get(path, "service", "2.31") == wanted
+    with FakeGuest() as guest:
+        cloud.compute.vnc_port = guest.port
+        opened = cloud.get(path, "service", "2.31")["console"]
+    assert (opened["instance_uuid"], opened["host"]) == (server, "127.0.0.1")
+    assert len(opened["internal_access_path"]) > 64
     assert cloud.call("GET", path, "service").status_code == 404
     assert cloud.call("GET", path, "admin").status_code == 404
 
@@ -206,10 +221,12 @@ def test_two_at_once_open_one(cloud: ComputeCloud) -> None:
         found.append(cloud.call("GET", path, "service").status_code)
 
     threads = [threading.Thread(target=use) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with FakeGuest() as guest:
+        cloud.compute.vnc_port = guest.port
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     assert sorted(found) == [200, 404, 404, 404, 404, 404]
 
 
@@ -220,16 +237,21 @@ def test_the_action_of_old_clients(cloud: ComputeCloud) -> None:
     console = answer.json()["console"]
     assert console["type"] == "novnc"
     token = token_in(console["url"])
-    assert cloud.call("GET", f"/v2.1/os-console-auth-tokens/{token}", "service").ok
+    assert cloud.call("GET", f"/v2.1/os-console-auth-tokens/{token}", "admin").ok
     assert cloud.act(server, "os-getVNCConsole", {"type": "xvpvnc"}, version=OLD).status_code == 400
     assert cloud.act(server, "os-getVNCConsole", {}, version=OLD).status_code == 400
     assert cloud.act(server, "os-getVNCConsole", {"type": "novnc"}).status_code == 404
+    serial = cloud.act(server, "os-getSerialConsole", {"type": "serial"}, version=OLD)
+    assert serial.json()["console"]["type"] == "serial"
+    assert serial.json()["console"]["url"].startswith("ws://127.0.0.1:6080/?token=")
+    wrong = cloud.act(server, "os-getSerialConsole", {"type": "novnc"}, version=OLD)
+    assert wrong.status_code == 400
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        {"remote_console": {"protocol": "serial", "type": "serial"}},
+        {"remote_console": {"protocol": "serial", "type": "novnc"}},
         {"remote_console": {"protocol": "spice", "type": "spice-html5"}},
         {"remote_console": {"protocol": "mks", "type": "webmks"}},
         {"remote_console": {"protocol": "vnc", "type": "serial"}},
@@ -319,11 +341,43 @@ def test_a_guest_that_ends(consoles: Consoles) -> None:
     assert caught.value.rcvd.code == 1000
 
 
-def test_a_guest_on_another_host(consoles: Consoles) -> None:
-    elsewhere = consoles.new_proxy(host="host2")
-    refused = consoles.refusal(consoles.token(), elsewhere)
-    assert refused.code == 1011
-    assert "host1" in refused.reason
+def test_a_serial_console(consoles: Consoles) -> None:
+    url = consoles.url(kind="serial")
+    assert url.startswith("ws://127.0.0.1:6080/?token=")
+    client = consoles.open(url.partition("?token=")[2], subprotocols=[Subprotocol("binary")])
+    assert client.recv(timeout=10) == BANNER
+    client.send(b"root\r")
+    assert client.recv(timeout=10) == b"root\r"
+
+
+def test_a_door_opens_to_its_key_alone_and_once(consoles: Consoles) -> None:
+    token = consoles.token()
+    client = ConsoleClient(consoles.session)
+    console = client.console_open(token)
+    secret, _, fingerprint = console.key.partition(".")
+    assert secret not in repr(console)
+    for wrong in (f"{secret}x.{fingerprint}", f".{fingerprint}"):
+        with enter(msgspec.structs.replace(console, key=wrong)) as stranger:
+            assert stranger.recv(100) == b""  # shown the door
+    with pytest.raises(Unavailable):
+        enter(msgspec.structs.replace(console, key=f"{secret}.{'0' * 64}"))
+    with enter(console) as guest:
+        assert guest.recv(100) == BANNER
+        with pytest.raises(Unavailable):
+            enter(console)
+
+
+def test_a_large_amount_both_ways(consoles: Consoles) -> None:
+    """More than any buffer on the way holds, in pieces that fit no record."""
+    sent = os.urandom(5_000_017)
+    with enter(ConsoleClient(consoles.session).console_open(consoles.token())) as guest:
+        assert guest.recv(len(BANNER), socket.MSG_WAITALL) == BANNER
+        writer = threading.Thread(target=guest.sendall, args=(sent,))
+        writer.start()
+        heard = guest.recv(len(sent), socket.MSG_WAITALL)
+        writer.join()
+    assert heard == sent
+    assert consoles.guest.ended.wait(10)
 
 
 def test_a_guest_without_its_screen(consoles: Consoles) -> None:

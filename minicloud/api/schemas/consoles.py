@@ -13,9 +13,10 @@ class RemoteConsole(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     type: Text
 
 
-class VncConsole(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class OldConsole(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     type: Text
 
 
 CREATE = Body(type=RemoteConsole, wrapper="remote_console")
-CREATE_BEFORE_2_6 = Body(type=VncConsole, wrapper="os-getVNCConsole")
+CREATE_BEFORE_2_6 = Body(type=OldConsole, wrapper="os-getVNCConsole")
+SERIAL_BEFORE_2_6 = Body(type=OldConsole, wrapper="os-getSerialConsole")

@@ -10,6 +10,7 @@ Nothing here knows what a server is for or when to give up: that is ``driver.py`
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -21,7 +22,7 @@ import libvirt
 from minicloud.domain.errors import Conflict, HostProblem
 from minicloud.domain.ids import domain_name
 from minicloud.domain.states import Power
-from minicloud.virt.libvirt import xml
+from minicloud.virt.libvirt import serial, xml
 
 LOG = logging.getLogger(__name__)
 
@@ -163,6 +164,10 @@ class Connection:
             return dict(facts)
 
         return self._run(f"read what domain {uuid} uses", _absent_as_none(read))
+
+    def open_serial(self, uuid: str) -> socket.socket | None:
+        """The serial console of a domain that runs, taken from whoever had it; else None."""
+        return serial.open_console(self._uri, uuid)
 
     # -- actions, each fine to repeat ------------------------------------------------------------
     def define(self, definition: str) -> None:

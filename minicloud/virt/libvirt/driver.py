@@ -8,6 +8,7 @@ definition is ``xml.py``'s, the calls and their errors are ``connection.py``'s, 
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ from minicloud.virt.libvirt.usage import diagnostics_of
 
 _ASK_AGAIN_S = 10.0
 """A guest that was still booting did not hear the first request."""
+_CONNECT_S = 5.0
 _LOOK_AGAIN_S = 1.0
 """In case an event was lost."""
 
@@ -197,6 +199,23 @@ class LibvirtDriver(Driver):
             rotated = console_log.with_name(console_log.name + ".0")
             tail = _read_tail(rotated, max_bytes - len(tail)) + tail
         return tail
+
+    def open_console(self, server_id: str, kind: str) -> socket.socket | None:
+        if kind == "serial":
+            domain = self._ours(server_id)
+            on = domain is not None and domain.power in (Power.RUNNING, Power.PAUSED)
+            return self._connection.open_serial(server_id) if on else None
+        port = self.vnc_port(server_id)
+        if port is None:
+            return None
+        try:
+            screen = socket.create_connection(("127.0.0.1", port), _CONNECT_S)
+        except OSError as problem:
+            raise HostProblem(
+                reason=f"the guest's screen cannot be reached: {type(problem).__name__}"
+            ) from problem
+        screen.settimeout(None)
+        return screen
 
     def vnc_port(self, server_id: str) -> int | None:
         if self._ours(server_id) is None:
