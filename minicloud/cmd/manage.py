@@ -101,7 +101,8 @@ def bootstrap(secrets: Path, host: str) -> None:
     database, options = _database("identity")
     if not migrate.is_current("identity", database):
         raise click.ClickException("The tables are behind: run minicloud-manage db upgrade.")
-    ensure_keys(Path(options.identity.key_dir))
+    for directory in (options.identity.key_dir, options.identity.credential_key_dir):
+        ensure_keys(Path(directory))
     done = first.bootstrap(
         database,
         Passwords(
@@ -116,6 +117,41 @@ def bootstrap(secrets: Path, host: str) -> None:
     for words in done:
         click.echo(words)
     click.echo(f"identity: {len(done)} changes")
+
+
+@main.group()
+def keys() -> None:
+    """The keys of identity: those of its tokens, and those of stored credentials."""
+
+
+@keys.command("rotate")
+@click.argument("which", type=click.Choice(["tokens", "credentials"]))
+def keys_rotate(which: str) -> None:
+    """Change keys while identity runs; nothing that holds now stops to hold.
+
+    With more than one controller: rotate on one, and copy the directory with its times (rsync -a)
+    to the others before rotating again. A key of tokens goes once the last token it sealed has
+    expired; stored credentials are sealed anew, and their old keys go with the next rotation.
+    """
+    from minicloud.identity.credentials import Credentials
+    from minicloud.identity.keys import Keys, ensure_keys, rotate
+    from minicloud.identity.tokens import EXPIRED_WINDOW_S
+
+    database, options = _database("identity")
+    if which == "tokens":
+        lifetime = options.identity.token_lifetime_s + EXPIRED_WINDOW_S
+        done = rotate(Path(options.identity.key_dir), needed_s=lifetime)
+    else:
+        directory = Path(options.identity.credential_key_dir)
+        ensure_keys(directory)
+        credentials = Credentials(database, Keys(directory))
+        # What is there gets today's key first: only then may the keys before it go.
+        credentials.reseal()
+        done = rotate(directory, needed_s=3600)
+        done.append(f"sealed {credentials.reseal()} credentials anew")
+    database.close()
+    for words in done:
+        click.echo(words)
 
 
 @main.group()

@@ -1,13 +1,14 @@
 """The Fernet keys: files of one directory that only the service can read.
 
-Each file's name is a number; the highest seals, all of them open. To change keys, put a file with
-a higher number into every controller's directory, and remove old ones when their last token has
-expired. A running daemon notices.
+Each file's name is a number. The highest seals and all of them open; ``0``, where there is one,
+only opens: it will seal from the next rotation on, so that with several controllers each can open
+what it seals before any of them seals with it. A running daemon notices changes.
 """
 
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import stat
 import threading
@@ -16,6 +17,7 @@ from pathlib import Path
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from minicloud.domain.errors import Unavailable
+from minicloud.kit import clock
 
 
 def ensure_keys(directory: Path) -> None:
@@ -23,16 +25,53 @@ def ensure_keys(directory: Path) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (directory / ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if _numbers(directory):
-            return
-        unfinished = directory / ".new"
-        unfinished.unlink(missing_ok=True)
-        handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(Fernet.generate_key())
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(directory / "1")
+        if not _numbers(directory):
+            _make(directory, 1)
+
+
+def rotate(directory: Path, *, needed_s: float) -> list[str]:
+    """Let the waiting key seal, make another wait, remove those that nothing needs any more.
+
+    ``needed_s``: for how long what a key sealed must still be opened, seconds. What was done, a
+    few words each. A key is needed for that long after another took its place, however often
+    somebody rotates.
+    """
+    done = []
+    with (directory / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _numbers(directory):
+            _make(directory, 1)
+            done.append("made key 1")
+        if 0 in _numbers(directory):
+            new = max(_numbers(directory)) + 1
+            # Its age counts from now: that is when the one before it seals no more.
+            os.utime(directory / "0")
+            (directory / "0").rename(directory / str(new))
+            done.append(f"key {new} seals now")
+        _make(directory, 0)
+        done.append("made key 0, which seals after the next rotation")
+        numbers = [number for number in _numbers(directory) if number]
+        for number, successor in itertools.pairwise(numbers):
+            replaced_at = (directory / str(successor)).stat().st_mtime
+            if replaced_at + needed_s < clock.now():
+                (directory / str(number)).unlink()
+                done.append(f"removed key {number}")
+    return done
+
+
+def _make(directory: Path, number: int) -> None:
+    """A new key under ``number``, whole or not at all, owned as the directory is."""
+    unfinished = directory / ".new"
+    unfinished.unlink(missing_ok=True)
+    handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(Fernet.generate_key())
+        file.flush()
+        os.fsync(file.fileno())
+        owner = directory.stat()
+        if os.geteuid() == 0:
+            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+    unfinished.rename(directory / str(number))
 
 
 def _numbers(directory: Path) -> list[int]:

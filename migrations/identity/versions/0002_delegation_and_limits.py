@@ -8,9 +8,6 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-# SQLite makes a changed table anew, and what refers to its rows goes with the old one.
-_REFERRING = ("assignment", "implied_role")
-
 
 def upgrade() -> None:
     op.create_table(
@@ -337,9 +334,6 @@ def upgrade() -> None:
         "user", sa.Column("failed_logins", sa.Integer(), server_default="0", nullable=False)
     )
     op.add_column("user", sa.Column("failed_at", sa.Double(), nullable=True))
-    sqlite = op.get_bind().dialect.name == "sqlite"
-    for table in _REFERRING if sqlite else ():
-        op.execute(f"CREATE TEMPORARY TABLE kept_{table} AS SELECT * FROM {table}")  # noqa: S608 - our names
     with op.batch_alter_table("role") as role:
         role.add_column(sa.Column("domain_id", sa.String(length=64), nullable=True))
         role.drop_constraint(op.f("uq_role_name"), type_="unique")
@@ -356,6 +350,3 @@ def upgrade() -> None:
         sqlite_where=sa.text("domain_id IS NULL"),
         postgresql_where=sa.text("domain_id IS NULL"),
     )
-    for table in _REFERRING if sqlite else ():
-        op.execute(f"INSERT INTO {table} SELECT * FROM kept_{table}")  # noqa: S608 - our names
-        op.execute(f"DROP TABLE kept_{table}")
