@@ -61,6 +61,7 @@ _ALIASES: Mapping[str, tuple[str, str]] = {
         "Port Forwarding Ranges",
         "Port forwardings forward ranges of ports.",
     ),
+    "ip-substring-filtering": ("IP Substring", "Ports are found by a part of an address."),
     "l3_agent_scheduler": ("L3 Agent Scheduler", "Routers are carried by hosts."),
     "minicloud-host-wiring": ("Host Wiring", "A host asks for all that it has to wire."),
     "net-mtu": ("Network MTU", "Networks show their MTU."),
@@ -81,6 +82,10 @@ _ALIASES: Mapping[str, tuple[str, str]] = {
     "revision-if-match": ("If-Match", "Changes can be bound to a revision number."),
     "router": ("Router", "Routers connect networks with one another and with the outside."),
     "security-group": ("Security Group", "Security groups and their rules."),
+    "security-groups-default-rules": (
+        "Default Rules",
+        "Administrators choose the rules that new groups begin with.",
+    ),
     "security-groups-remote-address-group": (
         "Remote Address Groups",
         "Security group rules have a remote address group.",

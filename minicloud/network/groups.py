@@ -15,6 +15,7 @@ from minicloud.kit.db import Database, Transaction
 from minicloud.network import group_store, sharing, store
 from minicloud.network.address_groups import address_group_seen
 from minicloud.network.caller import Caller
+from minicloud.network.default_rules import rules_of_new_group
 from minicloud.network.models import security_group_rules, security_groups
 from minicloud.network.query import ListQuery
 from minicloud.network.quotas import Quotas
@@ -24,7 +25,6 @@ from minicloud.network.schemas import GroupCreate, GroupUpdate, RuleCreate, give
 from minicloud.network.views import group_view, rule_view
 
 DEFAULT = "default"
-ETHERTYPES = ("IPv4", "IPv6")
 
 
 class Groups:
@@ -52,18 +52,7 @@ class Groups:
         }
         if not store.row_insert(tx, security_groups, values):
             return
-        _insert_open_egress(tx, group_id, project_id)
-        for ethertype in ETHERTYPES:
-            _insert_rule(
-                tx,
-                RuleCreate(
-                    security_group_id=group_id,
-                    direction="ingress",
-                    ethertype=ethertype,
-                    remote_group_id=group_id,
-                ),
-                project_id,
-            )
+        _insert_first_rules(tx, group_id, project_id, is_default=True)
 
     def check_usable(
         self, tx: Transaction, caller: Caller, project_id: str, group_ids: Sequence[str]
@@ -107,7 +96,7 @@ class Groups:
                     )
                 store.row_insert(tx, security_groups, values)
                 store.tags_given(tx, values["id"], body)
-                _insert_open_egress(tx, values["id"], owner)
+                _insert_first_rules(tx, values["id"], owner, is_default=False)
                 made.append(group_seen(tx, caller, values["id"]))
             return _views(tx, caller, made)
 
@@ -252,9 +241,10 @@ def _check_stateful(tx: Transaction, group: Group, values: dict[str, Any]) -> No
         )
 
 
-def _insert_open_egress(tx: Transaction, group_id: str, project_id: str) -> None:
-    for ethertype in ETHERTYPES:
-        rule = RuleCreate(security_group_id=group_id, direction="egress", ethertype=ethertype)
+def _insert_first_rules(
+    tx: Transaction, group_id: str, project_id: str, *, is_default: bool
+) -> None:
+    for rule in rules_of_new_group(tx, group_id, is_default=is_default):
         _insert_rule(tx, rule, project_id)
 
 

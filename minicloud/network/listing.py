@@ -55,6 +55,9 @@ def _filters(collection: Collection, query: ListQuery) -> Iterable[sa.ColumnElem
         inside = sa.select(addresses.c.port_id)
         if asked.numbers:
             inside = inside.where(addresses.c.number.in_(asked.numbers))
+        if asked.parts:
+            parts = (addresses.c.text.contains(part, autoescape=True) for part in asked.parts)
+            inside = inside.where(sa.or_(*parts))
         if asked.subnet_ids:
             inside = inside.where(addresses.c.subnet_id.in_(asked.subnet_ids))
         yield collection.table.c.id.in_(inside)

@@ -152,6 +152,7 @@ addresses = sa.Table(
     metadata,
     _reference("subnet_id", "subnets", primary_key=True),
     sa.Column("number", AddressNumber, primary_key=True),
+    _text("text", 39),
     _reference("port_id", "ports", cascade=True, nullable=False, index=True),
     sa.Column("position", sa.Integer, nullable=False),
 )
@@ -237,6 +238,24 @@ security_group_rules = sa.Table(
     sa.Column("remote_ip_prefix", sa.String(64)),
     _text("fingerprint", 36, unique=True),
 )
+
+default_rules = sa.Table(
+    "default_rules",
+    metadata,
+    *_standard(),
+    _text("direction", 8),
+    _text("ethertype", 8),
+    sa.Column("protocol", sa.String(32)),
+    sa.Column("port_range_min", sa.Integer),
+    sa.Column("port_range_max", sa.Integer),
+    sa.Column("remote_ip_prefix", sa.String(64)),
+    sa.Column("remote_group_id", sa.String(36)),
+    _reference("remote_address_group_id", "address_groups", nullable=True, index=True),
+    _flag("used_in_default_sg"),
+    _flag("used_in_non_default_sg"),
+    _text("fingerprint", 36, unique=True),
+)
+"""What new groups begin with. ``remote_group_id`` may be ``PARENT``: the new group itself."""
 
 port_security_groups = sa.Table(
     "port_security_groups",

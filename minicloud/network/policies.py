@@ -50,6 +50,8 @@ RULES: Mapping[str, str] = {
     "remove_prefixes": _OWNER,
     "onboard_network_subnets": _OWNER,
     **_crud("address_group", _OWNER),
+    **_crud("default_security_group_rule", "rule:admin"),
+    "get_default_security_group_rule": "rule:any",
     "create_address_group:shared": "rule:admin",
     **_crud("router", _OWNER),
     **_both("router", "external_gateway_info:enable_snat", "rule:admin"),

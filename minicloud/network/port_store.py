@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from minicloud.kit.db import Transaction
 from minicloud.network import attributes
-from minicloud.network.ipam import Pool
+from minicloud.network.ipam import Pool, address_of
 from minicloud.network.listing import rows_list
 from minicloud.network.models import addresses, networks, port_security_groups, ports
 from minicloud.network.query import ListQuery
@@ -151,6 +151,7 @@ def address_insert(tx: Transaction, port_id: str, fixed: FixedIp, position: int)
                     port_id=port_id,
                     subnet_id=fixed.subnet_id,
                     number=fixed.number,
+                    text=address_of(fixed.number),
                     position=position,
                 )
             )

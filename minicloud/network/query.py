@@ -25,6 +25,8 @@ _LARGEST = 2**31
 
 class FixedIpFilter(msgspec.Struct, frozen=True, kw_only=True):
     numbers: Sequence[int] = ()
+    parts: Sequence[str] = ()
+    """Parts of addresses as text, any of which will do."""
     subnet_ids: Sequence[str] = ()
 
 
@@ -127,13 +129,18 @@ def _fixed_ips(texts: Sequence[str]) -> FixedIpFilter | None:
         return None
     numbers: list[int] = []
     subnet_ids: list[str] = []
+    parts: list[str] = []
     for text in texts:
         for part in text.split(","):
             key, separator, value = part.strip().partition("=")
             if key == "ip_address" and separator:
                 numbers.append(ipam.number_of(value))
+            elif key == "ip_address_substr" and separator:
+                parts.append(value.lower())
             elif key == "subnet_id" and separator:
                 subnet_ids.append(value)
             else:
-                raise Invalid(reason="fixed_ips takes ip_address=... or subnet_id=...")
-    return FixedIpFilter(numbers=numbers, subnet_ids=subnet_ids)
+                raise Invalid(
+                    reason="fixed_ips takes ip_address=..., ip_address_substr=... or subnet_id=..."
+                )
+    return FixedIpFilter(numbers=numbers, parts=parts, subnet_ids=subnet_ids)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -182,6 +182,21 @@ class Rule(Standard, frozen=True, kw_only=True):
     port_range_min: int | None
     port_range_max: int | None
     remote_ip_prefix: str | None
+
+
+class DefaultRule(Standard, frozen=True, kw_only=True):
+    """A rule that new groups begin with."""
+
+    direction: Literal["ingress", "egress"]
+    ethertype: str
+    protocol: str | None
+    port_range_min: int | None
+    port_range_max: int | None
+    remote_ip_prefix: str | None
+    remote_group_id: str | None
+    remote_address_group_id: str | None
+    used_in_default_sg: bool
+    used_in_non_default_sg: bool
 
 
 class Group(Standard, frozen=True, kw_only=True):

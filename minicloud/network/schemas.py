@@ -180,6 +180,22 @@ class RuleCreate(Request, frozen=True, kw_only=True):
     remote_address_group_id: Id | None = None
 
 
+class DefaultRuleCreate(Request, frozen=True, kw_only=True):
+    project_id: Name | None = None
+    tenant_id: Name | None = None
+    description: Description | UnsetType = UNSET
+    direction: Literal["ingress", "egress"]
+    ethertype: Name | None = None
+    protocol: Name | int | None = None
+    port_range_min: PortNumber | None = None
+    port_range_max: PortNumber | None = None
+    remote_ip_prefix: Address | None = None
+    remote_group_id: Id | None = None
+    remote_address_group_id: Id | None = None
+    used_in_default_sg: bool = False
+    used_in_non_default_sg: bool = True
+
+
 class Owned(Protocol):
     @property
     def project_id(self) -> str | None: ...
@@ -229,6 +245,11 @@ class AgentUpdate(Request, frozen=True, kw_only=True):
 
 class AgentRouter(Request, frozen=True, kw_only=True):
     router_id: Id
+
+
+class DefaultRulePost(Request, frozen=True, kw_only=True):
+    default_security_group_rule: DefaultRuleCreate | UnsetType = UNSET
+    default_security_group_rules: Annotated[Sequence[DefaultRuleCreate], Bulk] | UnsetType = UNSET
 
 
 class TagsBody(Request, frozen=True, kw_only=True):

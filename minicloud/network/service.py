@@ -13,6 +13,7 @@ from minicloud.network.agents import Agents
 from minicloud.network.allocation import Allocator
 from minicloud.network.auto_topology import AutoTopology
 from minicloud.network.binding import Binder
+from minicloud.network.default_rules import DefaultRules
 from minicloud.network.dhcp import DhcpPorts
 from minicloud.network.floating_ips import FloatingIps
 from minicloud.network.forwardings import Forwardings
@@ -72,6 +73,7 @@ class NetworkService:
         self.rbac = Rbac(database, self.quotas)
         self.address_scopes = AddressScopes(database)
         self.subnet_pools = SubnetPools(database, self.quotas)
+        self.default_rules = DefaultRules(database)
         self.address_groups = AddressGroups(database)
         self.routers = Routers(database, self.quotas, Gateways(service_ports))
         self.router_interfaces = RouterInterfaces(database, service_ports)

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from minicloud.network.attributes import Attribute, Collection, columns, sharing_of, standard
-from minicloud.network.models import address_groups, address_scopes, rbac_policies, subnet_pools
+from minicloud.network.models import (
+    address_groups,
+    address_scopes,
+    default_rules,
+    rbac_policies,
+    subnet_pools,
+)
 
 ADDRESS_SCOPES = Collection(
     plural="address_scopes",
@@ -35,6 +41,18 @@ ADDRESS_GROUPS = Collection(
     table=address_groups,
     source=address_groups,
     attributes={**standard(address_groups), "shared": sharing_of(address_groups)},
+)
+
+DEFAULT_RULES = Collection(
+    plural="default_security_group_rules",
+    table=default_rules,
+    source=default_rules,
+    attributes={
+        **columns(default_rules, "id", "description", "direction", "ethertype", "protocol"),
+        **columns(default_rules, "remote_ip_prefix", "remote_group_id", "remote_address_group_id"),
+        **columns(default_rules, "port_range_min", "port_range_max", kind="number"),
+        **columns(default_rules, "used_in_default_sg", "used_in_non_default_sg", kind="flag"),
+    },
 )
 
 POLICIES = Collection(

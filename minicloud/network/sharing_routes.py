@@ -8,6 +8,7 @@ from minicloud.kit.web import Call, Route
 from minicloud.network import sharing_attributes
 from minicloud.network.calls import caller_of, id_in
 from minicloud.network.nouns import Noun, noun_routes
+from minicloud.network.schemas import DefaultRulePost
 from minicloud.network.service import NetworkService
 from minicloud.network.sharing_schemas import (
     AddressesBody,
@@ -79,6 +80,19 @@ def sharing_routes(service: NetworkService) -> list[Route]:
             delete=groups.delete,
         ),
     ]
+    default_rules = service.default_rules
+    nouns.append(
+        Noun(
+            name="default_security_group_rule",
+            path="/v2.0/default-security-group-rules",
+            collection=sharing_attributes.DEFAULT_RULES,
+            post=DefaultRulePost,
+            create=default_rules.create,
+            find=default_rules.find,
+            show=default_rules.show,
+            delete=default_rules.delete,
+        )
+    )
     rows = [row for noun in nouns for row in noun_routes(noun)]
     return [*rows, *_pool_actions(service), *_group_actions(service)]
 

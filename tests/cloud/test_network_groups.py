@@ -120,3 +120,26 @@ def test_quotas(tmp_path: Path) -> None:
             cloud.ask("PUT", f"/quotas/{DEMO}", 400, "admin", json={"quota": wrong})
         cloud.ask("DELETE", f"/quotas/{DEMO}", 204, "admin")
         assert cloud.ask("GET", f"/quotas/{DEMO}", 200)["quota"]["network"] == 2
+
+
+def test_administrators_choose_what_new_groups_begin_with(cloud: NetworkCloud) -> None:
+    path = "/default-security-group-rules"
+    usual = cloud.ask("GET", path, 200)["default_security_group_rules"]
+    assert {(rule["direction"], rule["remote_group_id"]) for rule in usual} == {
+        ("egress", None),
+        ("ingress", "PARENT"),
+    }
+    rule = {"direction": "ingress", "protocol": "tcp", "port_range_min": 22, "port_range_max": 22}
+    body = {"default_security_group_rule": rule}
+    cloud.refused("POST", path, 403, "PolicyNotAuthorized", json=body)
+    made = cloud.ask("POST", path, 201, "admin", json=body)["default_security_group_rule"]
+    assert (made["used_in_default_sg"], made["used_in_non_default_sg"]) == (False, True)
+    cloud.refused("POST", path, 409, "DefaultSecurityGroupRuleExists", token="admin", json=body)
+    rules = cloud.make("security_group")["security_group_rules"]
+    assert [r["port_range_min"] for r in rules if r["direction"] == "ingress"] == [22]
+    (default,) = cloud.ask("GET", "/security-groups?name=default", 200)["security_groups"]
+    assert all(r["remote_group_id"] == default["id"] for r in default["security_group_rules"]
+               if r["direction"] == "ingress")  # fmt: skip
+    cloud.ask("DELETE", f"{path}/{made['id']}", 204, "admin")
+    cloud.refused("GET", f"{path}/{made['id']}", 404, "DefaultSecurityGroupRuleNotFound")
+    assert len(cloud.make("security_group")["security_group_rules"]) == 2

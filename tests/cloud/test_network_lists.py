@@ -78,6 +78,9 @@ def test_ports_are_found_by_address_device_and_group(cloud: NetworkCloud) -> Non
     group = port["security_groups"][0]
     for query, found in (
         ("fixed_ips=ip_address%3D10.0.0.9", 1),
+        ("fixed_ips=ip_address_substr%3D.0.0.", 2),
+        ("fixed_ips=ip_address_substr%3D0.0.9", 1),
+        ("fixed_ips=ip_address_substr%3D%25", 0),
         (f"fixed_ips=ip_address=10.0.0.9&fixed_ips=subnet_id={subnet_id}", 1),
         (f"fixed_ips=subnet_id={subnet_id}", 2),
         ("device_id=s1", 1),
