@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 from werkzeug.datastructures import Headers
 
+from minicloud.client.identity import ServiceSession
 from minicloud.cmd import wire
 from minicloud.kit import daemon
 from minicloud.kit.context import Context
@@ -20,29 +21,55 @@ from minicloud.kit.web import Service
 from minicloud.volume.action_routes import ActionRoutes
 from minicloud.volume.attachment_routes import AttachmentRoutes
 from minicloud.volume.attachments import AttachmentService
+from minicloud.volume.backends import DEFAULT, Backends
+from minicloud.volume.backends.base import Backend
 from minicloud.volume.backends.files import FileBackend
 from minicloud.volume.catalog_routes import CatalogRoutes
 from minicloud.volume.desired import DesiredExports
 from minicloud.volume.exports import Exporter
+from minicloud.volume.filling import Filling
+from minicloud.volume.images import Images
+from minicloud.volume.imaging import Imaging
+from minicloud.volume.jobs import Jobs
+from minicloud.volume.live import LiveVolumes
+from minicloud.volume.messages import MessageService
+from minicloud.volume.presence import Roll
 from minicloud.volume.quota_routes import QuotaRoutes
-from minicloud.volume.quotas import UNLIMITED, Quotas
-from minicloud.volume.reconcile import Reconciler
+from minicloud.volume.quotas import Quotas
+from minicloud.volume.reconcile import Reconciler, Services
+from minicloud.volume.retyping import Retyping
 from minicloud.volume.routes import Routes, rest_service, scoped, table
 from minicloud.volume.service import VolumeService
+from minicloud.volume.snapshot_routes import SnapshotRoutes
+from minicloud.volume.snapshots import SnapshotService
+from minicloud.volume.type_routes import TypeRoutes
+from minicloud.volume.types import Types
+from minicloud.volume.vault import Vault
+from minicloud.volume.views import Way
 from minicloud.volume.volume_routes import VolumeRoutes
 
 LOG = logging.getLogger(__name__)
+QUOTAS = ("volumes", "gigabytes", "snapshots", "backups", "backup_gigabytes", "groups")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     data_dir: Path
     export_dir: Path
+    backup_dir: Path | None = None
+    """None: ``backups`` beside the data."""
+    more_backends: Mapping[str, Path] = {}
+    """Name -> directory of backends besides ``files``."""
     nbd_address: str = ""
     """Empty: volumes are exported to this host alone."""
     nbd_ports: Sequence[int] = range(10810, 11810)
+    tls_dir: Path | None = None
+    """Certificates of exports by TCP; None: without TLS."""
+    tls_peer: str = ""
+    reconnect_s: int = 60
     quotas: Mapping[str, int]
     """Resource -> default limit."""
+    secure_delete: bool = False
     policy_file: str | None = None
 
 
@@ -51,34 +78,72 @@ class Graph(msgspec.Struct, frozen=True, kw_only=True):
 
     service: Service
     reconciler: Reconciler
+    jobs: Jobs
+    services: Services
+    backends: Backends
 
 
 def build(
     settings: Settings,
     database: Database,
     authenticate: Callable[[Headers, dict[str, float], str], Context],
+    session: ServiceSession | None = None,
+    *,
+    backend: Callable[..., Backend] = FileBackend,
+    exporter: Callable[..., Exporter] = Exporter,
 ) -> Graph:
+    """``session``: this service's own token and catalog; None: there is no image service."""
     host, address = settings.host, settings.nbd_address
-    backend = FileBackend(settings.data_dir)
-    exporter = Exporter(settings.export_dir)
-    desired = DesiredExports(database, backend, host=host, address=address)
-    quotas = Quotas(database, settings.quotas)
-    volumes = VolumeService(database, backend, quotas, host=host)
+    places = {DEFAULT: settings.data_dir, **settings.more_backends}
+    backends = Backends(
+        {name: backend(path, wipe=settings.secure_delete) for name, path in places.items()}
+    )
+    exports = exporter(settings.export_dir, tls_dir=settings.tls_dir)
+    desired = DesiredExports(database, backends, host=host, address=address, peer=settings.tls_peer)
+    live = LiveVolumes(exports, desired)
+    quotas, types, images, jobs = (
+        Quotas(database, settings.quotas), Types(database), Images(session), Jobs(),
+    )  # fmt: skip
+    vault = Vault(settings.backup_dir or settings.data_dir / "backups")
+    filling = Filling(database, backends, live, images, vault)
+    volumes = VolumeService(
+        database, backends, live, quotas, types, images, filling, jobs, host=host
+    )
+    snapshots = SnapshotService(database, backends, live, quotas, volumes)
     attachments = AttachmentService(
-        database, exporter, desired, host=host, address=address, ports=settings.nbd_ports
+        database, live, desired, host=host, address=address, ports=settings.nbd_ports
+    )
+    imaging = Imaging(database, backends, live, images, filling, volumes, jobs)
+    retyping = Retyping(database, backends, quotas, types, volumes, jobs)
+    messages = MessageService(database)
+    roll = Roll(database, backends, host=host)
+    way = Way(
+        socket=exports.socket_path,
+        address=address,
+        tls=settings.tls_dir is not None,
+        reconnect_s=settings.reconnect_s,
     )
     nouns: list[Routes] = [
         VolumeRoutes(volumes, scoped),
-        ActionRoutes(volumes, scoped),
-        AttachmentRoutes(attachments, scoped, socket=exporter.socket_path, address=address),
+        ActionRoutes(volumes, snapshots, attachments, imaging, retyping, scoped, way=way),
+        SnapshotRoutes(snapshots, scoped),
+        AttachmentRoutes(attachments, scoped, way=way),
+        TypeRoutes(types, scoped),
         QuotaRoutes(quotas, scoped),
-        CatalogRoutes(scoped, host=host),
+        CatalogRoutes(roll, scoped, host=host),
     ]
+    services = Services(
+        volumes=volumes, snapshots=snapshots, attachments=attachments, imaging=imaging,
+        retyping=retyping, messages=messages,
+    )  # fmt: skip
     return Graph(
         service=rest_service(
             table(nouns), authenticate=authenticate, policy_file=settings.policy_file
         ),
-        reconciler=Reconciler(database, backend, exporter, desired, volumes, attachments),
+        reconciler=Reconciler(database, backends, exports, desired, live, roll, services),
+        jobs=jobs,
+        services=services,
+        backends=backends,
     )
 
 
@@ -96,22 +161,26 @@ def main() -> None:
     if not migrate.is_current("volume", database):
         LOG.critical("The tables are behind this version: run minicloud-manage db upgrade")
         sys.exit(1)
+    chosen = options.volume
     settings = Settings(
         host=options.host,
-        data_dir=Path(options.volume.data_dir),
-        export_dir=Path(options.volume.export_dir),
-        nbd_address=options.volume.nbd_address or "",
-        nbd_ports=ports_of(options.volume.nbd_ports),
-        quotas={
-            "volumes": options.quota.volumes,
-            "gigabytes": options.quota.gigabytes,
-            "per_volume_gigabytes": UNLIMITED,
-        },
+        data_dir=Path(chosen.data_dir),
+        export_dir=Path(chosen.export_dir),
+        backup_dir=Path(chosen.backup_dir),
+        more_backends={name: Path(path) for name, path in chosen.more_backends.items()},
+        nbd_address=chosen.nbd_address or "",
+        nbd_ports=ports_of(chosen.nbd_ports),
+        tls_dir=Path(chosen.tls_dir) if chosen.tls_dir else None,
+        tls_peer=chosen.tls_peer or "",
+        reconnect_s=chosen.reconnect_s,
+        quotas={name: options.quota[name] for name in QUOTAS},
+        secure_delete=chosen.secure_delete,
         policy_file=options.policy_file,
     )
-    tokens = wire.token_validator(options, wire.service_session(options))
+    session = wire.service_session(options)
+    tokens = wire.token_validator(options, session)
     try:
-        graph = build(settings, database, tokens.authenticate)
+        graph = build(settings, database, tokens.authenticate, session)
     except ValueError as problem:
         LOG.critical("%s", problem)
         sys.exit(1)
@@ -119,7 +188,9 @@ def main() -> None:
     # Its first turn is at once: exports that a reboot took come back.
     turns = Periodic("reconcile", options.volume.reconcile_s, graph.reconciler.run)
     daemon.run(
-        "volume", start=[turns.start, web.start], stop=[web.stop, turns.stop, database.close]
+        "volume",
+        start=[turns.start, web.start],
+        stop=[web.stop, turns.stop, graph.jobs.close, database.close],
     )
 
 

@@ -13,9 +13,44 @@ OPTS = [
         help="Directory of the NBD sockets; a guest on this host connects to one of them.",
     ),
     cfg.StrOpt(
+        "backup_dir",
+        default="/var/lib/minicloud/volume/backups",
+        help="Directory of the backups: mount another disk or machine there.",
+    ),
+    cfg.DictOpt(
+        "more_backends",
+        default={},
+        help="Backends besides files, as NAME:DIRECTORY,NAME:DIRECTORY. A volume type chooses one "
+        "by its extra spec volume_backend_name.",
+    ),
+    cfg.BoolOpt(
+        "secure_delete",
+        default=False,
+        help="Overwrite what is deleted with zeroes before its space is given back.",
+    ),
+    cfg.StrOpt(
         "nbd_address",
-        help="Address on which volumes are exported to guests on other hosts, by TCP without "
-        "encryption: name one on a network of the hosts alone. Unset: to this host only.",
+        help="Address on which volumes are exported to guests on other hosts, by TCP. Without "
+        "tls_dir name one on a network of the hosts alone. Unset: to this host only.",
+    ),
+    cfg.StrOpt(
+        "tls_dir",
+        help="Directory with ca-cert.pem, server-cert.pem and server-key.pem: exports by TCP are "
+        "encrypted and taken only by hosts with a certificate of that authority. Unset: without "
+        "TLS.",
+    ),
+    cfg.StrOpt(
+        "tls_peer",
+        help="The distinguished name that a host's certificate must have to reach the volumes of "
+        "its own guests and no others, with {host} for the host's name: CN={host}. Unset: any "
+        "host with a certificate.",
+    ),
+    cfg.IntOpt(
+        "reconnect_s",
+        default=60,
+        min=1,
+        help="Seconds for which a guest waits for an exporter that is away before it reports an "
+        "error.",
     ),
     cfg.StrOpt("nbd_ports", default="10810-11809", help="First and last TCP port of exports."),
     cfg.FloatOpt(

@@ -11,31 +11,24 @@ from minicloud.volume import schemas, views
 from minicloud.volume.attachments import AttachmentService
 from minicloud.volume.query import links, page_size, project_asked, text
 from minicloud.volume.records import Attachment, Volume
-from minicloud.volume.volume_routes import Scoped
+from minicloud.volume.volume_routes import Scoping
 
 _FILTERS = {"instance_id": "server_id", "volume_id": "volume_id", "status": "status"}
 
 
 class AttachmentRoutes:
-    """``socket`` and ``address`` tell where an export is: see ``views.attachment_view``."""
+    """``way`` tells how to reach an export."""
 
-    def __init__(
-        self,
-        attachments: AttachmentService,
-        scoped: Callable[[Scoped], Any],
-        *,
-        socket: views.SocketPath,
-        address: str,
-    ) -> None:
-        self._attachments, self._scoped = attachments, scoped
-        self._socket, self._address = socket, address
+    def __init__(self, attachments: AttachmentService, scoped: Scoping, *, way: views.Way) -> None:
+        self._attachments, self._scoped, self._way = attachments, scoped, way
 
     def routes(self) -> list[Route]:
         scoped, one, since = self._scoped, "/attachments/{attachment_id}", (3, 27)
         return [
             Route(method="POST", path="/attachments", handler=scoped(self.create), since=since,
                   policy="volume:attachment_create", summary="Claim a volume for a server",
-                  body=Body(type=schemas.AttachmentCreate, wrapper="attachment")),
+                  body=Body(type=schemas.AttachmentCreate, wrapper="attachment",
+                            since={"mode": (3, 54)})),
             Route(method="GET", path="/attachments", handler=scoped(self.list), since=since,
                   policy="volume:attachment_get", summary="List attachments: the main facts"),
             Route(method="GET", path="/attachments/detail", handler=scoped(self.detail),
@@ -57,10 +50,10 @@ class AttachmentRoutes:
         asked: schemas.AttachmentCreate = call.body
         connector = asked.connector or None  # {}: only reserve, as without one
         if connector is not None:
-            _check(connector)
+            check_connector(connector)
         return self._shown(
             *self._attachments.create(
-                call.ctx, asked.volume_uuid, asked.instance_uuid or "", connector
+                call.ctx, asked.volume_uuid, asked.instance_uuid or "", connector, asked.mode
             )
         )
 
@@ -68,14 +61,21 @@ class AttachmentRoutes:
         return self._page(call, project, lambda each, _volume: views.attachment_summary(each))
 
     def detail(self, call: Call, project: str) -> Any:
-        return self._page(call, project, self._view)
+        qos = self._attachments.qos_by_type()
+        return self._page(
+            call,
+            project,
+            lambda each, volume: views.attachment_view(
+                each, volume, self._way, qos.get(volume.type_id)
+            ),
+        )
 
     def show(self, call: Call, _project: str) -> Any:
         return self._shown(*self._attachments.get(call.ctx, call.params["attachment_id"]))
 
     def update(self, call: Call, _project: str) -> Any:
         connector = call.body.connector
-        _check(connector)
+        check_connector(connector)
         return self._shown(
             *self._attachments.connect(call.ctx, call.params["attachment_id"], connector)
         )
@@ -88,11 +88,9 @@ class AttachmentRoutes:
         self._attachments.complete(call.ctx, call.params["attachment_id"])
         return Reply()
 
-    def _view(self, attachment: Attachment, volume: Volume) -> Any:
-        return views.attachment_view(attachment, volume, socket=self._socket, address=self._address)
-
     def _shown(self, attachment: Attachment, volume: Volume) -> Any:
-        return {"attachment": self._view(attachment, volume)}
+        qos = self._attachments.qos_by_type().get(volume.type_id)
+        return {"attachment": views.attachment_view(attachment, volume, self._way, qos)}
 
     def _page(self, call: Call, project: str, view: Callable[[Attachment, Volume], Any]) -> Any:
         values = {column: text(call, name) for name, column in _FILTERS.items()}
@@ -111,7 +109,7 @@ class AttachmentRoutes:
         return body
 
 
-def _check(connector: Mapping[str, Any]) -> None:
+def check_connector(connector: Mapping[str, Any]) -> None:
     if not isinstance(connector.get("host"), str) or not connector["host"]:
         raise Invalid(reason="The connector must name its host: {'host': ...}.")
     mountpoint = connector.get("mountpoint")

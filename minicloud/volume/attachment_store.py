@@ -34,6 +34,7 @@ def attachment_add(tx: Transaction, attachment: Attachment) -> None:
             project_id=attachment.project_id,
             server_id=attachment.server_id,
             status=attachment.status,
+            mode=attachment.mode,
             connector=None,
             port=None,
             created_at=attachment.created_at,
@@ -125,6 +126,15 @@ def attachment_move(
         attachments.c.status.in_([status.value for status in start]),
     )
     return tx.execute(change.values(status=to.value, **values)).rowcount == 1
+
+
+def attachment_unplug(tx: Transaction, attachment_id: str) -> None:
+    """An attachment that has no export any more, though it is not given up yet."""
+    tx.execute(
+        attachments.update()
+        .where(attachments.c.id == attachment_id)
+        .values(status=AttachmentStatus.DETACHING.value, port=None)
+    )
 
 
 def attachment_remove(tx: Transaction, attachment_id: str) -> bool:

@@ -17,18 +17,22 @@ from minicloud.domain.ids import is_uuid, new_id
 from minicloud.kit import clock
 from minicloud.kit.context import Context
 from minicloud.kit.db import Database, Transaction
-from minicloud.volume import attachment_store, store
+from minicloud.volume import attachment_store, store, types_store
 from minicloud.volume.access import is_visible
 from minicloud.volume.attachment_store import PortTaken
 from minicloud.volume.desired import DesiredExports
-from minicloud.volume.exports import Exporter, free_port
+from minicloud.volume.exports import free_port
+from minicloud.volume.live import LiveVolumes
 from minicloud.volume.records import Attachment, Volume
 from minicloud.volume.service import refused
-from minicloud.volume.states import MOVES, AttachmentStatus, VolumeStatus, of_attachments
+from minicloud.volume.states import MOVES, AttachmentStatus, VolumeStatus
 
 LOG = logging.getLogger(__name__)
 _TRIES = 20
 _A = AttachmentStatus
+_SHARED = (VolumeStatus.RESERVED.value, VolumeStatus.ATTACHING.value, VolumeStatus.IN_USE.value,
+           VolumeStatus.DETACHING.value)  # fmt: skip
+"""What a volume is while others have it that may have several."""
 
 
 class AttachmentService:
@@ -37,14 +41,14 @@ class AttachmentService:
     def __init__(
         self,
         database: Database,
-        exporter: Exporter,
+        live: LiveVolumes,
         desired: DesiredExports,
         *,
         host: str,
         address: str,
         ports: Sequence[int],
     ) -> None:
-        self._database, self._exporter, self._desired = database, exporter, desired
+        self._database, self._live, self._desired = database, live, desired
         self._host, self._address, self._ports = host, address, ports
 
     # -- reading ---------------------------------------------------------------------------------
@@ -83,10 +87,11 @@ class AttachmentService:
         volume_id: str,
         server_id: str,
         connector: Mapping[str, Any] | None = None,
+        mode: str | None = None,
     ) -> tuple[Attachment, Volume]:
         """Claim the volume for the server, and export it where there is a connector. Invalid: the
         volume is not available; a second claim by the same server is let through, for a migration
-        has two.
+        has two. ``mode``: rw or ro; None: what the volume allows.
         """
         attachment_id = new_id()
         with self._database.write() as tx:
@@ -94,20 +99,7 @@ class AttachmentService:
             if volume is None or not is_visible(ctx, volume.project_id):
                 raise NotFound(kind="Volume", id=volume_id)
             self._reserve(tx, volume, server_id)
-            attachment_store.attachment_add(
-                tx,
-                Attachment(
-                    id=attachment_id,
-                    volume_id=volume_id,
-                    project_id=volume.project_id,
-                    server_id=server_id,
-                    status=_A.RESERVED.value,
-                    connector=None,
-                    port=None,
-                    created_at=clock.now(),
-                    attached_at=None,
-                ),
-            )
+            self._add(tx, attachment_id, volume, server_id, mode)
         if connector is not None:
             try:
                 return self.connect(ctx, attachment_id, connector)
@@ -133,7 +125,7 @@ class AttachmentService:
                 )
         else:
             self._connect_row(attachment, volume, connector)
-        if not self._exporter.ensure(attachment_id, lambda: self._desired.of(attachment_id)):
+        if attachment_id not in self._live.match(volume.id):
             raise Conflict(reason=f"Attachment {attachment_id} was given up meanwhile.")
         return self.get(ctx, attachment_id)
 
@@ -169,13 +161,136 @@ class AttachmentService:
 
     def finish_detaching(self, attachment: Attachment) -> None:
         """From ``detaching`` to gone. HostProblem: the exporter does not end."""
-        self._exporter.ensure(attachment.id, lambda: None)
+        self._live.match(attachment.volume_id)
         with self._database.write() as tx:
             store.volume_lock(tx, attachment.volume_id)
             if not attachment_store.attachment_remove(tx, attachment.id):
                 return  # somebody else was faster; the volume may be about other things by now
             self._follow(tx, attachment.volume_id)
         LOG.info("Attachment %s of volume %s is gone", attachment.id, attachment.volume_id)
+
+    # -- the older way: actions of a volume ------------------------------------------------------
+    def reserve(self, ctx: Context, volume_id: str) -> None:
+        """Claim the volume; what connects it comes later."""
+        with self._database.write() as tx:
+            volume = self._volume(tx, ctx, volume_id)
+            if volume.multiattach and volume.status == VolumeStatus.IN_USE.value:
+                store.volume_declare(tx, volume_id, VolumeStatus.ATTACHING, clock.now())
+            elif not store.volume_move(tx, volume_id, "reserve_bare", clock.now()):
+                raise refused(volume, "reserve", ["available"])
+
+    def unreserve(self, ctx: Context, volume_id: str) -> None:
+        """Back to what the volume's attachments make it."""
+        with self._database.write() as tx:
+            volume = self._volume(tx, ctx, volume_id)
+            if volume.status == VolumeStatus.ATTACHING.value:
+                self._follow(tx, volume_id)
+
+    def initialize(
+        self, ctx: Context, volume_id: str, connector: Mapping[str, Any]
+    ) -> tuple[Attachment, Volume]:
+        """Export the volume to the connector's host; may be repeated."""
+        with self._database.write() as tx:
+            volume = self._volume(tx, ctx, volume_id)
+            found = [
+                each
+                for each in volume.attachments
+                if each.host == connector["host"] and each.status != _A.DETACHING.value
+            ]
+            attachment_id = found[0].id if found else new_id()
+            if not found:
+                if volume.status not in ("available", "attaching", "reserved") and not (
+                    volume.multiattach and volume.status in _SHARED
+                ):
+                    raise refused(volume, "initialize connection", ["available", "attaching"])
+                self._add(tx, attachment_id, volume, "", None)
+        if found and found[0].status == _A.ATTACHED.value:
+            return self.get(ctx, attachment_id)
+        try:
+            return self.connect(ctx, attachment_id, connector)
+        except (Invalid, HostProblem, Unavailable):
+            if not found:
+                self._release(attachment_id, volume)
+            raise
+
+    def terminate(self, ctx: Context, volume_id: str, connector: Mapping[str, Any]) -> None:
+        """End the exports to the connector's host; what is attached stays so until it is detached.
+        Without a host: all of them.
+        """
+        with self._database.write() as tx:
+            volume = self._volume(tx, ctx, volume_id)
+        for each in volume.attachments:
+            if connector.get("host") not in (None, each.host):
+                continue
+            self._check_may_disturb(ctx, each)
+            if each.status == _A.ATTACHED.value:
+                with self._database.write() as tx:
+                    store.volume_lock(tx, volume_id)
+                    attachment_store.attachment_unplug(tx, each.id)
+                self._live.match(volume_id)
+            else:
+                self._release(each.id, volume)
+
+    def attach(
+        self, ctx: Context, volume_id: str, *, server_id: str, host: str, mountpoint: str,
+        mode: str,
+    ) -> None:  # fmt: skip
+        """Note that a server, or a host, has the volume. Invalid: another has it."""
+        with self._database.write() as tx:
+            volume = self._volume(tx, ctx, volume_id)
+            if volume.readonly and mode == "rw":
+                raise Invalid(
+                    reason=f"Invalid attaching mode 'rw' for volume {volume.id}: it is read-only."
+                )
+            waiting = [each for each in volume.attachments if each.status != _A.ATTACHED.value
+                       and each.server_id in ("", server_id)]  # fmt: skip
+            if not waiting and volume.attachments and not volume.multiattach:
+                raise refused(volume, "attach", ["available", "attaching"])
+            if volume.status not in ("available", "attaching", "reserved", "in-use"):
+                raise refused(volume, "attach", ["available", "attaching"])
+            attachment_id = waiting[0].id if waiting else new_id()
+            if not waiting:
+                self._add(tx, attachment_id, volume, server_id, mode)
+            known = (waiting[0].connector if waiting else None) or {}
+            connector = {**known, "mountpoint": mountpoint}
+            if host:
+                connector["host"] = host
+            attachment_store.attachment_move(
+                tx, attachment_id, list(_A), _A.ATTACHED, attached_at=clock.now(),
+                server_id=server_id, connector=connector, mode=mode,
+            )  # fmt: skip
+            self._follow(tx, volume_id)
+
+    def detach(self, ctx: Context, volume_id: str, attachment_id: str | None) -> None:
+        """Give the volume back; without an id: what alone has it. Invalid: several have."""
+        with self._database.write() as tx:
+            volume = self._volume(tx, ctx, volume_id)
+        found = [each for each in volume.attachments if attachment_id in (None, each.id)]
+        if attachment_id is not None and not found:
+            raise NotFound(kind="Volume attachment", id=attachment_id)
+        if len(found) > 1:
+            raise Invalid(
+                reason=f"Invalid volume: Volume {volume_id} has several attachments: name one."
+            )
+        if not found:
+            with self._database.write() as tx:
+                self._volume(tx, ctx, volume_id)
+                self._follow(tx, volume_id)
+        for each in found:
+            self._check_may_disturb(ctx, each)
+            self._release(each.id, volume)
+
+    def qos_by_type(self) -> Mapping[str, Mapping[str, str]]:
+        """Type id -> what a hypervisor is to keep its volumes to."""
+        with self._database.read() as tx:
+            specs = {each.id: each for each in types_store.qos_all(tx)}
+            kinds = types_store.types_all(tx) if specs else []
+        return {
+            kind.id: specs[kind.qos_specs_id].specs
+            for kind in kinds
+            if kind.qos_specs_id in specs
+            and specs[kind.qos_specs_id].consumer in ("front-end", "both")
+        }
 
     # -- parts -----------------------------------------------------------------------------------
     def _visible(
@@ -189,6 +304,15 @@ class AttachmentService:
             raise NotFound(kind="Volume attachment", id=attachment_id)
         return found, volume
 
+    def _volume(self, tx: Transaction, ctx: Context, volume_id: str) -> Volume:
+        """The volume, whose row is held until ``tx`` ends."""
+        if is_uuid(volume_id):
+            store.volume_lock(tx, volume_id)
+        found = store.volume_get(tx, volume_id) if is_uuid(volume_id) else None
+        if found is None or not is_visible(ctx, found.project_id):
+            raise NotFound(kind="Volume", id=volume_id)
+        return found
+
     def _reserve(self, tx: Transaction, volume: Volume, server_id: str) -> None:
         if store.volume_move(tx, volume.id, "reserve", clock.now()):
             return
@@ -197,6 +321,8 @@ class AttachmentService:
         if now is None:
             raise NotFound(kind="Volume", id=volume.id)
         mine = server_id and any(each.server_id == server_id for each in now.attachments)
+        if now.multiattach and now.status in _SHARED and (now.attachments or server_id):
+            return
         if not mine or now.status not in (VolumeStatus.RESERVED.value, VolumeStatus.IN_USE.value):
             raise refused(now, "reserve", [each.value for each in MOVES["reserve"].start])
 
@@ -256,6 +382,32 @@ class AttachmentService:
 
     def _follow(self, tx: Transaction, volume_id: str) -> None:
         """Make the volume what its attachments make it; the caller holds its row."""
-        left = attachment_store.attachments_of_volumes(tx, [volume_id]).get(volume_id, [])
-        status = of_attachments([each.status for each in left])
-        store.volume_declare(tx, volume_id, status, clock.now())
+        store.volume_follow(tx, volume_id)
+
+    def _add(
+        self,
+        tx: Transaction,
+        attachment_id: str,
+        volume: Volume,
+        server_id: str,
+        mode: str | None,
+    ) -> None:
+        if volume.readonly and mode == "rw":
+            raise Invalid(
+                reason=f"Invalid attaching mode 'rw' for volume {volume.id}: it is read-only."
+            )
+        attachment_store.attachment_add(
+            tx,
+            Attachment(
+                id=attachment_id,
+                volume_id=volume.id,
+                project_id=volume.project_id,
+                server_id=server_id,
+                status=_A.RESERVED.value,
+                mode=mode or ("ro" if volume.readonly else "rw"),
+                connector=None,
+                port=None,
+                created_at=clock.now(),
+                attached_at=None,
+            ),
+        )

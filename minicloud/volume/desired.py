@@ -2,61 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from minicloud.domain.errors import HostProblem
 from minicloud.kit.db import Database
-from minicloud.volume.attachment_store import (
-    attachment_get,
-    attachments_of_volumes,
-    attachments_on,
-)
-from minicloud.volume.backends.base import Backend
-from minicloud.volume.exports import Export
-from minicloud.volume.records import Attachment
+from minicloud.volume import store
+from minicloud.volume.attachment_store import attachments_of_volumes, attachments_on
+from minicloud.volume.backends import Backends
+from minicloud.volume.exports import Export, Served
+from minicloud.volume.records import Attachment, Volume
 from minicloud.volume.states import AttachmentStatus
 
 _SERVED = (AttachmentStatus.ATTACHING.value, AttachmentStatus.ATTACHED.value)
 
 
 class DesiredExports:
-    """``address``: where exports to other hosts listen; empty: there are none."""
+    """``address``: where exports to other hosts listen; empty: there are none. ``peer``: the
+    distinguished name of a host's certificate, with ``{host}`` for the name; empty: not asked.
+    """
 
-    def __init__(self, database: Database, backend: Backend, *, host: str, address: str) -> None:
-        self._database, self._backend = database, backend
-        self._host, self._address = host, address
+    def __init__(
+        self, database: Database, backends: Backends, *, host: str, address: str, peer: str = ""
+    ) -> None:
+        self._database, self._backends = database, backends
+        self._host, self._address, self._peer = host, address, peer
 
-    def of(self, attachment_id: str) -> Export | None:
-        """What should be served for the attachment now; None: nothing."""
+    def of(self, volume_id: str) -> Served | None:
+        """What should be served of the volume now; None: nothing."""
         with self._database.read() as tx:
-            found = attachment_get(tx, attachment_id)
-            if found is None:
-                return None
-            siblings = attachments_of_volumes(tx, [found.volume_id]).get(found.volume_id, [])
-        now = next((each for each in siblings if each.id == attachment_id), None)
-        return self._export(now, siblings) if now else None
+            volume = store.volume_get(tx, volume_id)
+            rows = attachments_of_volumes(tx, [volume_id]).get(volume_id, [])
+        return self._served(volume, rows) if volume is not None else None
 
-    def all(self) -> dict[str, Export]:
-        """Attachment id -> its export, for all volumes of this host."""
+    def all(self) -> dict[str, Served | None]:
+        """Volume id -> what is to be served of it, for volumes of this host with attachments.
+        None: its bytes are not here.
+        """
         with self._database.read() as tx:
             rows = attachments_on(tx, self._host)
+            volumes: Mapping[str, Volume] = store.volumes_by_id(tx, {r.volume_id for r in rows})
         siblings: dict[str, list[Attachment]] = {}
         for row in rows:
             siblings.setdefault(row.volume_id, []).append(row)
-        found = ((row.id, self._export(row, siblings[row.volume_id])) for row in rows)
-        return {attachment_id: export for attachment_id, export in found if export}
+        found: dict[str, Served | None] = {}
+        for volume_id, attachments in siblings.items():
+            if any(each.status in _SERVED for each in attachments):
+                try:
+                    found[volume_id] = self._served(volumes[volume_id], attachments)
+                except HostProblem:
+                    found[volume_id] = None
+        return found
 
     def is_remote(self, host: str) -> bool:
         """Whether a guest on ``host`` reaches its volume by TCP."""
         return host != self._host
 
-    def _export(self, attachment: Attachment, siblings: Sequence[Attachment]) -> Export | None:
-        if attachment.status not in _SERVED:
+    def _served(self, volume: Volume, attachments: Sequence[Attachment]) -> Served | None:
+        exports = [
+            Export(
+                id=each.id,
+                writable=each.mode != "ro",
+                address=self._address if each.port is not None else "",
+                port=each.port or 0,
+                reconnects=bool((each.connector or {}).get("nbd_reconnect")),
+                peer=self._peer.replace("{host}", each.host) if self._peer else "",
+            )
+            for each in attachments
+            if each.status in _SERVED
+        ]
+        if not exports:
             return None
-        oldest = next(each for each in siblings if each.status in _SERVED)
-        return Export(
-            id=attachment.id,
-            path=self._backend.path(attachment.volume_id),
-            address=self._address if attachment.port is not None else "",
-            port=attachment.port or 0,
-            shared=oldest.id != attachment.id,
-        )
+        disk = self._backends.of(volume).disk(volume.id)
+        return Served(volume_id=volume.id, disk=disk, exports=exports)

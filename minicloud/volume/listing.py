@@ -1,4 +1,4 @@
-"""Volumes in lists: filters, sorting and pages, as one SQL query."""
+"""Lists of any noun: filters, sorting and pages, as one SQL query."""
 
 from __future__ import annotations
 
@@ -10,68 +10,110 @@ import sqlalchemy as sa
 
 from minicloud.domain.errors import Invalid
 from minicloud.kit.db import Transaction
-from minicloud.volume.models import volume_metadata, volumes
-from minicloud.volume.records import Volume
-from minicloud.volume.store import volumes_select
 
-SORT_KEYS = ("created_at", "updated_at", "name", "size", "status", "bootable", "host", "id")
-EQUAL = ("name", "status", "size", "bootable", "host", "user_id")
-"""Filters that compare with a column."""
-_COLUMN = {"size": "size_gb", "display_name": "name"}
+
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be asked of a list of one noun. Wire name -> column."""
+
+    table: sa.Table
+    equal: Mapping[str, str] = {}
+    """Filters on text."""
+    numbers: Mapping[str, str] = {}
+    flags: Mapping[str, str] = {}
+    sort: Mapping[str, str]
+    pairs: Mapping[str, sa.Table] = {}
+    """Filters on metadata: tables with ``key``, ``value`` and, first, the noun's id."""
+
+    def column(self, name: str) -> sa.ColumnElement[Any]:
+        for names in (self.equal, self.numbers, self.flags, self.sort):
+            if name in names:
+                column: sa.ColumnElement[Any] = self.table.c[names[name]]
+                return column
+        raise KeyError(name)
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """What a list is asked for."""
 
+    kind: Kind
     project_id: str | None
     """None: of all projects."""
     limit: int
     marker: str | None = None
     offset: int = 0
     sort: Sequence[tuple[str, bool]] = ()
-    """(key of SORT_KEYS, whether ascending)"""
+    """(name of ``Kind.sort``, whether ascending)"""
     equal: Mapping[str, Any] = {}
-    """Filter of EQUAL -> value of the column's type."""
+    """Filter -> value of the column's type."""
     like: Mapping[str, str] = {}
-    """Filter of EQUAL -> text that the column contains."""
-    metadata: Mapping[str, str] = {}
-    """Pairs that the volume's metadata has, all of them."""
+    """Filter -> text that the column contains."""
+    compare: Sequence[tuple[str, str, float]] = ()
+    """(name, one of gt gte lt lte eq neq, value)"""
+    pairs: Mapping[str, Mapping[str, str]] = {}
+    """Filter of ``Kind.pairs`` -> pairs that the metadata has, all of them."""
+    among: Mapping[str, Sequence[str]] = {}
+    """Column -> the values it may have."""
 
 
-def volumes_list(tx: Transaction, asked: Listing) -> list[Volume]:
-    """The volumes of a page. Invalid: the marker is no volume of the list's projects."""
-    query = sa.select(volumes)
-    if asked.project_id is not None:
-        query = query.where(volumes.c.project_id == asked.project_id)
-    for name, value in asked.equal.items():
-        query = query.where(_column(name) == value)
-    for name, text in asked.like.items():
-        query = query.where(_column(name).contains(text, autoescape=True))
-    for key, value in asked.metadata.items():
-        has = sa.exists().where(
-            volume_metadata.c.volume_id == volumes.c.id,
-            volume_metadata.c.key == key,
-            volume_metadata.c.value == value,
-        )
-        query = query.where(has.correlate(volumes))
-    order = [(_column(key), ascending) for key, ascending in asked.sort]
+_COMPARE = {
+    "gt": lambda column, value: column > value,
+    "gte": lambda column, value: column >= value,
+    "lt": lambda column, value: column < value,
+    "lte": lambda column, value: column <= value,
+    "eq": lambda column, value: column == value,
+    "neq": lambda column, value: column != value,
+}
+COMPARISONS = tuple(_COMPARE)
+
+
+def page(tx: Transaction, asked: Listing) -> sa.Select[Any]:
+    """The query for a page. Invalid: the marker is nothing of the list's projects."""
+    table = asked.kind.table
+    query = _filtered(sa.select(table), asked)
+    order = [(asked.kind.column(key), ascending) for key, ascending in asked.sort]
     if not order:
-        order = [(volumes.c.created_at, False)]
-    order.append((volumes.c.id, order[-1][1]))  # no two volumes are equal
+        order = [(table.c.created_at, False)]
+    order.append((table.c.id, order[-1][1]))  # no two are equal
     if asked.marker is not None:
         query = query.where(_after(order, _marker(tx, asked)))
     query = query.order_by(*(column.asc() if up else column.desc() for column, up in order))
-    return volumes_select(tx, query.limit(asked.limit).offset(asked.offset))
+    return query.limit(asked.limit).offset(asked.offset)
 
 
-def _column(name: str) -> sa.ColumnElement[Any]:
-    return volumes.c[_COLUMN.get(name, name)]
+def count(tx: Transaction, asked: Listing) -> int:
+    """How many there are on all pages together."""
+    query = _filtered(sa.select(sa.func.count()).select_from(asked.kind.table), asked)
+    return int(tx.execute(query).scalar_one())
+
+
+def _filtered(query: sa.Select[Any], asked: Listing) -> sa.Select[Any]:
+    kind = asked.kind
+    if asked.project_id is not None:
+        query = query.where(kind.table.c.project_id == asked.project_id)
+    for name, value in asked.equal.items():
+        query = query.where(kind.column(name) == value)
+    for name, text in asked.like.items():
+        query = query.where(kind.column(name).contains(text, autoescape=True))
+    for name, operator, number in asked.compare:
+        query = query.where(_COMPARE[operator](kind.column(name), number))
+    for name, values in asked.among.items():
+        query = query.where(kind.table.c[name].in_(values))
+    for name, pairs in asked.pairs.items():
+        table = kind.pairs[name]
+        owner = next(iter(table.primary_key))
+        for key, value in pairs.items():
+            has = sa.exists().where(
+                owner == kind.table.c.id, table.c.key == key, table.c.value == value
+            )
+            query = query.where(has.correlate(kind.table))
+    return query
 
 
 def _marker(tx: Transaction, asked: Listing) -> Mapping[Any, Any]:
-    query = sa.select(volumes).where(volumes.c.id == asked.marker)
+    table = asked.kind.table
+    query = sa.select(table).where(table.c.id == asked.marker)
     if asked.project_id is not None:
-        query = query.where(volumes.c.project_id == asked.project_id)
+        query = query.where(table.c.project_id == asked.project_id)
     row = tx.execute(query).mappings().one_or_none()
     if row is None:
         raise Invalid(reason=f"marker [{str(asked.marker)[:64]}] not found")

@@ -1,4 +1,5 @@
-"""What a project may have: defaults from the configuration, limits of its own, and the check.
+"""What a project may have: defaults from the configuration and the class ``default``, limits of
+its own, and the check.
 
 The check counts rows while it holds the project's row, so two requests at once never pass it
 together, and there is no counter that could go wrong.
@@ -14,21 +15,29 @@ from minicloud.volume import store
 from minicloud.volume.records import Usage
 
 UNLIMITED = -1
-RESOURCES = ("volumes", "gigabytes", "per_volume_gigabytes", "snapshots", "backups",
-             "backup_gigabytes", "groups")  # fmt: skip
-"""The names of a quota set. Only the first three are counted: there is nothing of the others."""
+CLASS = "default"
+"""The one quota class that means something: the defaults of every project."""
+DEFAULTS = {
+    "volumes": 10, "gigabytes": 1000, "per_volume_gigabytes": UNLIMITED, "snapshots": 10,
+    "backups": 10, "backup_gigabytes": 1000, "groups": 10,
+}  # fmt: skip
+"""The names of a quota set, with OpenStack's own defaults."""
+RESOURCES = tuple(DEFAULTS)
 
 
 class Quotas:
-    """``defaults``: resource -> limit; what is missing is 0 (nothing of it can be made)."""
+    """``defaults``: resource -> limit; for what is missing ``DEFAULTS`` holds."""
 
     def __init__(self, database: Database, defaults: Mapping[str, int]) -> None:
         self._database = database
-        self.defaults = {name: defaults.get(name, 0) for name in RESOURCES}
+        self._configured = {**DEFAULTS, **defaults}
+
+    def defaults(self) -> dict[str, int]:
+        return self.class_limits(CLASS)
 
     def limits(self, project_id: str) -> dict[str, int]:
         with self._database.read() as tx:
-            return {**self.defaults, **store.project_quotas(tx, project_id)}
+            return {**self._defaults(tx), **store.project_quotas(tx, project_id)}
 
     def usage(self, project_id: str) -> Usage:
         with self._database.read() as tx:
@@ -39,7 +48,7 @@ class Quotas:
         with self._database.write() as tx:
             own = {**store.project_lock(tx, project_id), **limits}
             store.project_quotas_set(tx, project_id, own)
-        return {**self.defaults, **own}
+            return {**self._defaults(tx), **own}
 
     def reset(self, project_id: str) -> None:
         """Back to the defaults."""
@@ -47,18 +56,47 @@ class Quotas:
             store.project_lock(tx, project_id)
             store.project_quotas_set(tx, project_id, {})
 
-    def admit(self, tx: Transaction, project_id: str, *, volumes: int, growth_gb: int,
-              size_gb: int) -> None:  # fmt: skip
-        """Let ``tx`` add so much to the project, to a volume of ``size_gb`` in the end; its row is
-        held until ``tx`` ends. QuotaExceeded.
+    def class_limits(self, name: str) -> dict[str, int]:
+        with self._database.read() as tx:
+            return {**self._configured, **store.class_quotas(tx, name)}
+
+    def class_change(self, name: str, limits: Mapping[str, int]) -> dict[str, int]:
+        with self._database.write() as tx:
+            own = {**store.class_quotas(tx, name), **limits}
+            store.class_quotas_set(tx, name, own)
+        return {**self._configured, **own}
+
+    def admit(
+        self,
+        tx: Transaction,
+        project_id: str,
+        *,
+        volumes: int = 0,
+        gigabytes: int = 0,
+        size_gb: int = 0,
+        snapshots: int = 0,
+        backups: int = 0,
+        backup_gigabytes: int = 0,
+        groups: int = 0,
+    ) -> None:
+        """Let ``tx`` add so much to the project, and a volume of ``size_gb`` in the end; the
+        project's row is held until ``tx`` ends. QuotaExceeded.
         """
-        limits = {**self.defaults, **store.project_lock(tx, project_id)}
+        own = store.project_lock(tx, project_id)
+        limits = {**self._defaults(tx), **own}
         used = store.project_usage(tx, project_id)
         for resource, requested, now in (
             ("volumes", volumes, used.volumes),
-            ("gigabytes", growth_gb, used.gigabytes),
+            ("gigabytes", gigabytes, used.gigabytes),
             ("per_volume_gigabytes", size_gb, 0),
+            ("snapshots", snapshots, used.snapshots),
+            ("backups", backups, used.backups),
+            ("backup_gigabytes", backup_gigabytes, used.backup_gigabytes),
+            ("groups", groups, used.groups),
         ):
             limit = limits[resource]
             if requested and limit != UNLIMITED and now + requested > limit:
                 raise QuotaExceeded(resource=resource, requested=requested, used=now, limit=limit)
+
+    def _defaults(self, tx: Transaction) -> dict[str, int]:
+        return {**self._configured, **store.class_quotas(tx, CLASS)}

@@ -7,74 +7,152 @@ finds it hands to the method that a request would have called.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 
+import msgspec
+
 from minicloud.domain.errors import MinicloudError
+from minicloud.domain.ids import derive
 from minicloud.kit.db import Database
-from minicloud.volume import attachment_store, store
+from minicloud.volume import attachment_store, snapshot_store, store
 from minicloud.volume.attachments import AttachmentService
-from minicloud.volume.backends.base import Backend
+from minicloud.volume.backends import Backends
+from minicloud.volume.backends.base import Known
 from minicloud.volume.desired import DesiredExports
 from minicloud.volume.exports import Exporter
+from minicloud.volume.imaging import Imaging
+from minicloud.volume.live import LiveVolumes
+from minicloud.volume.messages import MessageService
+from minicloud.volume.presence import Roll
+from minicloud.volume.records import Volume
+from minicloud.volume.retyping import Retyping
 from minicloud.volume.service import VolumeService
-from minicloud.volume.states import AttachmentStatus, VolumeStatus
+from minicloud.volume.snapshots import SnapshotService
+from minicloud.volume.states import AttachmentStatus, SnapshotStatus, VolumeStatus
 
 LOG = logging.getLogger(__name__)
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """Who finishes what."""
+
+    volumes: VolumeService
+    snapshots: SnapshotService
+    attachments: AttachmentService
+    imaging: Imaging
+    retyping: Retyping
+    messages: MessageService
 
 
 class Reconciler:
     def __init__(
         self,
         database: Database,
-        backend: Backend,
+        backends: Backends,
         exporter: Exporter,
         desired: DesiredExports,
-        volumes: VolumeService,
-        attachments: AttachmentService,
+        live: LiveVolumes,
+        roll: Roll,
+        services: Services,
     ) -> None:
-        self._database, self._backend = database, backend
-        self._exporter, self._desired = exporter, desired
-        self._volumes, self._attachments = volumes, attachments
+        self._database, self._backends, self._roll = database, backends, roll
+        self._exporter, self._desired, self._live = exporter, desired, live
+        self._services, self._host = services, services.volumes.host
 
     def run(self) -> None:
         """One pass. What goes wrong with one thing does not keep it from the others."""
-        self._finish_volumes()
-        self._finish_attachments()
         self._match_exports()
-        self._backend.sweep(self._known)
+        self._roll.report()
+        self._finish_volumes()
+        self._finish_snapshots()
+        self._finish_attachments()
+        for name, backend in self._backends:
+            backend.sweep(partial(self._known, name))
+        self._services.messages.forget_old()
 
     def _finish_volumes(self) -> None:
-        work = {
-            VolumeStatus.CREATING: self._volumes.finish_creating,
-            VolumeStatus.EXTENDING: self._volumes.finish_extending,
-            VolumeStatus.DELETING: self._volumes.finish_deleting,
+        here = self._services
+        work: dict[VolumeStatus, Callable[[Volume], object]] = {
+            VolumeStatus.CREATING: here.volumes.finish_creating,
+            VolumeStatus.DOWNLOADING: self._finish_downloading,
+            VolumeStatus.EXTENDING: here.volumes.finish_extending,
+            VolumeStatus.REVERTING: here.snapshots.finish_reverting,
+            VolumeStatus.UPLOADING: here.imaging.finish_uploading,
+            VolumeStatus.RETYPING: here.retyping.finish,
+            VolumeStatus.DELETING: here.volumes.finish_deleting,
         }
         with self._database.read() as tx:
-            unfinished = store.volumes_in(tx, self._volumes.host, list(work))
+            unfinished = store.volumes_in(tx, self._host, list(work))
         for volume in unfinished:
-            work[VolumeStatus(volume.status)](volume)
+            try:
+                work[VolumeStatus(volume.status)](volume)
+            except MinicloudError as problem:
+                LOG.error("Volume %s stays %s: %s", volume.id, volume.status, problem.message)
+
+    def _finish_downloading(self, volume: Volume) -> None:
+        if volume.goal and "reimage" in volume.goal:
+            self._services.imaging.finish_reimaging(volume)
+        else:
+            self._services.volumes.finish_creating(volume)
+
+    def _finish_snapshots(self) -> None:
+        with self._database.read() as tx:
+            unfinished = snapshot_store.snapshots_in(
+                tx, self._host, [SnapshotStatus.CREATING, SnapshotStatus.DELETING]
+            )
+        for snapshot in unfinished:
+            if snapshot.status == SnapshotStatus.CREATING.value:
+                self._services.snapshots.finish_creating(snapshot)
+            else:
+                self._services.snapshots.finish_deleting(snapshot)
 
     def _finish_attachments(self) -> None:
         with self._database.read() as tx:
-            rows = attachment_store.attachments_on(tx, self._volumes.host)
+            rows = attachment_store.attachments_on(tx, self._host)
         for attachment in rows:
             if attachment.status != AttachmentStatus.DETACHING.value:
                 continue
             try:
-                self._attachments.finish_detaching(attachment)
+                self._services.attachments.finish_detaching(attachment)
             except MinicloudError as problem:
                 LOG.error("Attachment %s stays detaching: %s", attachment.id, problem.message)
 
     def _match_exports(self) -> None:
         desired = self._desired.all()
-        missing = {key for key, export in desired.items() if not self._exporter.runs(export)}
-        for export_id in sorted(missing | (self._exporter.ids() - set(desired))):
+        missing = {
+            volume_id
+            for volume_id, served in desired.items()
+            if served is None or not self._exporter.is_alive(served)
+        }
+        for volume_id in sorted(missing | (self._exporter.ids() - set(desired))):
             try:
                 # Asked again in there: rows may have changed since.
-                self._exporter.ensure(export_id, partial(self._desired.of, export_id))
+                self._live.match(volume_id)
             except MinicloudError as problem:
-                LOG.error("Export %s: %s", export_id, problem.message)
+                LOG.error("Exports of volume %s: %s", volume_id, problem.message)
 
-    def _known(self) -> set[str]:
+    def _known(self, backend: str) -> Known:
         with self._database.read() as tx:
-            return store.volume_ids(tx, self._volumes.host)
+            volumes = store.volumes_on(tx, self._host)
+            snapshots = snapshot_store.snapshot_ids(tx, self._host)
+        return Known(
+            volumes={each.id for each in volumes if backend in _places(each)},
+            # Moments that are kept only while something is made of them.
+            snapshots=snapshots.union(*(_moments(each) for each in volumes)),
+        )
+
+
+def _places(volume: Volume) -> set[str]:
+    return {volume.backend, str((volume.goal or {}).get("backend", volume.backend))}
+
+
+def _moments(volume: Volume) -> set[str]:
+    goal = volume.goal or {}
+    found = set()
+    if volume.status == VolumeStatus.CREATING.value:
+        found.add(derive("clone", volume.id))
+    for key, word in (("image_id", "upload"), ("backup_id", "backup")):
+        if key in goal:
+            found.add(derive(word, str(goal[key])))
+    return found

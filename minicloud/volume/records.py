@@ -17,6 +17,8 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True):
     server_id: str
     """Empty: no server of this cloud."""
     status: str
+    mode: str = "rw"
+    """rw or ro"""
     connector: Mapping[str, Any] | None
     """Null while only reserved. ``host``: the name of the host that uses the volume."""
     port: int | None
@@ -41,12 +43,145 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True):
     bootable: bool
     created_at: float
     updated_at: float
+    backend: str = "files"
+    type_id: str
+    snapshot_id: str | None = None
+    source_volid: str | None = None
+    image_id: str | None = None
+    backup_id: str | None = None
+    multiattach: bool = False
+    readonly: bool | None = None
+    goal: Mapping[str, Any] | None = None
+    """What a passing status is about."""
+    group_id: str | None = None
     metadata: Mapping[str, str]
+    image_metadata: Mapping[str, str] = {}
     attachments: Sequence[Attachment]
+    type_name: str = ""
 
     @property
     def size_bytes(self) -> int:
         return self.size_gb * GIB
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    project_id: str
+    user_id: str
+    volume_id: str
+    name: str
+    description: str
+    size_gb: int
+    status: str
+    group_snapshot_id: str | None = None
+    created_at: float
+    updated_at: float
+    metadata: Mapping[str, str]
+    host: str = ""
+    backend: str = "files"
+    """Its volume's."""
+
+    @property
+    def size_bytes(self) -> int:
+        return self.size_gb * GIB
+
+
+class VolumeType(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    name: str
+    description: str | None
+    is_public: bool
+    extra_specs: Mapping[str, str]
+    qos_specs_id: str | None
+    created_at: float
+
+
+class QosSpecs(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    name: str
+    consumer: str
+    specs: Mapping[str, str]
+    created_at: float
+
+
+class Backup(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    project_id: str
+    user_id: str
+    volume_id: str
+    snapshot_id: str | None
+    parent_id: str | None
+    host: str
+    name: str
+    description: str
+    metadata: Mapping[str, str]
+    size_gb: int
+    object_count: int
+    status: str
+    fail_reason: str | None
+    restore_volume_id: str | None
+    created_at: float
+    updated_at: float
+    data_at: float
+
+
+class Transfer(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    volume_id: str
+    project_id: str
+    name: str
+    salt: str
+    key_hash: str
+    no_snapshots: bool
+    created_at: float
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    project_id: str
+    request_id: str
+    resource_type: str
+    resource_id: str
+    event_id: str
+    text: str
+    created_at: float
+
+
+class GroupType(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    name: str
+    description: str | None
+    is_public: bool
+    group_specs: Mapping[str, str]
+    created_at: float
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    project_id: str
+    user_id: str
+    name: str
+    description: str
+    group_type_id: str
+    volume_types: Sequence[str]
+    status: str
+    group_snapshot_id: str | None
+    source_group_id: str | None
+    created_at: float
+    updated_at: float
+
+
+class GroupSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    project_id: str
+    user_id: str
+    group_id: str
+    name: str
+    description: str
+    status: str
+    created_at: float
+    updated_at: float
+    group_type_id: str = ""
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,3 +189,9 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
     volumes: int = 0
     gigabytes: int = 0
+    """Of volumes and snapshots together."""
+    volume_gigabytes: int = 0
+    snapshots: int = 0
+    backups: int = 0
+    backup_gigabytes: int = 0
+    groups: int = 0

@@ -10,30 +10,31 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from minicloud.kit import clock
 from minicloud.kit.db import Transaction
 from minicloud.volume.attachment_store import attachments_of_volumes, values_of
-from minicloud.volume.models import attachments, projects, volume_metadata, volumes
+from minicloud.volume.models import (
+    attachments,
+    backups,
+    groups,
+    projects,
+    quota_classes,
+    snapshots,
+    volume_image_metadata,
+    volume_metadata,
+    volume_types,
+    volumes,
+)
 from minicloud.volume.records import Usage, Volume
-from minicloud.volume.states import MOVES, VolumeStatus
+from minicloud.volume.states import ALONE, FOLLOWING, MOVES, VolumeStatus, of_attachments
+
+_COLUMNS = tuple(str(column.name) for column in volumes.columns)
 
 
 def volume_add(tx: Transaction, volume: Volume) -> None:
-    tx.execute(
-        volumes.insert().values(
-            id=volume.id,
-            project_id=volume.project_id,
-            user_id=volume.user_id,
-            host=volume.host,
-            name=volume.name,
-            description=volume.description,
-            size_gb=volume.size_gb,
-            status=volume.status,
-            bootable=volume.bootable,
-            created_at=volume.created_at,
-            updated_at=volume.updated_at,
-        )
-    )
+    tx.execute(volumes.insert().values({name: getattr(volume, name) for name in _COLUMNS}))
     metadata_put(tx, volume.id, volume.metadata)
+    image_metadata_put(tx, volume.id, volume.image_metadata)
 
 
 def volume_get(tx: Transaction, volume_id: str) -> Volume | None:
@@ -42,21 +43,37 @@ def volume_get(tx: Transaction, volume_id: str) -> Volume | None:
 
 
 def volumes_select(tx: Transaction, query: sa.Select[Any]) -> list[Volume]:
-    """The volumes of ``query``, a select of all columns of the table, in its order. Three queries
+    """The volumes of ``query``, a select of all columns of the table, in its order. Five queries
     however many there are.
     """
     rows = tx.execute(query).mappings().all()
+    if not rows:
+        return []
     ids = [row["id"] for row in rows]
-    found: dict[str, dict[str, str]] = {volume_id: {} for volume_id in ids}
-    if ids:
-        pairs = sa.select(volume_metadata).where(volume_metadata.c.volume_id.in_(ids))
-        for pair in tx.execute(pairs.order_by(volume_metadata.c.key)):
-            found[pair.volume_id][pair.key] = pair.value
+    metadata = _pairs(tx, volume_metadata, ids)
+    image_metadata = _pairs(tx, volume_image_metadata, ids)
     attached = attachments_of_volumes(tx, ids)
+    names = sa.select(volume_types.c.id, volume_types.c.name)
+    types = {row.id: row.name for row in tx.execute(names)}
     return [
-        Volume(**values_of(row), metadata=found[row["id"]], attachments=attached.get(row["id"], ()))
+        Volume(
+            **values_of(row),
+            metadata=metadata.get(row["id"], {}),
+            image_metadata=image_metadata.get(row["id"], {}),
+            attachments=attached.get(row["id"], ()),
+            type_name=types.get(row["type_id"], ""),
+        )
         for row in rows
     ]
+
+
+def _pairs(tx: Transaction, table: sa.Table, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for pair in tx.execute(
+        sa.select(table).where(table.c.volume_id.in_(ids)).order_by(table.c.key)
+    ):
+        found.setdefault(pair.volume_id, {})[pair.key] = pair.value
+    return found
 
 
 def volumes_by_id(tx: Transaction, ids: Collection[str]) -> dict[str, Volume]:
@@ -78,6 +95,10 @@ def volume_ids(tx: Transaction, host: str) -> set[str]:
     return set(tx.execute(sa.select(volumes.c.id).where(volumes.c.host == host)).scalars())
 
 
+def volumes_on(tx: Transaction, host: str) -> list[Volume]:
+    return volumes_select(tx, sa.select(volumes).where(volumes.c.host == host))
+
+
 def volume_move(
     tx: Transaction,
     volume_id: str,
@@ -87,8 +108,8 @@ def volume_move(
     size_gb: int | None = None,
     values: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Take ``volume_id`` through the row ``verb`` of ``states.MOVES``. A volume with attachments
-    is neither deleted nor extended. ``size_gb``: only while it has this size.
+    """Take ``volume_id`` through the row ``verb`` of ``states.MOVES``. ``size_gb``: only while it
+    has this size.
     """
     move = MOVES[verb]
     change = volumes.update().where(
@@ -96,7 +117,7 @@ def volume_move(
     )
     if size_gb is not None:
         change = change.where(volumes.c.size_gb == size_gb)
-    if move.to in (VolumeStatus.DELETING, VolumeStatus.EXTENDING):
+    if verb in ALONE:
         change = change.where(
             ~sa.exists().where(attachments.c.volume_id == volumes.c.id).correlate(volumes)
         )
@@ -107,6 +128,22 @@ def volume_move(
 def volume_declare(tx: Transaction, volume_id: str, status: VolumeStatus, at: float) -> None:
     """Set the status whatever it was: for what follows from rows under the volume's lock."""
     volume_update(tx, volume_id, {"status": status.value}, at)
+
+
+def volume_follow(tx: Transaction, volume_id: str, *, after: VolumeStatus | None = None) -> bool:
+    """Make the volume what its attachments make it; the caller holds its row. ``after``: only
+    where it is that, whose work has ended now. Whether it was so.
+    """
+    left = attachments_of_volumes(tx, [volume_id]).get(volume_id, [])
+    status = of_attachments([each.status for each in left])
+    start = FOLLOWING if after is None else (after,)
+    change = volumes.update().where(
+        volumes.c.id == volume_id, volumes.c.status.in_([each.value for each in start])
+    )
+    values: dict[str, Any] = {"status": status.value, "updated_at": clock.now()}
+    if after is not None:
+        values["goal"] = None
+    return tx.execute(change.values(**values)).rowcount == 1
 
 
 def volume_update(tx: Transaction, volume_id: str, values: Mapping[str, Any], at: float) -> None:
@@ -130,19 +167,37 @@ def volume_remove(tx: Transaction, volume_id: str) -> None:
 
 def metadata_put(tx: Transaction, volume_id: str, pairs: Mapping[str, str]) -> None:
     """Add or replace ``pairs``; others stay. The caller holds the volume's row."""
-    metadata_remove(tx, volume_id, list(pairs))
-    if pairs:
-        tx.execute(
-            volume_metadata.insert(),
-            [{"volume_id": volume_id, "key": key, "value": pairs[key]} for key in pairs],
-        )
+    _put(tx, volume_metadata, volume_id, pairs)
 
 
 def metadata_remove(tx: Transaction, volume_id: str, keys: Sequence[str] | None = None) -> int:
     """Remove ``keys``, or all; how many there were."""
-    change = volume_metadata.delete().where(volume_metadata.c.volume_id == volume_id)
+    return _remove(tx, volume_metadata, volume_id, keys)
+
+
+def image_metadata_put(tx: Transaction, volume_id: str, pairs: Mapping[str, str]) -> None:
+    _put(tx, volume_image_metadata, volume_id, pairs)
+
+
+def image_metadata_remove(
+    tx: Transaction, volume_id: str, keys: Sequence[str] | None = None
+) -> int:
+    return _remove(tx, volume_image_metadata, volume_id, keys)
+
+
+def _put(tx: Transaction, table: sa.Table, volume_id: str, pairs: Mapping[str, str]) -> None:
+    _remove(tx, table, volume_id, list(pairs))
+    if pairs:
+        tx.execute(
+            table.insert(),
+            [{"volume_id": volume_id, "key": key, "value": pairs[key]} for key in pairs],
+        )
+
+
+def _remove(tx: Transaction, table: sa.Table, volume_id: str, keys: Sequence[str] | None) -> int:
+    change = table.delete().where(table.c.volume_id == volume_id)
     if keys is not None:
-        change = change.where(volume_metadata.c.key.in_(keys))
+        change = change.where(table.c.key.in_(keys))
     return tx.execute(change).rowcount
 
 
@@ -172,13 +227,41 @@ def project_quotas_set(tx: Transaction, project_id: str, quotas: Mapping[str, in
     tx.execute(projects.update().where(projects.c.id == project_id).values(quotas=dict(quotas)))
 
 
+def class_quotas(tx: Transaction, name: str) -> dict[str, int]:
+    """The limits set for the class; empty where there are none."""
+    query = sa.select(quota_classes.c.quotas).where(quota_classes.c.name == name)
+    return tx.execute(query).scalar_one_or_none() or {}
+
+
+def class_quotas_set(tx: Transaction, name: str, quotas: Mapping[str, int]) -> None:
+    change = quota_classes.update().where(quota_classes.c.name == name)
+    if tx.execute(change.values(quotas=dict(quotas))).rowcount == 0:
+        tx.execute(quota_classes.insert().values(name=name, quotas=dict(quotas)))
+
+
 def project_usage(tx: Transaction, project_id: str | None) -> Usage:
     """What a project has; None: all projects."""
-    query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(volumes.c.size_gb), 0))
-    if project_id is not None:
-        query = query.where(volumes.c.project_id == project_id)
-    count, gigabytes = tx.execute(query.select_from(volumes)).one()
-    return Usage(volumes=count, gigabytes=gigabytes)
+
+    def count(table: sa.Table, size: sa.Column[Any] | None = None) -> tuple[int, int]:
+        total = sa.literal(0) if size is None else sa.func.coalesce(sa.func.sum(size), 0)
+        query = sa.select(sa.func.count(), total).select_from(table)
+        if project_id is not None:
+            query = query.where(table.c.project_id == project_id)
+        number, gigabytes = tx.execute(query).one()
+        return number, int(gigabytes)
+
+    volume_count, volume_gb = count(volumes, volumes.c.size_gb)
+    snapshot_count, snapshot_gb = count(snapshots, snapshots.c.size_gb)
+    backup_count, backup_gb = count(backups, backups.c.size_gb)
+    return Usage(
+        volumes=volume_count,
+        gigabytes=volume_gb + snapshot_gb,
+        volume_gigabytes=volume_gb,
+        snapshots=snapshot_count,
+        backups=backup_count,
+        backup_gigabytes=backup_gb,
+        groups=count(groups)[0],
+    )
 
 
 def metadata_values(tx: Transaction, project_id: str | None) -> dict[str, list[str]]:

@@ -4,22 +4,21 @@ conversions to older ones at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from minicloud.domain.ids import derive
 from minicloud.kit.clock import iso_micro
 from minicloud.kit.web.versions import Conversion
-from minicloud.volume.records import Attachment, Volume
+from minicloud.volume.records import Attachment, Snapshot, Volume, VolumeType
 from minicloud.volume.states import AttachmentStatus
 
 Json = dict[str, Any]
 ZONE = "nova"
 """The one availability zone, named as every OpenStack installer names it."""
-TYPE_NAME = "__DEFAULT__"
-TYPE_ID = derive("volume-type", TYPE_NAME)
-BACKEND = "files"
 
 
 def volume_summary(volume: Volume, base_url: str) -> Json:
@@ -45,27 +44,50 @@ def volume_view(volume: Volume, base_url: str, *, privileged: bool) -> Json:
         "created_at": iso_micro(volume.created_at),
         "updated_at": iso_micro(volume.updated_at) if touched else None,
         "description": volume.description or None,
-        "volume_type": TYPE_NAME,
-        "snapshot_id": None,
-        "source_volid": None,
-        "metadata": dict(volume.metadata),
+        "volume_type": volume.type_name,
+        "volume_type_id": volume.type_id,
+        "snapshot_id": volume.snapshot_id,
+        "source_volid": volume.source_volid,
+        "metadata": _with_readonly(volume),
         "user_id": volume.user_id,
         "bootable": "true" if volume.bootable else "false",
         "encrypted": False,
         "replication_status": None,
         "consistencygroup_id": None,
-        "multiattach": False,
+        "multiattach": volume.multiattach,
         "attachments": [
             _attached(attachment, privileged)
             for attachment in volume.attachments
             if attachment.status == AttachmentStatus.ATTACHED.value
         ],
-        "group_id": None,
+        "group_id": volume.group_id,
+        "shared_targets": False,
+        "service_uuid": service_id(volume.host),
+        "consumes_quota": True,
     }
+    if volume.image_metadata:
+        view["volume_image_metadata"] = dict(volume.image_metadata)
     if privileged:
         view["migration_status"] = None
         view["provider_id"] = None
+        view["cluster_name"] = None
     return view
+
+
+def _with_readonly(volume: Volume) -> Json:
+    if volume.readonly is None:
+        return dict(volume.metadata)
+    return {**volume.metadata, "readonly": str(volume.readonly)}
+
+
+def service_id(host: str) -> str:
+    """The volume service of a host, by a name that stays."""
+    return derive("volume-service", host)
+
+
+def place(host: str, backend: str) -> str:
+    """``host@backend#pool``, as Cinder names where a volume is."""
+    return f"{host}@{backend}#{backend}"
 
 
 def volume_detail(volume: Volume, base_url: str, *, privileged: bool) -> Json:
@@ -73,7 +95,7 @@ def volume_detail(volume: Volume, base_url: str, *, privileged: bool) -> Json:
     view = volume_view(volume, base_url, privileged=privileged)
     view["os-vol-tenant-attr:tenant_id"] = volume.project_id
     if privileged:
-        view["os-vol-host-attr:host"] = f"{volume.host}@{BACKEND}#{BACKEND}"
+        view["os-vol-host-attr:host"] = place(volume.host, volume.backend)
         view["os-vol-mig-status-attr:migstat"] = None
         view["os-vol-mig-status-attr:name_id"] = None
     return view
@@ -92,8 +114,15 @@ def _attached(attachment: Attachment, privileged: bool) -> Json:
     }
 
 
-SocketPath = Callable[[str], Path]
-"""Attachment id -> the Unix socket of its export."""
+class Way(msgspec.Struct, frozen=True, kw_only=True):
+    """How hosts reach the exports of this one."""
+
+    socket: Callable[[str], Path]
+    """Volume id -> the Unix socket of its exports."""
+    address: str
+    tls: bool
+    reconnect_s: int
+    """How long a guest should wait for an exporter that is away."""
 
 
 def attachment_summary(attachment: Attachment) -> Json:
@@ -106,46 +135,85 @@ def attachment_summary(attachment: Attachment) -> Json:
 
 
 def attachment_view(
-    attachment: Attachment, volume: Volume, *, socket: SocketPath, address: str
+    attachment: Attachment, volume: Volume, way: Way, qos: Mapping[str, str] | None
 ) -> Json:
     return {
         **attachment_summary(attachment),
         "attached_at": iso_micro(attachment.attached_at) or "",
         "detached_at": "",
-        "attach_mode": "rw",
-        "connection_info": _connection(attachment, volume, socket, address),
+        "attach_mode": attachment.mode,
+        "connection_info": connection(attachment, volume, way, qos),
     }
 
 
-def _connection(attachment: Attachment, volume: Volume, socket: SocketPath, address: str) -> Json:
+def connection(
+    attachment: Attachment, volume: Volume, way: Way, qos: Mapping[str, str] | None
+) -> Json:
     """The data of ``driver_volume_type`` stand beside it, as in every attachment of Cinder's."""
     if attachment.connector is None:
         return {}
-    where: Json = {"socket": str(socket(attachment.id))}
+    where: Json = {"socket": str(way.socket(volume.id))}
     if attachment.port is not None:
-        where = {"host": address, "port": attachment.port}
+        where = {"host": way.address, "port": attachment.port, "tls": way.tls}
     return {
         "driver_volume_type": "nbd",
         "attachment_id": attachment.id,
         "volume_id": volume.id,
         "export": attachment.id,
         "size_bytes": volume.size_bytes,
-        "access_mode": "rw",
+        "access_mode": attachment.mode,
         "encrypted": False,
+        "discard": True,
+        "cacheable": False,
+        "reconnect_delay": way.reconnect_s,
+        "qos_specs": dict(qos) if qos else None,
+        **({"multiattach": True} if volume.multiattach else {}),
         **where,
     }
 
 
-def type_view() -> Json:
+def snapshot_view(snapshot: Snapshot) -> Json:
+    """As created, and in the short list."""
+    touched = snapshot.updated_at != snapshot.created_at
     return {
-        "id": TYPE_ID,
-        "name": TYPE_NAME,
-        "description": "Sparse files on the volume host",
-        "is_public": True,
-        "os-volume-type-access:is_public": True,
-        "extra_specs": {},
-        "qos_specs_id": None,
+        "id": snapshot.id,
+        "name": snapshot.name or None,
+        "description": snapshot.description or None,
+        "status": snapshot.status,
+        "size": snapshot.size_gb,
+        "volume_id": snapshot.volume_id,
+        "created_at": iso_micro(snapshot.created_at),
+        "updated_at": iso_micro(snapshot.updated_at) if touched else None,
+        "metadata": dict(snapshot.metadata),
+        "user_id": snapshot.user_id,
+        "group_snapshot_id": snapshot.group_snapshot_id,
+        "consumes_quota": True,
     }
+
+
+def snapshot_detail(snapshot: Snapshot) -> Json:
+    done = snapshot.status not in ("creating", "error")
+    return {
+        **snapshot_view(snapshot),
+        "os-extended-snapshot-attributes:project_id": snapshot.project_id,
+        "os-extended-snapshot-attributes:progress": "100%" if done else "0%",
+    }
+
+
+def type_view(kind: VolumeType, *, specs: bool, qos: bool) -> Json:
+    """``specs`` and ``qos``: whether the caller may see them."""
+    view: Json = {
+        "id": kind.id,
+        "name": kind.name,
+        "description": kind.description,
+        "is_public": kind.is_public,
+        "os-volume-type-access:is_public": kind.is_public,
+    }
+    if specs:
+        view["extra_specs"] = dict(kind.extra_specs)
+    if qos:
+        view["qos_specs_id"] = kind.qos_specs_id
+    return view
 
 
 def version_document(base_url: str, newest: str, lowest: str) -> Json:
@@ -176,18 +244,32 @@ def _without(*names: str) -> Callable[[Json], Json]:
     return strip
 
 
-def _each_volume(change: Callable[[Json], Json]) -> Callable[[Json], Json]:
+def _each(one: str, change: Callable[[Json], Json]) -> Callable[[Json], Json]:
+    """``change`` for the noun in the body, alone or in a list."""
+
     def convert(body: Json) -> Json:
-        if "volume" in body:
-            return {**body, "volume": change(body["volume"])}
-        return {**body, "volumes": [change(volume) for volume in body["volumes"]]}
+        found = dict(body)
+        if isinstance(found.get(one), dict):
+            found[one] = change(found[one])
+        if isinstance(found.get(f"{one}s"), list):
+            found[f"{one}s"] = [change(each) for each in found[f"{one}s"]]
+        return found
 
     return convert
 
 
 VOLUME_DOWN: Sequence[Conversion] = (
-    ((3, 21), _each_volume(_without("provider_id"))),
-    ((3, 13), _each_volume(_without("group_id"))),
+    ((3, 65), _each("volume", _without("consumes_quota"))),
+    ((3, 63), _each("volume", _without("volume_type_id"))),
+    ((3, 61), _each("volume", _without("cluster_name"))),
+    ((3, 48), _each("volume", _without("shared_targets", "service_uuid"))),
+    ((3, 21), _each("volume", _without("provider_id"))),
+    ((3, 13), _each("volume", _without("group_id"))),
+)
+SNAPSHOT_DOWN: Sequence[Conversion] = (
+    ((3, 65), _each("snapshot", _without("consumes_quota"))),
+    ((3, 41), _each("snapshot", _without("user_id"))),
+    ((3, 14), _each("snapshot", _without("group_snapshot_id"))),
 )
 SUMMARY_DOWN: Sequence[Conversion] = (
     (
@@ -198,4 +280,8 @@ SUMMARY_DOWN: Sequence[Conversion] = (
             }
         },
     ),
+)
+SERVICE_DOWN: Sequence[Conversion] = (
+    ((3, 49), _each("service", _without("backend_state"))),
+    ((3, 7), _each("service", _without("cluster"))),
 )

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import UNSET
 
-from minicloud.domain.errors import Invalid, NotFound, NotImplementedHere
-from minicloud.kit.web import Body, Call, Reply, Route
+from minicloud.domain.errors import Invalid, NotFound
+from minicloud.kit.web import Body, Call, Query, Reply, Route
 from minicloud.volume import schemas, views
-from minicloud.volume.query import links, page_size, project_asked, volumes_asked
+from minicloud.volume.kinds import VOLUMES
+from minicloud.volume.listing import Listing
+from minicloud.volume.query import answer, parameters, project_asked, text
+from minicloud.volume.query import asked as asked_of
 from minicloud.volume.records import Volume
-from minicloud.volume.service import VolumeService
+from minicloud.volume.service import NewVolume, VolumeService
 
 _HOST_ATTRIBUTE = "volume_extension:volume_host_attribute"
 Scoped = Callable[[Call, str], Any]
 """A handler that is told which project the request is about."""
+Scoping = Callable[[Scoped], Callable[[Call], Any]]
+"""Makes a handler of one that is told the project."""
 
 
 class VolumeRoutes:
-    def __init__(self, volumes: VolumeService, scoped: Callable[[Scoped], Any]) -> None:
+    def __init__(self, volumes: VolumeService, scoped: Scoping) -> None:
         self._volumes, self._scoped = volumes, scoped
 
     def routes(self) -> list[Route]:
@@ -29,10 +34,10 @@ class VolumeRoutes:
         return [
             Route(method="POST", path="/volumes", handler=scoped(self.create), status=202,
                   policy="volume:create", body=schemas.VolumeCreateBody, down=down,
-                  summary="Create a blank volume"),
-            Route(method="GET", path="/volumes", handler=scoped(self.list),
+                  summary="Create a volume, blank or of something"),
+            Route(method="GET", path="/volumes", handler=scoped(self.list), query=_LIST,
                   policy="volume:get_all", summary="List volumes: ids and names"),
-            Route(method="GET", path="/volumes/detail", handler=scoped(self.detail),
+            Route(method="GET", path="/volumes/detail", handler=scoped(self.detail), query=_LIST,
                   policy="volume:get_all", down=down, summary="List volumes"),
             Route(method="GET", path="/volumes/summary", handler=scoped(self.sum_up),
                   policy="volume:get_all", since=(3, 12), down=views.SUMMARY_DOWN,
@@ -43,7 +48,8 @@ class VolumeRoutes:
                   policy="volume:update", down=down, summary="Change name and description",
                   body=Body(type=schemas.VolumeUpdate, wrapper="volume")),
             Route(method="DELETE", path="/volumes/{volume_id}", handler=scoped(self.delete),
-                  policy="volume:delete", status=202, summary="Delete a volume"),
+                  policy="volume:delete", status=202, summary="Delete a volume",
+                  query=_DELETE),
             Route(method="GET", path=metadata, handler=scoped(self.metadata),
                   policy="volume:get_volume_metadata", summary="Show metadata"),
             Route(method="POST", path=metadata, handler=scoped(self.metadata_merge),
@@ -64,14 +70,23 @@ class VolumeRoutes:
     # -- volumes ---------------------------------------------------------------------------------
     def create(self, call: Call, project: str) -> Any:
         asked: schemas.VolumeCreate = call.body.volume
-        _refuse_sources(asked, call.body.hints)
+        _check_place(asked)
         volume = self._volumes.create(
             call.ctx,
-            project_id=project,
-            size_gb=size_of(asked.size),
-            name=asked.name or asked.display_name or "",
-            description=asked.description or asked.display_description or "",
-            metadata=asked.metadata or {},
+            NewVolume(
+                project_id=project,
+                size_gb=None if asked.size is None else size_of(asked.size),
+                name=asked.name or asked.display_name or "",
+                description=asked.description or asked.display_description or "",
+                metadata=asked.metadata or {},
+                type_name=asked.volume_type or None,
+                image_id=asked.imageRef or asked.image_id or None,
+                snapshot_id=asked.snapshot_id or None,
+                source_volid=asked.source_volid or None,
+                backup_id=asked.backup_id or None,
+                multiattach=asked.multiattach is not None and yes(asked.multiattach),
+                group_id=asked.group_id or None,
+            ),
         )
         return {
             "volume": views.volume_view(volume, call.base_url, privileged=self._privileged(call))
@@ -92,7 +107,7 @@ class VolumeRoutes:
         usage, metadata = self._volumes.summary(project_asked(call, project))
         return {
             "volume-summary": {
-                "total_size": usage.gigabytes,
+                "total_size": usage.volume_gigabytes,
                 "total_count": usage.volumes,
                 "metadata": metadata,
             }
@@ -122,7 +137,8 @@ class VolumeRoutes:
         force = call.flag("force")
         if force:
             call.check("volume:force_delete")
-        self._volumes.delete(call.ctx, call.params["volume_id"], force=force)
+        cascade = call.flag("cascade")
+        self._volumes.delete(call.ctx, call.params["volume_id"], force=force, cascade=cascade)
         return Reply(status=202)
 
     # -- metadata --------------------------------------------------------------------------------
@@ -166,14 +182,37 @@ class VolumeRoutes:
         return {"volume": views.volume_detail(volume, call.base_url, privileged=privileged)}
 
     def _page(self, call: Call, project: str, view: Callable[[Volume], Any]) -> Any:
-        asked = volumes_asked(call, project)
-        found = self._volumes.select(asked) if asked else []
-        limit = page_size(call)
-        page = found[:limit]
-        body: dict[str, Any] = {"volumes": [view(each) for each in page]}
-        if page and len(found) > limit:
-            body["volumes_links"] = links(call, page[-1].id)
-        return body
+        asked = _asked(call, project)
+        if asked is None:
+            return {"volumes": []}
+        return answer(
+            call,
+            "volumes",
+            self._volumes.select(asked),
+            view,
+            id_of=lambda each: each.id,
+            count=lambda: self._volumes.count(asked),
+        )
+
+
+_NOTHING_HAS = ("consistencygroup_id", "migration_status", "encryption_key_id")
+"""Filters on what no volume of ours has: they match nothing."""
+_LIST = parameters(
+    VOLUMES, *_NOTHING_HAS, "availability_zone",
+    since={"glance_metadata": (3, 4), "group_id": (3, 10)},
+)  # fmt: skip
+_DELETE = Query(
+    names=frozenset(("cascade", "force")), since={"force": (3, 23)}, strict_from=(99, 0)
+)
+
+
+def _asked(call: Call, project: str) -> Listing | None:
+    """The list that the query describes; None: nothing can match."""
+    if any(call.query.get(name) for name in _NOTHING_HAS):
+        return None
+    if (text(call, "availability_zone") or views.ZONE) != views.ZONE:
+        return None
+    return asked_of(call, project, VOLUMES)
 
 
 def size_of(value: int | str) -> int:
@@ -183,17 +222,13 @@ def size_of(value: int | str) -> int:
     return size
 
 
-def _refuse_sources(asked: schemas.VolumeCreate, hints: Mapping[str, Any] | None) -> None:
-    """What we cannot do is said before anything is made."""
-    for name in ("imageRef", "snapshot_id", "source_volid", "source_replica", "backup_id",
-                 "consistencygroup_id", "group_id"):  # fmt: skip
-        if getattr(asked, name):
-            raise NotImplementedHere(reason=f"Volumes are created blank here: without {name}.")
-    if asked.multiattach:
-        raise Invalid(reason="Volumes are attached to one server at a time: no multiattach.")
-    if hints:
-        raise Invalid(reason="There is one place for volumes: no scheduler hints.")
+def yes(value: bool | str) -> bool:
+    """A flag as clients write it."""
+    return str(value).lower() in ("true", "1", "t", "yes", "on", "y")
+
+
+def _check_place(asked: schemas.VolumeCreate) -> None:
+    if asked.source_replica or asked.consistencygroup_id:
+        raise Invalid(reason="There are no replicas and consistency groups here: use groups.")
     if asked.availability_zone not in (None, "", views.ZONE):
         raise Invalid(reason=f"Availability zone '{asked.availability_zone}' is invalid.")
-    if asked.volume_type not in (None, "", views.TYPE_NAME, views.TYPE_ID):
-        raise NotFound(kind="Volume type", id=asked.volume_type)

@@ -6,10 +6,8 @@ restart. Every request that reaches one is noted.
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from identity import ACCOUNTS, PASSWORDS, cheap_passwords
+from volume import end_exporters
 
 from minicloud.client.identity import Credentials, ServiceSession, TokenValidator
 from minicloud.cmd import image as image_daemon
@@ -166,8 +165,7 @@ class RestServices:
             list(pool.map(lambda service: service.stop(), self.services.values()))
         for database in self.databases.values():
             database.close()
-        for path in self.volume_dir.glob("*.pid"):
-            end_exporter(path)
+        end_exporters(self.volume_dir)
         shutil.rmtree(self.volume_dir)
 
     # --------------------------------------------------------------------------------------------
@@ -208,7 +206,10 @@ class RestServices:
             nbd_address="127.0.0.1",
             nbd_ports=range(21810, 21910),
         )
-        graph = volume_daemon.build(settings, self.database("volume"), self.tokens().authenticate)
+        graph = volume_daemon.build(
+            settings, self.database("volume"), self.tokens().authenticate, self.new_session()
+        )
+        self.volume_jobs = graph.jobs
         self.volume_turn = graph.reconciler.run
         return graph.service
 
@@ -223,11 +224,3 @@ def free_port() -> int:
             with suppress(OSError):
                 probe.bind(("127.0.0.1", port))
                 return port
-
-
-def end_exporter(pid_file: Path) -> None:
-    """End the process that serves a volume, if it still does."""
-    with suppress(ProcessLookupError, ValueError, FileNotFoundError):
-        pid = int(pid_file.read_text())
-        if str(pid_file) in Path(f"/proc/{pid}/cmdline").read_text():
-            os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Attachments as compute uses them: claims, exports by real qemu-nbd, and who may disturb."""
+"""Attachments as compute uses them: claims, exports by QEMU's own daemons, and who may disturb."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from minicloud.client.rest import RestClient
 from minicloud.client.volume import VolumeClient
 from minicloud.domain.errors import Invalid, NotAllowed, NotFound
 
-pytestmark = pytest.mark.skipif(not shutil.which("qemu-nbd"), reason="needs qemu-nbd")
+pytestmark = pytest.mark.skipif(
+    not shutil.which("qemu-storage-daemon"), reason="needs qemu-storage-daemon"
+)
 OTHER_SERVER = "99999999-2222-4333-8444-555555555555"
 
 
@@ -99,12 +101,13 @@ def test_what_is_written_through_an_export_is_in_the_volume(cloud: VolumeCloud) 
 
 def test_an_export_ends_with_its_attachment(cloud: VolumeCloud) -> None:
     attachment = cloud.attach(cloud.create()["id"])
-    assert cloud.is_served(attachment["id"])
-    pid = cloud.pid(attachment["id"])
+    assert cloud.is_served(attachment["volume_id"])
+    pid = cloud.pid(attachment["volume_id"])
     cloud.detach(attachment["id"])
     command = Path(f"/proc/{pid}/cmdline")  # of a process not yet reaped: empty
     assert not command.exists() or command.read_bytes() == b""
-    assert [path.name for path in cloud.sockets.iterdir()] == ["lock"]
+    assert sorted(path.name for path in cloud.sockets.iterdir()) == ["control", "lock"]
+    assert list((cloud.sockets / "control").iterdir()) == []
 
 
 def test_qemus_user_reaches_a_socket_it_can_name_and_finds_none(cloud: VolumeCloud) -> None:
@@ -112,7 +115,8 @@ def test_qemus_user_reaches_a_socket_it_can_name_and_finds_none(cloud: VolumeClo
     path = Path(attachment["connection_info"]["socket"])
     assert path.stat().st_mode & 0o777 == 0o666
     assert cloud.sockets.stat().st_mode & 0o777 == 0o711
-    assert attachment["id"] in path.name
+    assert path.stem == attachment["volume_id"]
+    assert (cloud.sockets / "control").stat().st_mode & 0o777 == 0o700, "who has QMP has all files"
 
 
 def test_a_volume_is_claimed_once(cloud: VolumeCloud) -> None:
@@ -145,9 +149,9 @@ def test_a_migrating_server_has_the_volume_twice(tmp_path: Path) -> None:
         left = cloud.detach(source["id"])["attachments"]
         assert [each["id"] for each in left] == [target["id"]]
         assert status(cloud, volume) == "in-use"
-        pid = cloud.pid(target["id"])
+        pid = cloud.pid(target["volume_id"])
         cloud.turn()
-        assert cloud.pid(target["id"]) == pid, "a pass must not take the disk from a guest"
+        assert cloud.pid(target["volume_id"]) == pid, "a pass must not take the disk from a guest"
         disk_io(url_of(target), "read -P 0x11 0 4k")
 
 
@@ -198,7 +202,7 @@ def test_a_user_cannot_take_a_disk_from_a_running_server(cloud: VolumeCloud) -> 
     body = {"attachment": {"connector": {"host": HOST}}}
     cloud.ask("DELETE", path, 409)
     cloud.ask("PUT", path, 409, json=body)
-    assert cloud.is_served(attachment["id"])
+    assert cloud.is_served(attachment["volume_id"])
     cloud.ask("PUT", path, 200, json=body, headers={"X-Service-Token": "service"})
     elsewhere = {"attachment": {"connector": {"host": "lab2"}}}
     cloud.ask("PUT", path, 400, json=elsewhere, headers={"X-Service-Token": "service"})
@@ -226,7 +230,7 @@ def test_another_projects_attachment_does_not_exist(cloud: VolumeCloud) -> None:
         assert found == {"attachments": []}
         claim = {"attachment": {"volume_uuid": volume["id"], "instance_uuid": SERVER}}
         cloud.ask("POST", "/attachments", 404, "alt", json=claim, headers=headers)
-    assert cloud.is_served(attachment["id"])
+    assert cloud.is_served(attachment["volume_id"])
 
 
 def test_beginning_a_detach_and_thinking_better_of_it(cloud: VolumeCloud) -> None:
@@ -300,8 +304,8 @@ def test_a_lost_exporter_comes_back_under_the_same_name(cloud: VolumeCloud) -> N
     cloud.complete(attachment["id"])
     disk_io(url_of(attachment), "write -P 0x77 0 4k")
     disk_io(url_of(attachment), "flush")
-    cloud.kill(attachment["id"])
-    assert not cloud.is_served(attachment["id"])
+    cloud.kill(attachment["volume_id"])
+    assert not cloud.is_served(attachment["volume_id"])
     cloud.turn()
     disk_io(url_of(attachment), "read -P 0x77 0 4k")
 

@@ -65,7 +65,7 @@ def test_pages_by_sdk(cloud: VolumeCloud) -> None:
         mine.delete_volume(each)
 
 
-@pytest.mark.skipif(not shutil.which("qemu-nbd"), reason="needs qemu-nbd")
+@pytest.mark.skipif(not shutil.which("qemu-storage-daemon"), reason="needs qemu-storage-daemon")
 def test_an_attachment_by_sdk(cloud: VolumeCloud) -> None:
     operator = proxy(cloud, "admin", ADMIN)
     volume = operator.create_volume(size=1)
@@ -86,13 +86,14 @@ def test_the_rest_by_sdk(cloud: VolumeCloud) -> None:
     assert [each.name for each in mine.types()] == ["__DEFAULT__"]
     assert mine.find_type("__DEFAULT__").is_public
     assert [each.name for each in mine.availability_zones()] == ["nova"]
-    assert list(mine.snapshots()) == list(mine.backups()) == []
+    assert list(mine.snapshots()) == []
     assert mine.get_limits().absolute.max_total_volumes == 50
     assert mine.get_quota_set(DEMO, usage=True).volumes == 50
     assert operator.update_quota_set(DEMO, volumes=7).volumes == 7
     operator.revert_quota_set(DEMO)
     assert mine.get_quota_set(DEMO).volumes == 50
-    assert [each.binary for each in operator.services()] == ["cinder-volume"]
+    cloud.turn()
+    assert "cinder-volume" in [each.binary for each in operator.services()]
     assert list(mine.extensions()) == []
 
 

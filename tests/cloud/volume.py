@@ -15,7 +15,7 @@ from typing import Any
 import requests
 from tokens import CALLERS, authenticate
 
-from minicloud.cmd.volume import Settings, build
+from minicloud.cmd.volume import Graph, Settings, build
 from minicloud.kit.db import Database, migrate
 from minicloud.kit.web import WebServer, build_app
 
@@ -27,9 +27,12 @@ SERVER = "11111111-2222-4333-8444-555555555555"
 class VolumeCloud:
     """A running volume service and a client's view of it. Call ``turn`` for a periodic pass."""
 
-    def __init__(self, web: WebServer, turn: Any, database: Database, settings: Settings) -> None:
+    def __init__(
+        self, web: WebServer, graph: Graph, database: Database, settings: Settings
+    ) -> None:
         self.url = "http://{}:{}".format(*web.address)
-        self.turn = turn
+        self.turn = graph.reconciler.run
+        self.jobs = graph.jobs
         self.database = database
         self.files = settings.data_dir
         self.sockets = settings.export_dir
@@ -80,23 +83,27 @@ class VolumeCloud:
         return self.ask("DELETE", f"/attachments/{attachment_id}", 200,
                         headers={"X-Service-Token": "service"})  # fmt: skip
 
-    def pid(self, attachment_id: str) -> int:
-        """The exporter's process id."""
-        return int((self.sockets / f"{attachment_id}.pid").read_text())
+    def pid(self, volume_id: str) -> int:
+        """The process id of the volume's exporter."""
+        return int((self.sockets / "control" / f"{volume_id}.pid").read_text())
 
-    def kill(self, attachment_id: str) -> None:
+    def kill(self, volume_id: str) -> None:
         """kill -9 its exporter, and wait for its end."""
-        handle = os.pidfd_open(self.pid(attachment_id))
+        handle = os.pidfd_open(self.pid(volume_id))
         signal.pidfd_send_signal(handle, signal.SIGKILL)
         assert select.select([handle], [], [], 20)[0]
         os.close(handle)
 
-    def is_served(self, attachment_id: str) -> bool:
+    def is_served(self, volume_id: str) -> bool:
         try:
-            pid = self.pid(attachment_id)
-            return b"qemu-nbd" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            pid = self.pid(volume_id)
+            return b"qemu-storage-daemon" in Path(f"/proc/{pid}/cmdline").read_bytes()
         except FileNotFoundError:
             return False
+
+    def disk(self, volume_id: str) -> Path:
+        """The file that the volume's bytes are in now."""
+        return (self.files / "volumes" / volume_id).resolve()
 
 
 @contextlib.contextmanager
@@ -125,13 +132,19 @@ def volume_cloud(
     web = WebServer(build_app(graph.service), host="127.0.0.1", port=0, threads=16)
     web.start()
     try:
-        yield VolumeCloud(web, graph.reconciler.run, database, chosen)
+        yield VolumeCloud(web, graph, database, chosen)
     finally:
         web.stop()
+        graph.jobs.close()
         database.close()
-        for path in chosen.export_dir.glob("*.pid"):
-            with contextlib.suppress(ProcessLookupError, ValueError, FileNotFoundError):
-                pid = int(path.read_text())
-                if str(path) in Path(f"/proc/{pid}/cmdline").read_text():
-                    os.kill(pid, signal.SIGKILL)
+        end_exporters(sockets)
         shutil.rmtree(sockets)
+
+
+def end_exporters(directory: Path) -> None:
+    """kill -9 everything that serves volumes below ``directory``."""
+    for path in (directory / "control").glob("*.pid"):
+        with contextlib.suppress(ProcessLookupError, ValueError, FileNotFoundError):
+            pid = int(path.read_text())
+            if str(path) in Path(f"/proc/{pid}/cmdline").read_text():
+                os.kill(pid, signal.SIGKILL)

@@ -10,26 +10,32 @@ import os
 import select
 import shutil
 import signal
+import subprocess
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tokens import authenticate
 
+from minicloud.cmd.volume import Settings, build
 from minicloud.kit.context import Context
 from minicloud.kit.db import Database, migrate
 from minicloud.volume import attachment_store, store
-from minicloud.volume.attachments import AttachmentService
+from minicloud.volume.backends.base import DiskFile
 from minicloud.volume.backends.files import FileBackend
-from minicloud.volume.desired import DesiredExports
 from minicloud.volume.exports import Exporter
-from minicloud.volume.quotas import Quotas
-from minicloud.volume.reconcile import Reconciler
-from minicloud.volume.records import GIB, Attachment, Volume
-from minicloud.volume.service import VolumeService
+from minicloud.volume.kinds import SNAPSHOTS
+from minicloud.volume.listing import Listing
+from minicloud.volume.records import GIB, Attachment, Snapshot, Volume
+from minicloud.volume.service import NewVolume
 
-pytestmark = pytest.mark.skipif(not shutil.which("qemu-nbd"), reason="needs qemu-nbd")
+pytestmark = pytest.mark.skipif(
+    not shutil.which("qemu-storage-daemon"), reason="needs qemu-storage-daemon"
+)
 CTX = Context(user_id="u", project_id="p", roles=("member", "service"))
 SERVER = str(uuid.uuid4())
 HERE = {"host": "lab1", "mountpoint": "/dev/vdb"}
@@ -52,19 +58,21 @@ class MortalBackend(FileBackend):
 
     when = ""
 
-    def ensure(self, volume_id: str, size_bytes: int) -> None:
-        self._maybe("ensure:before")
-        super().ensure(volume_id, size_bytes)
-        self._maybe("ensure:after")
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        when = type(self).when
+        if not when.startswith(f"{name}:"):
+            return found
 
-    def ensure_absent(self, volume_id: str) -> None:
-        self._maybe("ensure_absent:before")
-        super().ensure_absent(volume_id)
-        self._maybe("ensure_absent:after")
+        def mortal(*arguments: Any) -> Any:
+            if when.endswith(":before"):
+                die()
+            answer = found(*arguments)
+            if when.endswith(":after"):
+                die()
+            return answer
 
-    def _maybe(self, point: str) -> None:
-        if self.when == point:
-            die()
+        return mortal
 
 
 class MortalExporter(Exporter):
@@ -72,13 +80,20 @@ class MortalExporter(Exporter):
 
     when = ""
 
-    def ensure(self, export_id, wanted):  # type: ignore[no-untyped-def]  # as in Exporter
+    def ensure(self, volume_id, wanted):  # type: ignore[no-untyped-def]  # as in Exporter
         if self.when == "export:before":
             die()
-        served = super().ensure(export_id, wanted)
+        served = super().ensure(volume_id, wanted)
         if self.when == "export:after":
             die()
         return served
+
+    def switch(self, volume_id, disk):  # type: ignore[no-untyped-def]  # as in Exporter
+        if self.when == "switch:before":
+            die()
+        super().switch(volume_id, disk)
+        if self.when == "switch:after":
+            die()
 
 
 class Daemon:
@@ -86,32 +101,40 @@ class Daemon:
 
     def __init__(self, directory: Path, sockets: Path, when: str = "") -> None:
         self.database = Database(f"sqlite:///{directory / 'volume.sqlite'}")
-        self.backend = MortalBackend(directory / "data", young_s=0.0)
-        self.exporter = MortalExporter(sockets)
-        self.backend.when = self.exporter.when = when
-        desired = DesiredExports(self.database, self.backend, host="lab1", address="")
-        quotas = Quotas(self.database, {"volumes": -1, "gigabytes": -1, "per_volume_gigabytes": -1})
-        self.volumes = VolumeService(self.database, self.backend, quotas, host="lab1")
-        self.attachments = AttachmentService(
-            self.database, self.exporter, desired, host="lab1", address="", ports=()
+        backend = type("Backend", (MortalBackend,), {"when": when})
+        exporter = type("Exporter", (MortalExporter,), {"when": when})
+        graph = build(
+            Settings(host="lab1", data_dir=directory / "data", export_dir=sockets, quotas={}),
+            self.database,
+            authenticate,
+            backend=partial(backend, young_s=0.0),
+            exporter=exporter,
         )
-        self.reconciler = Reconciler(
-            self.database, self.backend, self.exporter, desired, self.volumes, self.attachments
-        )
+        self.backend: FileBackend = graph.backends.named("files")  # type: ignore[assignment]  # ours
+        self.reconciler, self.jobs = graph.reconciler, graph.jobs
+        self.volumes, self.snapshots = graph.services.volumes, graph.services.snapshots
+        self.attachments = graph.services.attachments
 
     def all(self) -> list[Volume]:
         with self.database.read() as tx:
-            return list(store.volumes_by_id(tx, store.volume_ids(tx, "lab1")).values())
+            return store.volumes_on(tx, "lab1")
 
     def all_attachments(self) -> list[Attachment]:
         with self.database.read() as tx:
             return attachment_store.attachments_on(tx, "lab1")
 
-    def make(self) -> Volume:
-        made = self.volumes.create(
-            CTX, project_id="p", size_gb=1, name="", description="", metadata={}
+    def make(self, **values: Any) -> Volume:
+        asked = NewVolume(project_id="p", **{"size_gb": 1, **values})
+        return self.volumes.get(CTX, self.volumes.create(CTX, asked).id)
+
+    def extend(self, volume_id: str, size_gb: int) -> None:
+        self.volumes.extend(CTX, volume_id, size_gb, in_use=False)
+
+    def keep(self, volume_id: str) -> Snapshot:
+        made = self.snapshots.create(
+            CTX, volume_id, name="", description="", metadata={}, in_use=True
         )
-        return self.volumes.get(CTX, made.id)
+        return self.snapshots.get(CTX, made.id)
 
 
 class Place:
@@ -139,10 +162,13 @@ class Place:
         assert os.WTERMSIG(status) == signal.SIGKILL
 
     def files(self) -> set[str]:
-        return {path.stem for path in (self.directory / "data").iterdir()}
+        return {path.name for path in (self.directory / "data" / "volumes").iterdir()}
+
+    def layers(self) -> int:
+        return len(list((self.directory / "data" / "layers").iterdir()))
 
     def exporters(self) -> dict[str, int]:
-        """Attachment id -> pid of a living qemu-nbd, as the kernel lists it."""
+        """Volume id -> pid of a living exporter, as the kernel lists it."""
         found = {}
         for entry in Path("/proc").glob("[0-9]*/cmdline"):
             try:
@@ -150,7 +176,7 @@ class Place:
             except OSError:
                 continue
             for argument in arguments:
-                if argument.startswith(f"--pid-file={self.sockets}/".encode()):
+                if argument.startswith(f"{self.sockets}/control/".encode()):
                     found[Path(argument.decode()).stem] = int(entry.parent.name)
         return found
 
@@ -191,7 +217,7 @@ def test_a_volume_half_deleted_goes(place: Place, when: str) -> None:
 @pytest.mark.parametrize("when", ["ensure:before", "ensure:after"])
 def test_a_volume_half_grown_is_finished(place: Place, when: str) -> None:
     volume = place.daemon().make()
-    place.dies_of(when, lambda daemon: daemon.volumes.extend(CTX, volume.id, 3))
+    place.dies_of(when, lambda daemon: daemon.extend(volume.id, 3))
     daemon = place.daemon()
     daemon.reconciler.run()
     grown = daemon.volumes.get(CTX, volume.id)
@@ -208,7 +234,7 @@ def test_an_export_half_started_is_there(place: Place, when: str) -> None:
     assert attachment.status == "attaching"
     before = place.exporters()
     daemon.reconciler.run()
-    assert set(place.exporters()) == {attachment.id}
+    assert set(place.exporters()) == {attachment.volume_id}
     assert before in ({}, place.exporters()), "what ran runs on"
     # The caller asks again, as compute does after an error.
     daemon.attachments.connect(CTX, attachment.id, HERE)
@@ -240,7 +266,7 @@ def test_a_late_turn_does_not_disturb_what_came_after(place: Place) -> None:
     assert daemon.volumes.get(CTX, volume.id).status == "deleting"
 
     small = daemon.make()
-    place.dies_of("ensure:before", lambda mortal: mortal.volumes.extend(CTX, small.id, 3))
+    place.dies_of("ensure:before", lambda mortal: mortal.extend(small.id, 3))
     daemon.volumes.finish_extending(small)
     assert daemon.volumes.get(CTX, small.id).status == "extending"
 
@@ -262,7 +288,7 @@ def test_exports_outlive_the_daemon_that_started_them(place: Place) -> None:
             os._exit(1)
     os.waitpid(child, 0)
     (pid,) = place.exporters().values()
-    assert os.getsid(pid) == pid
+    assert os.getsid(pid) not in (0, os.getsid(0)), "its session is not ours"
     daemon = place.daemon()
     daemon.reconciler.run()
     assert list(place.exporters().values()) == [pid]
@@ -276,25 +302,25 @@ def test_an_export_that_no_row_wants_ends(place: Place) -> None:
         attachment_store.attachment_remove(tx, attachment.id)
     daemon.reconciler.run()
     assert place.exporters() == {}
-    assert [path.name for path in place.sockets.iterdir()] == ["lock"]
+    assert sorted(path.name for path in place.sockets.iterdir()) == ["control", "lock"]
 
 
 def test_a_strangers_process_under_our_pid_is_left_alone(place: Place) -> None:
     daemon = place.daemon()
     volume = daemon.make()
     attachment, _ = daemon.attachments.create(CTX, volume.id, SERVER, HERE)
-    kill(place.exporters()[attachment.id])
+    kill(place.exporters()[volume.id])
     stranger = os.fork()
     if stranger == 0:
         signal.pause()
         os._exit(0)
     try:
-        (place.sockets / f"{attachment.id}.pid").write_text(f"{stranger}\n")
+        (place.sockets / "control" / f"{volume.id}.pid").write_text(f"{stranger}\n")
         with daemon.database.write() as tx:
             attachment_store.attachment_remove(tx, attachment.id)
         daemon.reconciler.run()
         assert os.waitpid(stranger, os.WNOHANG) == (0, 0), "it lives"
-        assert not (place.sockets / f"{attachment.id}.pid").exists()
+        assert not (place.sockets / "control" / f"{volume.id}.pid").exists()
     finally:
         os.kill(stranger, signal.SIGKILL)
         os.waitpid(stranger, 0)
@@ -303,13 +329,115 @@ def test_a_strangers_process_under_our_pid_is_left_alone(place: Place) -> None:
 def test_one_volumes_trouble_is_not_anothers(place: Place) -> None:
     daemon = place.daemon()
     lost, sound = daemon.make(), daemon.make()
-    made = [
-        daemon.attachments.create(CTX, each.id, str(uuid.uuid4()), HERE)[0]
-        for each in (lost, sound)
-    ]
+    for each in (lost, sound):
+        daemon.attachments.create(CTX, each.id, str(uuid.uuid4()), HERE)
     for pid in place.exporters().values():
         kill(pid)
-    daemon.backend.path(lost.id).unlink()
+    daemon.backend.disk(lost.id).path.unlink()
     place.daemon().reconciler.run()
     place.daemon().reconciler.run()
-    assert set(place.exporters()) == {made[1].id}
+    assert set(place.exporters()) == {sound.id}
+
+
+# -- snapshots and clones ------------------------------------------------------------------------
+def write(disk: DiskFile | str, data: int, at: str = "0") -> None:
+    qemu_io(disk, f"write -P {data} {at} 64k")
+
+
+def reads(disk: DiskFile | str, data: int, at: str = "0") -> bool:
+    return "verification failed" not in qemu_io(disk, f"read -P {data} {at} 64k")
+
+
+def qemu_io(disk: DiskFile | str, command: str) -> str:
+    where = ["-f", "raw", disk] if isinstance(disk, str) else ["-f", disk.format, str(disk.path)]
+    done = subprocess.run(
+        ["qemu-io", "-c", command, *where], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "Failed" not in done.stderr, done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("when", ["ensure_snapshot:before", "ensure_snapshot:after",
+                                  "switch:before", "switch:after"])  # fmt: skip
+@pytest.mark.parametrize("in_use", [False, True])
+def test_a_snapshot_half_taken_is_finished(place: Place, when: str, in_use: bool) -> None:
+    daemon = place.daemon()
+    volume = daemon.make()
+    url = ""
+    if in_use:
+        attachment, _ = daemon.attachments.create(CTX, volume.id, SERVER, HERE)
+        daemon.attachments.complete(CTX, attachment.id)
+        url = f"nbd+unix:///{attachment.id}?socket={place.sockets}/{volume.id}.sock"
+    write(url or daemon.backend.disk(volume.id), 0x11)
+    place.dies_of(when, lambda mortal: mortal.keep(volume.id))
+    assert reads(url or daemon.backend.disk(volume.id), 0x11), "the volume is whole meanwhile"
+    write(url or daemon.backend.disk(volume.id), 0x22, "1M")
+    daemon = place.daemon()
+    daemon.reconciler.run()
+    (snapshot,) = daemon.snapshots.select(of_volume(volume.id))
+    assert snapshot.status == "available"
+    write(url or daemon.backend.disk(volume.id), 0x33)
+    assert reads(daemon.backend.snapshot_disk(snapshot.id), 0x11), "kept as it was"
+    assert reads(url or daemon.backend.disk(volume.id), 0x33)
+    assert reads(url or daemon.backend.disk(volume.id), 0x22, "1M")
+    assert place.layers() == 2
+
+
+@pytest.mark.parametrize("when", ["ensure_snapshot:before", "ensure_snapshot:after", "switch:after",
+                                  "ensure_from:before", "ensure_from:after",
+                                  "ensure_snapshot_absent:after"])  # fmt: skip
+def test_a_clone_half_made_is_finished(place: Place, when: str) -> None:
+    daemon = place.daemon()
+    source = daemon.make()
+    write(daemon.backend.disk(source.id), 0x11)
+    place.dies_of(when, lambda mortal: mortal.make(source_volid=source.id, size_gb=2))
+    daemon = place.daemon()
+    daemon.reconciler.run()
+    (clone,) = [each for each in daemon.all() if each.id != source.id]
+    assert clone.status == "available"
+    assert daemon.backend.size(clone.id) == 2 * GIB
+    assert reads(daemon.backend.disk(clone.id), 0x11)
+    write(daemon.backend.disk(clone.id), 0x22)
+    assert reads(daemon.backend.disk(source.id), 0x11)
+    for each in (source, clone):
+        daemon.volumes.delete(CTX, each.id)
+    daemon.reconciler.run()
+    assert place.layers() == 0, "nothing is left"
+
+
+def test_a_snapshot_half_deleted_goes(place: Place) -> None:
+    for when in ("ensure_snapshot_absent:before", "ensure_snapshot_absent:after"):
+        daemon = place.daemon()
+        volume = daemon.make()
+        snapshot = daemon.keep(volume.id)
+        place.dies_of(when, lambda mortal, id=snapshot.id: mortal.snapshots.delete(CTX, id))
+        place.daemon().reconciler.run()
+        assert place.daemon().snapshots.select(of_volume(volume.id)) == []
+        place.daemon().volumes.delete(CTX, volume.id)
+    assert place.layers() == 0
+
+
+def of_volume(volume_id: str) -> Listing:
+    return Listing(kind=SNAPSHOTS, project_id=None, limit=10, equal={"volume_id": volume_id})
+
+
+def test_answered_writes_survive_the_death_of_the_exporter(place: Place) -> None:
+    """Above a snapshot too, where QEMU keeps a map of its own in memory."""
+    daemon = place.daemon()
+    volume = daemon.make()
+    daemon.keep(volume.id)
+    attachment, _ = daemon.attachments.create(CTX, volume.id, SERVER, HERE)
+    url = f"nbd+unix:///{attachment.id}?socket={place.sockets}/{volume.id}.sock"
+    guest = subprocess.Popen(
+        ["qemu-io", "-f", "raw", url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert guest.stdin and guest.stdout
+    guest.stdin.write("write -P 0x44 8M 64k\n")  # and no flush
+    guest.stdin.flush()
+    while "wrote" not in guest.stdout.readline():
+        assert guest.poll() is None
+    kill(place.exporters()[volume.id])
+    guest.kill()
+    guest.wait()
+    daemon.reconciler.run()
+    assert reads(url, 0x44, "8M")

@@ -1,24 +1,62 @@
 """What a backend can do. It knows no rows, no states, no REST: ids and sizes only.
 
 Every method asks for an end state and may be repeated; a process killed inside one leaves
-nothing that the next call or ``sweep`` does not mend.
+nothing that the next call or ``sweep`` does not mend. What is frozen (a snapshot, an image) is
+never written again; volumes are made upon it without copying.
 """
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-Known = Callable[[], Collection[str]]
-"""Asks for the ids of all volumes that the backend should have."""
+import msgspec
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """The ids of everything that the backend should have."""
+
+    volumes: Collection[str]
+    snapshots: Collection[str]
+
+
+class DiskFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What QEMU's tools open to get at a volume's bytes on this host."""
+
+    path: Path
+    format: str
+    """raw or qcow2; a qcow2 may stand on frozen files beside it."""
+
+
+class Capacity(msgspec.Struct, frozen=True, kw_only=True):
+    total_bytes: int
+    free_bytes: int
+
+
+Switch = Callable[[DiskFile], None]
+"""Makes whoever has the volume open for writing go on in the given file, at once and for all
+writes that were not answered before. Called also when it may have happened already."""
 
 
 class Backend(abc.ABC):
+    # -- volumes ---------------------------------------------------------------------------------
     @abc.abstractmethod
     def ensure(self, volume_id: str, size_bytes: int) -> None:
         """Make the volume exist with at least ``size_bytes``; new bytes read as zero, bytes that
         were there stay. HostProblem: it cannot (no space, say); then nothing has changed.
+        """
+
+    @abc.abstractmethod
+    def ensure_from(self, volume_id: str, origin_id: str, size_bytes: int) -> None:
+        """As ``ensure``, but a volume that is not there begins with what ``origin_id``, a snapshot
+        or image of this backend, has. HostProblem: there is no such origin.
+        """
+
+    @abc.abstractmethod
+    def ensure_content(self, volume_id: str, source: DiskFile, size_bytes: int) -> None:
+        """Make the volume, there already or not, have the bytes of ``source``, and zeroes up to
+        ``size_bytes``. Whole or not at all. HostProblem.
         """
 
     @abc.abstractmethod
@@ -30,11 +68,67 @@ class Backend(abc.ABC):
         """Bytes, or None where there is no such volume."""
 
     @abc.abstractmethod
-    def path(self, volume_id: str) -> Path:
-        """The raw file or device that an exporter on this host opens."""
+    def disk(self, volume_id: str) -> DiskFile:
+        """What an exporter on this host opens. HostProblem: there is no such volume."""
+
+    # -- what is frozen --------------------------------------------------------------------------
+    @abc.abstractmethod
+    def ensure_snapshot(self, snapshot_id: str, volume_id: str, switch: Switch) -> None:
+        """Keep what the volume has now as ``snapshot_id``; one that is there stays as it is.
+        ``switch`` is how a volume in use goes on. HostProblem.
+        """
 
     @abc.abstractmethod
-    def sweep(self, known: Known) -> None:
-        """Remove what an interrupted call left behind and no id in ``known()`` accounts for. Data
-        that somebody wrote is reported and kept: a lost row must not become lost data.
+    def ensure_snapshot_absent(self, snapshot_id: str) -> None: ...
+
+    @abc.abstractmethod
+    def snapshot_disk(self, snapshot_id: str) -> DiskFile:
+        """The frozen bytes of a snapshot. HostProblem: there is none."""
+
+    @abc.abstractmethod
+    def revert(self, volume_id: str, origin_id: str, size_bytes: int) -> None:
+        """Make the volume, which nobody has open, what a snapshot or an image of this backend
+        has. HostProblem.
+        """
+
+    @abc.abstractmethod
+    def has_image(self, image_id: str) -> bool:
+        """Whether the image's bytes are here, ready for volumes."""
+
+    @abc.abstractmethod
+    def ensure_image(self, image_id: str, source: DiskFile) -> None:
+        """Keep the bytes of ``source`` as the image's. HostProblem."""
+
+    # -- upkeep ----------------------------------------------------------------------------------
+    @abc.abstractmethod
+    def scratch(self) -> Path:
+        """A directory on the backend's file system for files on their way; ``sweep`` empties it
+        of what is old.
+        """
+
+    @abc.abstractmethod
+    def compact(self, volume_id: str) -> None:
+        """Give back space and depth that deleted snapshots left behind; nobody has the volume
+        open. HostProblem; then nothing has changed.
+        """
+
+    @abc.abstractmethod
+    def capacity(self) -> Capacity: ...
+
+    @abc.abstractmethod
+    def strangers(self) -> Mapping[str, int]:
+        """Files that a person put there to be managed as volumes: name -> bytes."""
+
+    @abc.abstractmethod
+    def adopt(self, volume_id: str, name: str) -> None:
+        """Make the file ``name`` of ``strangers`` the volume. HostProblem."""
+
+    @abc.abstractmethod
+    def release(self, volume_id: str) -> str:
+        """Give the volume's file a name of its own among ``strangers``, as one raw file."""
+
+    @abc.abstractmethod
+    def sweep(self, known: Callable[[], Known]) -> None:
+        """Remove what an interrupted call left behind and nothing in ``known()`` accounts for.
+        Data that somebody wrote is reported and kept: a lost row must not become lost data.
         """

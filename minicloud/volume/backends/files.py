@@ -1,133 +1,472 @@
-"""Volumes as sparse raw files in one directory, which only the service's user can enter.
+"""Volumes as files in one directory, which only the service's user can enter.
 
-A file gets its name by a hard link when it is complete, so a name never stands for half a
-volume, and an existing file is never replaced: a second ``ensure`` cannot take data away.
+::
+
+    layers/NAME.raw, NAME.qcow2   the bytes; a qcow2 names the layer below it
+    volumes/ID, snapshots/ID,
+    images/ID                     symbolic links to a layer: what a thing's bytes are
+    managed/                      files that a person puts there to become volumes
+    scratch/                      files on their way
+
+A layer gets its name when it is complete, and only a volume's own layer, to which no other link
+and no other layer leads, is ever written. A link changes by rename, so everything a thing is
+changes at once, and the directory alone says what there is: a layer that no link leads to is
+nobody's and goes.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
-import tempfile
-from collections.abc import Iterator
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from minicloud.domain.errors import HostProblem
-from minicloud.domain.ids import is_uuid
+from minicloud.domain.ids import derive, is_uuid
 from minicloud.kit import clock
-from minicloud.volume.backends.base import Backend, Known
+from minicloud.volume.backends import qemu_img
+from minicloud.volume.backends.base import Backend, Capacity, DiskFile, Known, Switch
 
 LOG = logging.getLogger(__name__)
-_SUFFIX = ".raw"
-_NEW = ".new"
+_LINKS = ("volumes", "snapshots", "images")
+_BLOCK = 4 * 1024 * 1024
+_QUICKLY_MERGED = 256 * 1024 * 1024
+"""More bytes than that are not copied while everybody else waits."""
 
 
 class FileBackend(Backend):
-    """``young_s``: a file that changed less than so many seconds ago is not swept."""
+    """``young_s``: a file that changed less than so many seconds ago is not swept. ``wipe``: the
+    bytes of what is deleted are overwritten first. ``image_cache_s``: how long an image's bytes
+    stay after a volume was last made of it.
+    """
 
-    def __init__(self, directory: Path, *, young_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        young_s: float = 60.0,
+        wipe: bool = False,
+        image_cache_s: float = 7 * 86400.0,
+    ) -> None:
         self._directory = directory
-        self._young_s = young_s
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._young_s, self._wipe, self._image_cache_s = young_s, wipe, image_cache_s
+        self._layers = directory / "layers"
+        for path in (directory, self._layers, *(directory / name for name in _LINKS),
+                     self.scratch(), directory / "managed"):  # fmt: skip
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._take_over()
 
+    # -- volumes ---------------------------------------------------------------------------------
     def ensure(self, volume_id: str, size_bytes: int) -> None:
-        final = self.path(volume_id)
-        with _as_host_problem("make", volume_id):
-            if self.size(volume_id) is None:
-                self._create(final, size_bytes)
-            with final.open("r+b") as file:
-                # Never smaller: what looks like a smaller size may be an old request.
-                if os.fstat(file.fileno()).st_size < size_bytes:
-                    file.truncate(size_bytes)
-                    os.fsync(file.fileno())
+        with self._acting("make", volume_id), self._alone():
+            if self._layer("volumes", volume_id) is None:
+                self._new_raw(volume_id, size_bytes)
+            self._grow(volume_id, size_bytes)
 
-    def _create(self, final: Path, size_bytes: int) -> None:
-        handle, name = tempfile.mkstemp(prefix=final.stem, suffix=_NEW, dir=self._directory)
-        try:
-            os.ftruncate(handle, size_bytes)
-            os.fsync(handle)
-            try:
-                os.link(name, final)
-            except FileExistsError:
-                return  # another call was faster
-            self._sync_directory()
-        finally:
-            os.close(handle)
-            Path(name).unlink(missing_ok=True)
+    def ensure_from(self, volume_id: str, origin_id: str, size_bytes: int) -> None:
+        with self._acting("make", volume_id), self._alone():
+            if self._layer("volumes", volume_id) is None:
+                below = self._layer("snapshots", origin_id) or self._layer("images", origin_id)
+                if below is None:
+                    raise HostProblem(reason=f"There is no snapshot or image {origin_id} here")
+                size = max(size_bytes, _size(below))
+                self._link("volumes", volume_id, self._overlay(below, size))
+                if self._layer("images", origin_id) is not None:
+                    os.utime(self._directory / "images" / origin_id, follow_symlinks=False)
+            self._grow(volume_id, size_bytes)
+
+    def ensure_content(self, volume_id: str, source: DiskFile, size_bytes: int) -> None:
+        with self._acting("fill", volume_id), self._new(".raw") as (part, layer):
+            qemu_img.copy(source, part, "raw")
+            if part.stat().st_size < size_bytes:
+                os.truncate(part, size_bytes)
+            self._finish(part, layer)
+            with self._alone():
+                old = self._layer("volumes", volume_id)
+                self._link("volumes", volume_id, layer)
+                if old is not None:
+                    self._collect(old)
 
     def ensure_absent(self, volume_id: str) -> None:
-        with _as_host_problem("remove", volume_id):
-            self.path(volume_id).unlink(missing_ok=True)
-            self._sync_directory()
+        self._unlink("volumes", volume_id)
 
     def size(self, volume_id: str) -> int | None:
+        layer = self._layer("volumes", volume_id)
+        return None if layer is None else _size(layer)
+
+    def disk(self, volume_id: str) -> DiskFile:
+        return self._disk("volumes", volume_id)
+
+    # -- what is frozen --------------------------------------------------------------------------
+    def ensure_snapshot(self, snapshot_id: str, volume_id: str, switch: Switch) -> None:
+        """The volume's link moves to a new layer before anybody writes there: whoever opens the
+        volume from now on finds all that was written. The snapshot gets its link last, when
+        nobody writes below any more.
+        """
+        with self._acting("take snapshot", snapshot_id), self._alone():
+            if self._layer("snapshots", snapshot_id) is not None:
+                return
+            now = self._layer("volumes", volume_id)
+            if now is None:
+                raise HostProblem(reason=f"There is no volume {volume_id} here")
+            above = self._layers / f"{derive('layer-after', snapshot_id)}.qcow2"
+            if now != above:
+                if not above.exists():
+                    self._overlay(now, _size(now), above)
+                self._link("volumes", volume_id, above)
+            switch(_disk_file(above))
+            frozen = _below(above)
+            if frozen is None:
+                raise HostProblem(reason=f"{above.name} stands on nothing")
+            self._link("snapshots", snapshot_id, frozen)
+
+    def ensure_snapshot_absent(self, snapshot_id: str) -> None:
+        self._unlink("snapshots", snapshot_id)
+
+    def snapshot_disk(self, snapshot_id: str) -> DiskFile:
+        return self._disk("snapshots", snapshot_id)
+
+    def revert(self, volume_id: str, origin_id: str, size_bytes: int) -> None:
+        with self._acting("revert", volume_id), self._alone():
+            frozen = self._layer("snapshots", origin_id) or self._layer("images", origin_id)
+            if frozen is None:
+                raise HostProblem(reason=f"There is no snapshot or image {origin_id} here")
+            old = self._layer("volumes", volume_id)
+            self._link("volumes", volume_id, self._overlay(frozen, max(size_bytes, _size(frozen))))
+            if old is not None:
+                self._collect(old)
+
+    def has_image(self, image_id: str) -> bool:
+        return self._layer("images", image_id) is not None
+
+    def ensure_image(self, image_id: str, source: DiskFile) -> None:
+        with self._acting("keep image", image_id):
+            if self.has_image(image_id):
+                return
+            with self._new(".raw") as (part, layer):
+                qemu_img.copy(source, part, "raw")
+                self._finish(part, layer)
+                with self._alone():
+                    if not self.has_image(image_id):
+                        self._link("images", image_id, layer)
+
+    # -- upkeep ----------------------------------------------------------------------------------
+    def scratch(self) -> Path:
+        return self._directory / "scratch"
+
+    def compact(self, volume_id: str) -> None:
+        """A layer below that nothing else needs takes up the one above it, where that is quick.
+        The volume reads the same at every moment: what was already written below is what lies
+        above.
+        """
+        with self._acting("compact", volume_id), self._alone():
+            while True:
+                top = self._layer("volumes", volume_id)
+                below = _below(top) if top is not None else None
+                if top is None or below is None or self._users(below) != {top}:
+                    return
+                if top.stat().st_blocks * 512 > _QUICKLY_MERGED:
+                    return
+                size = _size(top)
+                qemu_img.commit(_disk_file(top))
+                if _size(below) < size:
+                    qemu_img.grow(_disk_file(below), size)
+                self._link("volumes", volume_id, below)
+                self._remove(top)
+
+    def depth(self, volume_id: str) -> int:
+        """How many layers the volume's bytes lie in."""
+        count, layer = 0, self._layer("volumes", volume_id)
+        while layer is not None:
+            count, layer = count + 1, _below(layer)
+        return count
+
+    def capacity(self) -> Capacity:
+        usage = shutil.disk_usage(self._directory)
+        return Capacity(total_bytes=usage.total, free_bytes=usage.free)
+
+    def strangers(self) -> Mapping[str, int]:
+        managed = self._directory / "managed"
+        return {
+            path.name: path.stat().st_size
+            for path in sorted(managed.iterdir())
+            if path.is_file() and not path.is_symlink()
+        }
+
+    def adopt(self, volume_id: str, name: str) -> None:
+        with self._acting("manage", volume_id), self._alone():
+            layer = self._layer("volumes", volume_id)
+            if layer is None:
+                if name not in self.strangers():
+                    raise HostProblem(reason=f"There is no file managed/{name} here")
+                layer = self._layers / f"{uuid.uuid4()}.raw"
+                (self._directory / "managed" / name).rename(layer)
+                layer.chmod(0o600)
+                self._link("volumes", volume_id, layer)
+
+    def release(self, volume_id: str) -> str:
+        target = self._directory / "managed" / f"volume-{volume_id}"
+        with self._acting("release", volume_id):
+            top = self._layer("volumes", volume_id)
+            if top is None:
+                return target.name
+            if top.suffix == ".raw" and self._users(top) == set():
+                with self._alone():
+                    os.link(top, target)
+            else:
+                part = self.scratch() / f"{uuid.uuid4()}.raw"
+                qemu_img.copy(_disk_file(top), part, "raw")
+                self._finish(part, target)
+        self._unlink("volumes", volume_id)
+        return target.name
+
+    def sweep(self, known: Callable[[], Known]) -> None:
+        # Links first, rows second: a row is written before its file, so a link seen here without
+        # a row afterwards has lost it.
+        links = {
+            kind: [path.name for path in (self._directory / kind).iterdir() if self._is_old(path)]
+            for kind in ("volumes", "snapshots")
+        }
+        old = [path for path in self._layers.iterdir() if self._is_old(path)]
+        rows = known() if old or any(links.values()) else Known(volumes=(), snapshots=())
+        for name in set(links["volumes"]) - set(rows.volumes):
+            self._sweep_volume(name)
+        for name in set(links["snapshots"]) - set(rows.snapshots):
+            # What it kept and a volume still needs stays with the volume.
+            self.ensure_snapshot_absent(name)
+        with self._alone():
+            self._forget_images()
+            needed = self._needed()
+            for path in old:
+                if path not in needed:
+                    self._remove(path)
+        for path in self.scratch().iterdir():
+            if self._is_old(path, 86400.0 if self._young_s else 0.0):
+                path.unlink(missing_ok=True)
+
+    # -- parts -----------------------------------------------------------------------------------
+    def _layer(self, kind: str, name: str) -> Path | None:
         try:
-            return self.path(volume_id).stat().st_size
+            return self._layers / (self._directory / kind / name).readlink().name
         except FileNotFoundError:
             return None
 
-    def path(self, volume_id: str) -> Path:
-        return self._directory / f"{volume_id}{_SUFFIX}"
+    def _disk(self, kind: str, name: str) -> DiskFile:
+        layer = self._layer(kind, name)
+        if layer is None or not layer.exists():
+            raise HostProblem(reason=f"The bytes of {name} are not here")
+        return _disk_file(layer)
 
-    def sweep(self, known: Known) -> None:
-        # Files first, rows second: a row is written before its file, so a file seen here without
-        # a row afterwards has lost it.
-        files = [path for path in self._directory.iterdir() if self._is_old(path)]
-        ids = known() if files else ()
-        for path in files:
-            if path.suffix == _NEW:
-                path.unlink(missing_ok=True)
-            elif path.suffix == _SUFFIX and is_uuid(path.stem) and path.stem not in ids:
-                self._sweep_volume(path)
+    def _link(self, kind: str, name: str, layer: Path) -> None:
+        """What ``name`` is from now on."""
+        part = self.scratch() / f"{uuid.uuid4()}.link"
+        part.symlink_to(Path("..") / "layers" / layer.name)
+        part.rename(self._directory / kind / name)
+        _sync(self._directory / kind)
 
-    def _sweep_volume(self, path: Path) -> None:
-        if _has_data(path):
+    def _unlink(self, kind: str, name: str) -> None:
+        with self._acting("remove", name), self._alone():
+            layer = self._layer(kind, name)
+            if layer is None:
+                return
+            (self._directory / kind / name).unlink(missing_ok=True)
+            _sync(self._directory / kind)
+            self._collect(layer)
+
+    def _collect(self, layer: Path) -> None:
+        """Remove ``layer`` and what is below it as far as nothing else leads there."""
+        here: Path | None = layer
+        while here is not None and here.exists() and not self._users(here):
+            below = _below(here)
+            self._remove(here)
+            here = below
+
+    def _users(self, layer: Path) -> set[Path]:
+        """The links that lead to ``layer``, and the layers right above it."""
+        found = set()
+        for kind in _LINKS:
+            for path in (self._directory / kind).iterdir():
+                if self._layer(kind, path.name) == layer:
+                    found.add(path)
+        return found | {each for each in self._layers.glob("*.qcow2") if _below(each) == layer}
+
+    def _needed(self) -> set[Path]:
+        """Every layer that some link leads to, however far."""
+        needed: set[Path] = set()
+        for kind in _LINKS:
+            for path in (self._directory / kind).iterdir():
+                layer = self._layer(kind, path.name)
+                while layer is not None and layer not in needed:
+                    needed.add(layer)
+                    layer = _below(layer)
+        return needed
+
+    def _new_raw(self, volume_id: str, size_bytes: int) -> None:
+        with self._new(".raw") as (part, layer):
+            part.touch(0o600)
+            os.truncate(part, size_bytes)
+            self._finish(part, layer)
+            self._link("volumes", volume_id, layer)
+
+    def _overlay(self, below: Path, size_bytes: int, layer: Path | None = None) -> Path:
+        layer = layer or self._layers / f"{uuid.uuid4()}.qcow2"
+        part = self.scratch() / f"{uuid.uuid4()}.qcow2"
+        try:
+            qemu_img.create_overlay(part, _disk_file(below), size_bytes)
+            self._finish(part, layer)
+        finally:
+            part.unlink(missing_ok=True)
+        return layer
+
+    def _grow(self, volume_id: str, size_bytes: int) -> None:
+        # Never smaller: what looks like a smaller size may be an old request.
+        disk = self._disk("volumes", volume_id)
+        if _size(disk.path) >= size_bytes:
+            return
+        if disk.format == "raw":
+            os.truncate(disk.path, size_bytes)
+        else:
+            qemu_img.grow(disk, size_bytes)
+        _sync(disk.path)
+
+    @contextmanager
+    def _new(self, suffix: str) -> Iterator[tuple[Path, Path]]:
+        """(where to write, the name it gets): a new layer. What was written goes if it fails."""
+        name = f"{uuid.uuid4()}{suffix}"
+        part = self.scratch() / name
+        try:
+            yield part, self._layers / name
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _finish(self, part: Path, final: Path) -> None:
+        part.chmod(0o600)
+        _sync(part)
+        part.rename(final)
+        _sync(final.parent)
+
+    def _remove(self, layer: Path) -> None:
+        if self._wipe:
+            _overwrite(layer)
+        layer.unlink(missing_ok=True)
+
+    def _sweep_volume(self, name: str) -> None:
+        layer = self._layer("volumes", name)
+        if layer is not None and layer.exists() and (layer.suffix != ".raw" or _has_data(layer)):
             LOG.error(
-                "The volume file %s holds data and no volume accounts for it; it is kept until "
+                "The volume file %s holds data and no volume %s accounts for it; it is kept until "
                 "a person decides",
-                path,
+                layer,
+                name,
             )
             return
-        path.unlink(missing_ok=True)
-        LOG.info("Removed the blank file %s, which no volume accounts for", path)
+        self.ensure_absent(name)
+        LOG.info("Removed the blank volume %s, which no row accounts for", name)
 
-    def _is_old(self, path: Path) -> bool:
+    def _forget_images(self) -> None:
+        for path in (self._directory / "images").iterdir():
+            if path.lstat().st_mtime < clock.now() - self._image_cache_s:
+                path.unlink(missing_ok=True)
+
+    def _is_old(self, path: Path, age_s: float | None = None) -> bool:
+        limit = clock.now() - (self._young_s if age_s is None else age_s)
         try:
-            return path.stat().st_ctime < clock.now() - self._young_s
+            return path.lstat().st_ctime < limit
         except FileNotFoundError:
             return False
 
-    def _sync_directory(self) -> None:
-        handle = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+    def _take_over(self) -> None:
+        """Files as an older version kept them: ``ID.raw`` in the directory itself."""
+        for path in self._directory.glob("*.raw"):
+            if is_uuid(path.stem):
+                layer = self._layers / path.name
+                path.rename(layer)
+                self._link("volumes", path.stem, layer)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One change of links at a time on this machine, across threads and processes."""
+        handle = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            os.fsync(handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
         finally:
             os.close(handle)
 
+    @contextmanager
+    def _acting(self, verb: str, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as problem:
+            raise HostProblem(
+                reason=f"Cannot {verb} {name}: {problem.strerror or 'unknown error'}"
+            ) from problem
 
-def _has_data(path: Path) -> bool:
+
+def _disk_file(layer: Path) -> DiskFile:
+    return DiskFile(path=layer, format=layer.suffix[1:])
+
+
+def _size(layer: Path) -> int:
+    return layer.stat().st_size if layer.suffix == ".raw" else qemu_img.qcow2_header(layer)[0]
+
+
+def _below(layer: Path) -> Path | None:
+    if layer.suffix == ".raw":
+        return None
     try:
-        handle = os.open(path, os.O_RDONLY)
+        name = qemu_img.qcow2_header(layer)[1]
     except FileNotFoundError:
-        return False
+        return None
+    return layer.with_name(name) if name else None
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
-        os.lseek(handle, 0, os.SEEK_DATA)
-    except OSError as problem:
-        if problem.errno == errno.ENXIO:  # holes only
-            return False
-        raise
+        os.fsync(handle)
     finally:
         os.close(handle)
-    return True
 
 
-@contextmanager
-def _as_host_problem(verb: str, volume_id: str) -> Iterator[None]:
+def data_extents(handle: int) -> Iterator[tuple[int, int]]:
+    """(start, end) of each stretch of ``handle`` that takes space."""
+    at, end = 0, os.fstat(handle).st_size
+    while at < end:
+        try:
+            start = os.lseek(handle, at, os.SEEK_DATA)
+        except OSError as problem:
+            if problem.errno == errno.ENXIO:  # holes from here on
+                return
+            raise
+        at = os.lseek(handle, start, os.SEEK_HOLE)
+        yield start, at
+
+
+def _has_data(path: Path) -> bool:
+    handle = os.open(path, os.O_RDONLY)
     try:
-        yield
-    except OSError as problem:
-        raise HostProblem(
-            reason=f"Cannot {verb} volume {volume_id}: {problem.strerror or 'unknown error'}"
-        ) from problem
+        return next(data_extents(handle), None) is not None
+    finally:
+        os.close(handle)
+
+
+def _overwrite(path: Path) -> None:
+    """Zeroes over everything that takes space, down to the disk."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return
+    try:
+        zeroes = bytes(_BLOCK)
+        for start, end in list(data_extents(handle)):
+            for at in range(start, end, _BLOCK):
+                os.pwrite(handle, zeroes[: min(_BLOCK, end - at)], at)
+        os.fsync(handle)
+    finally:
+        os.close(handle)

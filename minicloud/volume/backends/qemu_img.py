@@ -1,0 +1,111 @@
+"""qemu-img on files of ours and of users: under limits, with formats always named.
+
+Sizes are bytes. A file is made whole under another name by the caller and renamed; nothing here
+decides where it lies.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from minicloud.domain.errors import HostProblem
+from minicloud.volume.backends.base import DiskFile
+
+_MEMORY = 1 << 30
+_QUICK_S = 60
+"""For what reads or writes only headers."""
+_LONG_S = 6 * 3600
+_QCOW2 = struct.Struct(">4sIQIIQ")
+"""Magic, version, offset and length of the backing file's name, cluster bits, size."""
+_LONGEST_NAME = 1023
+
+
+def create_overlay(path: Path, below: DiskFile, size_bytes: int) -> None:
+    """An empty qcow2 on ``below``, a file of the same directory, by its bare name: the directory
+    may move. What is below is not opened, so somebody may be writing to it.
+    """
+    _run(
+        f"make {path.name}",
+        ["create", "-q", "-u", "-f", "qcow2", "-F", below.format, "-b", below.path.name,
+         str(path), str(size_bytes)],
+    )  # fmt: skip
+
+
+def grow(disk: DiskFile, size_bytes: int) -> None:
+    _run(f"grow {disk.path.name}", ["resize", "-q", "-f", disk.format, str(disk.path),
+                                    str(size_bytes)])  # fmt: skip
+
+
+def copy(source: DiskFile, target: Path, target_format: str) -> None:
+    """All bytes of ``source``, which nobody writes, at ``target``; zeroes take no space."""
+    _run(
+        f"copy {source.path.name}",
+        ["convert", "-U", "-f", source.format, "-O", target_format, str(source.path), str(target)],
+        limit_s=_LONG_S,
+    )
+
+
+def commit(disk: DiskFile) -> None:
+    """Write what ``disk``, a qcow2, adds into the file right below it."""
+    _run(f"merge {disk.path.name}", ["commit", "-q", "-d", "-f", disk.format, str(disk.path)],
+         limit_s=_LONG_S)  # fmt: skip
+
+
+def foreign_files(path: Path, image_format: str) -> list[str]:
+    """Other files that an image from a user refers to: it must have none, or its author could
+    read the host's.
+    """
+    facts = _info(path, image_format)
+    details = facts.get("format-specific", {}).get("data", {})
+    extents = [each.get("filename") for each in details.get("extents", ())]
+    named = [facts.get("backing-filename"), details.get("data-file"), *extents]
+    return [str(name) for name in named if name and name != str(path)]
+
+
+def virtual_size(path: Path, image_format: str) -> int:
+    return int(_info(path, image_format)["virtual-size"])
+
+
+def qcow2_header(path: Path) -> tuple[int, str]:
+    """(size, name of the backing file or empty) of a qcow2 of ours. HostProblem."""
+    with path.open("rb") as file:
+        head = file.read(_QCOW2.size)
+        if len(head) < _QCOW2.size or not head.startswith(b"QFI\xfb"):
+            raise HostProblem(reason=f"{path.name} is no qcow2 file")
+        _, _, offset, length, _, size = _QCOW2.unpack(head)
+        if not offset or length > _LONGEST_NAME:
+            return size, ""
+        file.seek(offset)
+        return size, file.read(length).decode(errors="surrogateescape")
+
+
+def _info(path: Path, image_format: str) -> Any:
+    output = _run(
+        f"read {path.name}", ["info", "-U", "--output=json", "-f", image_format, str(path)]
+    )
+    return json.loads(output)
+
+
+def _run(action: str, arguments: Sequence[str], *, limit_s: int = _QUICK_S) -> bytes:
+    """Standard output. HostProblem with the last line of what QEMU says."""
+    limits = ["prlimit", f"--as={_MEMORY}", f"--cpu={limit_s}", "--core=0"]
+    try:
+        done = subprocess.run(
+            [*limits, "qemu-img", *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=2 * limit_s,
+        )
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        raise HostProblem(reason=f"Cannot {action}: {type(problem).__name__}") from problem
+    if done.returncode != 0:
+        words = done.stderr.decode(errors="replace").strip().splitlines()
+        reason = words[-1][-300:] if words else f"exit status {done.returncode}"
+        raise HostProblem(reason=f"Cannot {action}: {reason}")
+    return done.stdout

@@ -1,0 +1,129 @@
+"""Which volume services there are and what room they have, as each tells it with its pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from minicloud.domain.errors import NotFound
+from minicloud.kit import clock
+from minicloud.kit.db import Database, Transaction
+from minicloud.volume.attachment_store import values_of
+from minicloud.volume.backends import Backends
+from minicloud.volume.models import services, volumes
+from minicloud.volume.records import GIB
+
+BINARY = "cinder-volume"
+BACKUP = "cinder-backup"
+SCHEDULER = "cinder-scheduler"
+BINARIES = (SCHEDULER, BINARY, BACKUP)
+"""One daemon does the work of Cinder's three, and clients look for their names."""
+
+
+class Presence(msgspec.Struct, frozen=True, kw_only=True):
+    host: str
+    binary: str
+    disabled: bool
+    disabled_reason: str | None
+    frozen: bool
+    pools: Mapping[str, Any]
+    last_seen: float
+
+
+class Pool(msgspec.Struct, frozen=True, kw_only=True):
+    host: str
+    backend: str
+    total_gb: float
+    free_gb: float
+    allocated_gb: int
+    volumes: int
+    last_seen: float
+
+
+class Roll:
+    """``down_s``: after how long without word a service counts as down."""
+
+    def __init__(
+        self, database: Database, backends: Backends, *, host: str, down_s: float = 60.0
+    ) -> None:
+        self._database, self._backends = database, backends
+        self._host, self._down_s = host, down_s
+
+    def report(self) -> None:
+        """This host is here, with so much room."""
+        pools = {}
+        for name, backend in self._backends:
+            room = backend.capacity()
+            pools[name] = {"total": room.total_bytes, "free": room.free_bytes}
+        with self._database.write() as tx:
+            for binary in BINARIES:
+                change = services.update().where(
+                    services.c.host == self._host, services.c.binary == binary
+                )
+                values = {"last_seen": clock.now(), "pools": pools}
+                if tx.execute(change.values(values)).rowcount == 0:
+                    _add(tx, self._host, binary, values)
+
+    def all(self) -> list[Presence]:
+        with self._database.read() as tx:
+            rows = tx.execute(sa.select(services).order_by(services.c.binary, services.c.host))
+            return [Presence(**values_of(row)) for row in rows.mappings()]
+
+    def is_up(self, service: Presence) -> bool:
+        return clock.now() - service.last_seen < self._down_s
+
+    def takes_volumes(self, tx: Transaction, host: str) -> bool:
+        """Whether the operator lets new volumes come to ``host``."""
+        query = sa.select(services.c.disabled).where(
+            services.c.host == host, services.c.binary == BINARY
+        )
+        return not tx.execute(query).scalar_one_or_none()
+
+    def change(self, host: str, binary: str | None, values: Mapping[str, Any]) -> None:
+        """NotFound: there is no such service."""
+        change = services.update().where(services.c.host == host.partition("@")[0])
+        if binary is not None:
+            change = change.where(services.c.binary == binary)
+        with self._database.write() as tx:
+            if tx.execute(change.values(dict(values))).rowcount == 0:
+                raise NotFound(kind="Service", id=f"{binary or ''} on {host}"[:255])
+
+    def pools(self) -> Sequence[Pool]:
+        count = sa.select(
+            volumes.c.host, volumes.c.backend, sa.func.count(), sa.func.sum(volumes.c.size_gb)
+        ).group_by(volumes.c.host, volumes.c.backend)
+        with self._database.read() as tx:
+            used = {(row[0], row[1]): (row[2], int(row[3])) for row in tx.execute(count)}
+        found = []
+        for service in self.all():
+            if service.binary != BINARY:
+                continue
+            for name, room in sorted(service.pools.items()):
+                number, gigabytes = used.get((service.host, name), (0, 0))
+                found.append(
+                    Pool(
+                        host=service.host,
+                        backend=name,
+                        total_gb=round(room["total"] / GIB, 2),
+                        free_gb=round(room["free"] / GIB, 2),
+                        allocated_gb=gigabytes,
+                        volumes=number,
+                        last_seen=service.last_seen,
+                    )
+                )
+        return found
+
+
+def _add(tx: Transaction, host: str, binary: str, values: Mapping[str, Any]) -> None:
+    try:
+        with tx.begin_nested():
+            tx.execute(
+                services.insert().values(
+                    host=host, binary=binary, disabled=False, frozen=False, **values
+                )
+            )
+    except sa.exc.IntegrityError:
+        pass  # another daemon of this host was faster
