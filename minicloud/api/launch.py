@@ -11,6 +11,7 @@ import logging
 import secrets
 import string
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -23,7 +24,8 @@ from minicloud.api.schemas.server_bodies import ServerCreate
 from minicloud.api.schemas.server_views import groups_view, links
 from minicloud.client.identity import TokenFacts
 from minicloud.client.image import Image
-from minicloud.db import flavors, hosts, keypairs, operations, quotas, servers
+from minicloud.db import flavors, hosts, keypairs, operations, quotas, server_groups, servers
+from minicloud.domain import hints
 from minicloud.domain.errors import (
     Invalid,
     MinicloudError,
@@ -61,6 +63,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     devices: Sequence[BlockDevice]
     nics: Sequence[RequestedNic]
     security_groups: Sequence[str]
+    zone: str | None
+    host: str | None
+    """The only host that will do."""
+    hints: Mapping[str, Any]
     least: int
     most: int
 
@@ -112,12 +118,14 @@ class Launcher:
         check_address(body.access_ip_v4, 4)
         check_address(body.access_ip_v6, 6)
         least, most = checks.counts(body)
+        wishes = {**body.old_hints, **body.hints}
+        hints.check(wishes)
         if body.hostname is not None and most > 1:
             raise Invalid(reason="A hostname can be given to one server only.")
         with self._database.read() as tx:
             flavor = _flavor(tx, str(body.flavor_ref), None if ctx.is_admin else project_id)
             keypair = _keypair(tx, ctx.user_id, body.key_name)
-            _check_zone(tx, body.availability_zone)
+            zone, host = checks.place(call, hosts.host_list(tx))
             limits = quotas.quota_limits(tx, project_id, self._limits)
         allowed = limits["metadata_items"]
         if 0 <= allowed < len(body.metadata):
@@ -135,6 +143,9 @@ class Launcher:
             devices=devices,
             nics=nics,
             security_groups=checks.security_groups(body, self._lookups, ctx),
+            zone=zone,
+            host=host,
+            hints=wishes,
             least=least,
             most=most,
         )
@@ -150,6 +161,7 @@ class Launcher:
             opened = clock.now()
             quotas.project_lock(tx, order.project_id)
             count = _within_quota(tx, order, self._limits)
+            _check_group(tx, order, count, self._limits)
             reservation = "r-" + "".join(secrets.choice(_LETTERS) for _ in range(8))
             for index in range(count):
                 server = _server(order, index, count, reservation)
@@ -193,10 +205,19 @@ def _keypair(tx: Transaction, user_id: str, name: str | None) -> Keypair | None:
         raise Invalid(reason="Invalid key_name provided.") from None
 
 
-def _check_zone(tx: Transaction, zone: str | None) -> None:
-    if zone is None or zone in {host.availability_zone for host in hosts.host_list(tx)}:
+def _check_group(tx: Transaction, order: Order, count: int, defaults: Mapping[str, int]) -> None:
+    """Raise Invalid unless the group that the hints name is the project's, and NotAllowed unless
+    it may have ``count`` servers more."""
+    group_id = order.hints.get("group")
+    if group_id is None:
         return
-    raise Invalid(reason="The requested availability zone is not available")
+    group = server_groups.group_find(tx, group_id, lock=True)
+    if group is None or group.project_id != order.project_id:
+        raise Invalid(reason=f"Instance group {group_id} could not be found.")
+    limit = quotas.quota_limits(tx, order.project_id, defaults)["server_group_members"]
+    members = server_groups.members_of_groups(tx, [group.id]).get(group.id, [])
+    if 0 <= limit < len(members) + count:
+        raise NotAllowed(reason="Quota exceeded, too many servers in group")
 
 
 def _within_quota(tx: Transaction, order: Order, defaults: Mapping[str, int]) -> int:
@@ -241,7 +262,7 @@ def _server(order: Order, index: int, count: int, reservation: str) -> Server:
         power_state=Power.NOSTATE,
         operation_id=None,
         host=None,
-        availability_zone=body.availability_zone,
+        availability_zone=order.zone,
         flavor=order.flavor,
         image_id=order.image.id,
         image_properties=order.image.properties,
@@ -260,6 +281,9 @@ def _server(order: Order, index: int, count: int, reservation: str) -> Server:
         access_ip_v4=body.access_ip_v4,
         access_ip_v6=body.access_ip_v6,
         disk_config=body.disk_config,
+        group_id=order.hints.get("group"),
+        requested_host=order.host,
+        scheduler_hints=order.hints,
         reservation_id=reservation,
         launch_index=index,
         locked=False,

@@ -16,8 +16,9 @@ from minicloud.api.schemas.server_bodies import BlockDeviceBody, ServerCreate
 from minicloud.client.image import Image
 from minicloud.domain.errors import Conflict, Invalid, NotAllowed
 from minicloud.domain.ids import is_uuid
-from minicloud.domain.models import BlockDevice, Flavor, RequestedNic
+from minicloud.domain.models import BlockDevice, Flavor, Host, RequestedNic
 from minicloud.kit.context import Context
+from minicloud.kit.web import Call
 
 _GIB = 1 << 30
 _NO_IMAGE = "Can not find requested image"
@@ -256,11 +257,36 @@ def refuse_unsupported(body: ServerCreate) -> None:
     for value, what in (
         (body.personality, "personality (file injection); use user_data"),
         (body.trusted_image_certificates, "trusted_image_certificates"),
-        (body.host or body.hypervisor_hostname, "a launch on a host of choice"),
-        (":" in (body.availability_zone or ""), "availability_zone with a host"),
     ):
         if value:
             raise Invalid(reason=f"Not supported yet: {what}.")
-    hints = {**body.old_hints, **body.hints}
-    if hints.get("group"):
-        raise Invalid(reason=f"Server group {str(hints['group'])[:64]} could not be found.")
+
+
+# -- place -----------------------------------------------------------------------------------------
+def place(call: Call, known: Sequence[Host]) -> tuple[str | None, str | None]:
+    """The availability zone and the one host asked for, which exist. Invalid, Forbidden."""
+    body: ServerCreate = call.body
+    zone, host = body.availability_zone, body.host or body.hypervisor_hostname
+    if host is not None:
+        call.check("compute:servers:create:requested_destination")
+        if body.host and body.hypervisor_hostname and body.host != body.hypervisor_hostname:
+            raise Invalid(
+                reason=f"Compute host {body.host} has no hypervisor {body.hypervisor_hostname}."
+            )
+    if zone is not None and ":" in zone:
+        zone, host = _forced(call, zone)
+    if host is not None and host not in {each.name for each in known}:
+        raise Invalid(reason=f"Compute host {host} could not be found.")
+    if zone is not None and zone not in {each.availability_zone for each in known}:
+        raise Invalid(reason="The requested availability zone is not available")
+    return zone, host
+
+
+def _forced(call: Call, text: str) -> tuple[str | None, str | None]:
+    """``zone:host``, ``zone:host:node`` or ``zone::node``, of which an operator may say each."""
+    call.check("os_compute_api:servers:create:forced_host")
+    zone, *names = text.split(":")
+    given = {name for name in names if name}
+    if len(names) > 2 or len(given) != 1:
+        raise Invalid(reason="Invalid input for field/attribute availability_zone: ZONE:HOST.")
+    return zone or None, given.pop()

@@ -63,11 +63,14 @@ _MEMBER = (
     "os-lock-server:unlock",
     "os-console-output",
     "os-remote-consoles",
+    "os-server-groups:create",
+    "os-server-groups:delete",
 )
 _ADMIN = (
     "servers:index:get_all_tenants",
     "servers:detail:get_all_tenants",
     "servers:show:host_status",
+    "servers:create:forced_host",
     "os-extended-server-attributes",
     "os-lock-server:unlock:unlock_override",
     "os-admin-actions:reset_state",
@@ -102,7 +105,17 @@ _ADMIN = (
     "os-availability-zone:detail",
     "os-simple-tenant-usage:list",
     "os-migrations:index",
+    "servers:migrations:index",
+    "servers:migrations:show",
+    "os-server-groups:index:all_projects",
     "os-aggregates:index",
+    "os-aggregates:create",
+    "os-aggregates:show",
+    "os-aggregates:update",
+    "os-aggregates:delete",
+    "os-aggregates:add_host",
+    "os-aggregates:remove_host",
+    "os-aggregates:set_metadata",
 )
 _ANY = (
     "extensions",
@@ -125,6 +138,7 @@ RULES: Mapping[str, str] = {
     **_prefixed(_MEMBER, "rule:member"),
     **_prefixed(_ADMIN, "rule:admin"),
     **_prefixed(_ANY, "rule:any"),
+    "compute:servers:create:requested_destination": "rule:admin",
     "os_compute_api:os-console-auth-tokens": "rule:admin_or_service",
     **{f"os_compute_api:os-keypairs:{verb}": "rule:admin or user_id:%(user_id)s"
        for verb in _KEYPAIRS},

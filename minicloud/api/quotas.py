@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from minicloud.api.schemas.fields import truth, whole
 from minicloud.api.schemas.quotas import RESOURCES, limits_view, quota_view, usage_view
-from minicloud.db import keypairs, quotas, servers
+from minicloud.db import keypairs, quotas, server_groups, servers
 from minicloud.domain.errors import Invalid
 from minicloud.kit.db import Database, Transaction
 from minicloud.kit.web import Call, Query, Reply
@@ -81,7 +81,12 @@ def _project(call: Call, policy: str) -> str:
 
 def _used(tx: Transaction, project_id: str) -> dict[str, int]:
     usage = servers.usage_of_project(tx, project_id)
-    return {"instances": usage.instances, "cores": usage.cores, "ram": usage.ram}
+    return {
+        "instances": usage.instances,
+        "cores": usage.cores,
+        "ram": usage.ram,
+        "server_groups": server_groups.group_count(tx, project_id),
+    }
 
 
 def _check_used(wanted: Mapping[str, int], used: Mapping[str, int]) -> None:

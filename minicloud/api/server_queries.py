@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+from werkzeug.datastructures import MultiDict
 
 from minicloud.api.schemas.fields import truth
 from minicloud.db.servers import SORT_KEYS, ServerQuery
@@ -29,7 +30,6 @@ _EQUAL = {
     "instance_type_id": "flavor_id",
     "key_name": "key_name",
     "reservation_id": "reservation_id",
-    "availability_zone": "availability_zone",
     "hostname": "hostname",
     "vm_state": "vm_state",
     "task_state": "task_state",
@@ -38,13 +38,22 @@ _EQUAL = {
     "display_description": "description",
     "description": "description",
 }
+# What everybody may ask for before 2.83; the rest was the operators'.
+_OF_ALL = frozenset(
+    (
+        "reservation_id", "name", "display_name", "status", "image", "image_ref", "flavor",
+        "instance_type_id", "ip", "ip6", "changes-since", "changes-before", "all_tenants",
+        "project_id", "tenant_id", "deleted", "limit", "marker", "sort_key", "sort_dir", "locked",
+        "tags", "tags-any", "not-tags", "not-tags-any",
+    )
+)  # fmt: skip
 _NUMBERS = {"power_state": "power_state", "launch_index": "launch_index"}
 _FLAGS = {"config_drive": "config_drive", "locked": "locked"}
 _TAGS = ("tags", "tags-any", "not-tags", "not-tags-any")
 # Known to clients, without meaning here.
 _OVERLOOKED = (
     "kernel_id", "ramdisk_id", "created_at", "launched_at", "terminated_at", "deleted_at",
-    "updated_at", "progress", "root_device_name", "soft_deleted", "is_public", "node", "vm_mode",
+    "updated_at", "progress", "root_device_name", "soft_deleted", "is_public", "vm_mode",
     "architecture", "auto_disk_config", "default_ephemeral_device", "default_swap_device",
     "disable_terminate", "ephemeral_gb", "ephemeral_key_uuid", "internal_id", "launched_on",
     "locked_by", "memory_mb", "os_type", "root_gb", "shutdown_terminate", "user_data", "vcpus",
@@ -55,8 +64,9 @@ QUERY = Query(
     names=frozenset(
         (
             *_EQUAL, *_NUMBERS, *_FLAGS, *_TAGS, *_OVERLOOKED, "name", "display_name", "status",
-            "host", "ip", "ip6", "project_id", "tenant_id", "all_tenants", "deleted",
-            "changes-since", "changes-before", "limit", "marker", "sort_key", "sort_dir",
+            "availability_zone", "host", "node", "ip", "ip6", "project_id", "tenant_id",
+            "all_tenants", "deleted", "changes-since", "changes-before", "limit", "marker",
+            "sort_key", "sort_dir",
         )
     ),
     since={"changes-before": (2, 66), "locked": (2, 73), **dict.fromkeys(_TAGS, (2, 26))},
@@ -76,11 +86,23 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """Whether no server can match."""
 
 
-def wish_of(call: Call, *, policy: str, bad_status_is_error: bool) -> Wish:
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """What differs between microversions."""
+
+    bad_status_is_error: bool = True
+    """Whether an unknown status is refused, and not just nobody's."""
+    all_filters: bool = True
+    """Whether every filter is everybody's."""
+
+
+def wish_of(call: Call, rules: Rules, *, policy: str) -> Wish:
     """What the request asks for. Invalid, or Forbidden for other projects' servers.
 
     ``policy``: rule asked for ``all_tenants``.
     """
+    if not rules.all_filters and not call.ctx.is_admin:
+        pairs = [pair for pair in call.query.items(multi=True) if pair[0] in _OF_ALL]
+        call.query = MultiDict(pairs)
     query = call.query
     limit = call.number("limit", MOST)
     limit = MOST if limit is None else min(limit, MOST)
@@ -93,7 +115,7 @@ def wish_of(call: Call, *, policy: str, bad_status_is_error: bool) -> Wish:
     equal = _equal(call)
     words = [word.upper() for word in query.getlist("status")]
     bad = [word for word in words if not states_with_status(word)]
-    if bad and bad_status_is_error:
+    if bad and rules.bad_status_is_error:
         raise Invalid(reason=f"Invalid status value: {bad[0][:64]}")
     filters = [*_address_filters(call), *_tag_filters(call)]
     return Wish(
@@ -103,11 +125,12 @@ def wish_of(call: Call, *, policy: str, bad_status_is_error: bool) -> Wish:
             equal=equal,
             name_regex=_pattern(query.get("name", query.get("display_name"))),
             status=words,
-            changes_since=_moment(call, "changes-since"),
-            changes_before=_moment(call, "changes-before"),
+            changes_since=moment(call, "changes-since"),
+            changes_before=moment(call, "changes-before"),
             sort=_sort(call),
             limit=None if filters else limit + 1,
             marker=query.get("marker"),
+            zone=query.get("availability_zone"),
         ),
         filters=filters,
         limit=limit,
@@ -129,8 +152,9 @@ def _equal(call: Call) -> dict[str, Any]:
     for name, column in _FLAGS.items():
         if name in query:
             equal[column] = truth(query[name], name)
-    if "host" in query and call.ctx.is_admin:
-        equal["host"] = query["host"]
+    for name in ("host", "node"):
+        if name in query and call.ctx.is_admin:
+            equal["host"] = query[name]
     return equal
 
 
@@ -145,7 +169,7 @@ def _deleted(call: Call, words: Sequence[str]) -> bool | None:
     return None if "changes-since" in call.query or "changes-before" in call.query else False
 
 
-def _moment(call: Call, name: str) -> float | None:
+def moment(call: Call, name: str) -> float | None:
     text = call.query.get(name)
     if text is None:
         return None

@@ -13,13 +13,14 @@ from minicloud.api.schemas.fields import check_address
 from minicloud.api.schemas.server_bodies import ServerUpdate
 from minicloud.api.schemas.server_views import Viewer, brief_view, server_view
 from minicloud.api.scope import server_of
-from minicloud.api.server_queries import Wish, wish_of
-from minicloud.db import servers, services
+from minicloud.api.server_queries import Rules, Wish, wish_of
+from minicloud.db import aggregates, servers, services
 from minicloud.db.hosts import COMPUTE
 from minicloud.domain.models import Server, ServiceRecord
 from minicloud.kit.db import Database, Transaction
 from minicloud.kit.web import Call, Reply
 from minicloud.kit.web.paging import next_link
+from minicloud.kit.web.route import Handler
 
 
 class Servers:
@@ -31,41 +32,30 @@ class Servers:
         self._service_down_s = service_down_s
 
     # -- lists -------------------------------------------------------------------------------------
-    def index(self, call: Call) -> Any:
-        return self._index(call, bad_status_is_error=True)
+    def index(self, rules: Rules) -> Handler:
+        """The list, by the rules of some microversions."""
 
-    def index_before_2_38(self, call: Call) -> Any:
-        """An unknown status was an empty list."""
-        return self._index(call, bad_status_is_error=False)
+        def handle(call: Call) -> Any:
+            wish = wish_of(call, rules, policy="os_compute_api:servers:index:get_all_tenants")
+            with self._database.read() as tx:
+                found, more = _page(tx, wish)
+            views = [brief_view(server, call.base_url) for server in found]
+            return _with_link(call, {"servers": views}, found, more)
 
-    def detail(self, call: Call) -> Any:
-        return self._detail(call, bad_status_is_error=True)
+        return handle
 
-    def detail_before_2_38(self, call: Call) -> Any:
-        return self._detail(call, bad_status_is_error=False)
+    def detail(self, rules: Rules) -> Handler:
+        """The list in full."""
 
-    def _index(self, call: Call, *, bad_status_is_error: bool) -> Any:
-        wish = wish_of(
-            call,
-            policy="os_compute_api:servers:index:get_all_tenants",
-            bad_status_is_error=bad_status_is_error,
-        )
-        with self._database.read() as tx:
-            found, more = _page(tx, wish)
-        views = [brief_view(server, call.base_url) for server in found]
-        return _with_link(call, {"servers": views}, found, more)
+        def handle(call: Call) -> Any:
+            wish = wish_of(call, rules, policy="os_compute_api:servers:detail:get_all_tenants")
+            with self._database.read() as tx:
+                viewer = self._viewer(call, tx)
+                found, more = _page(tx, wish)
+            views = [server_view(server, viewer) for server in found]
+            return _with_link(call, {"servers": views}, found, more)
 
-    def _detail(self, call: Call, *, bad_status_is_error: bool) -> Any:
-        wish = wish_of(
-            call,
-            policy="os_compute_api:servers:detail:get_all_tenants",
-            bad_status_is_error=bad_status_is_error,
-        )
-        with self._database.read() as tx:
-            viewer = self._viewer(call, tx)
-            found, more = _page(tx, wish)
-        views = [server_view(server, viewer) for server in found]
-        return _with_link(call, {"servers": views}, found, more)
+        return handle
 
     # -- one ---------------------------------------------------------------------------------------
     def show(self, call: Call) -> Any:
@@ -106,6 +96,7 @@ class Servers:
             details=call.ctx.is_admin,
             extra_specs=call.allowed("os_compute_api:os-flavor-extra-specs:index"),
             host_status=host_status,
+            zones=aggregates.zones_of_hosts(tx),
         )
 
     def _word(self, service: ServiceRecord) -> str:
@@ -133,4 +124,5 @@ def _with_link(call: Call, body: dict[str, Any], found: list[Server], more: bool
 
 def _one(server: Server, viewer: Viewer) -> dict[str, Any]:
     # A list does not show groups; one server does.
-    return {"server": {**server_view(server, viewer), "server_groups": []}}
+    groups = [server.group_id] if server.group_id else []
+    return {"server": {**server_view(server, viewer), "server_groups": groups}}

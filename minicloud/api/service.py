@@ -10,6 +10,7 @@ from werkzeug.datastructures import Headers
 
 from minicloud.api import versions
 from minicloud.api.actions import Actions
+from minicloud.api.aggregates import Aggregates
 from minicloud.api.availability_zones import AvailabilityZones
 from minicloud.api.flavors import Flavors
 from minicloud.api.hypervisors import Hypervisors
@@ -17,6 +18,7 @@ from minicloud.api.instance_actions import InstanceActions
 from minicloud.api.keypairs import Keypairs
 from minicloud.api.launch import Launcher
 from minicloud.api.lookups import Lookups
+from minicloud.api.migrations import Migrations
 from minicloud.api.operations import Operator
 from minicloud.api.placing import Placer
 from minicloud.api.quotas import Quotas
@@ -25,6 +27,7 @@ from minicloud.api.remote_consoles import RemoteConsoles
 from minicloud.api.resize import Resize
 from minicloud.api.routes.catalogue import flavor_routes, keypair_routes, quota_routes
 from minicloud.api.routes.consoles import console_routes
+from minicloud.api.routes.groups import aggregate_routes, group_routes, migration_routes
 from minicloud.api.routes.hosts import absent_routes, host_routes
 from minicloud.api.routes.servers import (
     action_routes,
@@ -34,6 +37,7 @@ from minicloud.api.routes.servers import (
     part_routes,
     server_routes,
 )
+from minicloud.api.server_groups import ServerGroups
 from minicloud.api.server_images import ServerImages
 from minicloud.api.server_parts import Connections, Metadata, Tags
 from minicloud.api.servers import Servers
@@ -132,6 +136,9 @@ def routes(parts: Parts) -> list[Route]:
             Hypervisors(database, service_down_s=down_s),
             AvailabilityZones(database, service_down_s=down_s),
         ),
+        *group_routes(ServerGroups(database, parts.limits)),
+        *aggregate_routes(Aggregates(database)),
+        *migration_routes(Migrations(database)),
         *absent_routes(),
     ]
 

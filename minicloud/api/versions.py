@@ -10,7 +10,7 @@ from minicloud.kit.web.versions import text
 VERSIONS = Versions(
     service_type="compute",
     lowest=(2, 1),
-    newest=(2, 96),
+    newest=(2, 100),
     legacy_header="X-OpenStack-Nova-API-Version",
 )
 _UPDATED = "2013-07-23T11:33:21Z"

@@ -189,12 +189,15 @@ def openapi() -> None:
 
 
 @openapi.command("write")
-@click.argument(
-    "directory", default="docs/openapi", type=click.Path(file_okay=False, path_type=Path)
+@click.option(
+    "--directory",
+    default="docs/openapi",
+    type=click.Path(file_okay=False, path_type=Path),
+    show_default=True,
 )
 @_NAMES
-def openapi_write(directory: Path, services: Sequence[str]) -> None:
-    """Write the OpenAPI document of SERVICES, or of all, into DIRECTORY."""
+def openapi_write(services: Sequence[str], directory: Path) -> None:
+    """Write the OpenAPI documents of SERVICES, or of all."""
     from minicloud.cmd.describe import described
     from minicloud.kit.web.openapi import render
 

@@ -9,6 +9,10 @@ OPTS = [
     cfg.IntOpt("ram", default=256 * 1024, min=-1, help="Memory, MiB."),
     cfg.IntOpt("key_pairs", default=100, min=-1, help="Key pairs of a user."),
     cfg.IntOpt("metadata_items", default=128, min=-1, help="Metadata keys of a server."),
+    cfg.IntOpt("server_groups", default=50, min=-1, help="Server groups."),
+    cfg.IntOpt(
+        "server_group_members", default=50, min=-1, help="Servers of a server group at a time."
+    ),
     cfg.IntOpt("networks", default=100, min=-1, help="Networks."),
     cfg.IntOpt("subnets", default=100, min=-1, help="Subnets."),
     cfg.IntOpt("ports", default=500, min=-1, help="Ports."),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import sqlalchemy as sa
 
+from minicloud.db.aggregates import aggregate_list
 from minicloud.db.models import claims, hosts, services
 from minicloud.db.models import servers as servers_table
 from minicloud.db.rows import records
@@ -21,7 +22,8 @@ COMPUTE = "nova-compute"
 
 
 def host_list(tx: Transaction) -> Sequence[Host]:
-    """All hosts with their claims and whether their service reports: one statement."""
+    """All hosts with their claims, their aggregates and whether their service reports: two
+    statements."""
     count = (
         sa.select(sa.func.count(claims.c.server_id.distinct()))
         .where(claims.c.host == hosts.c.name)
@@ -35,7 +37,18 @@ def host_list(tx: Transaction) -> Sequence[Host]:
         .join(services, sa.and_(services.c.host == hosts.c.name, services.c.binary == COMPUTE))
         .order_by(hosts.c.created_at, hosts.c.id)
     )
-    return records(tx.execute(query), Host)
+    found = records(tx.execute(query), Host)
+    by_host: dict[str, list[Mapping[str, str]]] = {}
+    for aggregate in aggregate_list(tx):
+        for name in aggregate.hosts:
+            by_host.setdefault(name, []).append(aggregate.metadata)
+    return [_grouped(host, by_host[host.name]) if host.name in by_host else host for host in found]
+
+
+def _grouped(host: Host, aggregates: Sequence[Mapping[str, str]]) -> Host:
+    zones = [each["availability_zone"] for each in aggregates if "availability_zone" in each]
+    zone = zones[0] if zones else host.availability_zone
+    return msgspec.structs.replace(host, aggregates=aggregates, availability_zone=zone)
 
 
 def host_get(tx: Transaction, host_id: str) -> Host:
@@ -98,6 +111,8 @@ def host_report(tx: Transaction, report: HostReport) -> bool:
             virt_type_reason=report.virt_type_reason[:255],
             cpu_arch=report.cpu_arch,
             cpu_model=report.cpu_model[:255],
+            uptime=report.uptime[:255],
+            address=report.address[:64],
         )
     )
     return changed.rowcount == 1

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from minicloud.db.aggregates import DEFAULT_ZONE, zones_of_hosts
 from minicloud.db.models import servers as t
 from minicloud.db.rows import record, records
 from minicloud.domain.errors import Invalid, NotFound
@@ -57,6 +58,8 @@ class ServerQuery(msgspec.Struct, frozen=True, kw_only=True):
     status: Sequence[str] = ()
     changes_since: float | None = None
     changes_before: float | None = None
+    zone: str | None = None
+    """Availability zone: where it is, or while it is nowhere, where it was asked to be."""
     sort: Sequence[tuple[str, str]] = ()
     """(key of SORT_KEYS, asc or desc) pairs."""
     limit: int | None = None
@@ -141,6 +144,8 @@ def server_list(tx: Transaction, query: ServerQuery) -> Sequence[Server]:
         statement = statement.where(t.c.updated_at >= query.changes_since)
     if query.changes_before is not None:
         statement = statement.where(t.c.updated_at <= query.changes_before)
+    if query.zone is not None:
+        statement = statement.where(_in_zone(tx, query.zone))
     order = [(SORT_KEYS[key], direction) for key, direction in query.sort]
     order += [(t.c.created_at, "desc"), (t.c.id, "desc")]
     if query.marker is not None:
@@ -154,6 +159,15 @@ def server_list(tx: Transaction, query: ServerQuery) -> Sequence[Server]:
         return records(tx.execute(statement), Server)
     except sa.exc.DataError:
         raise Invalid(reason="The database cannot compare with a value of the query.") from None
+
+
+def _in_zone(tx: Transaction, zone: str) -> Any:
+    zones = zones_of_hosts(tx)
+    if zone == DEFAULT_ZONE:
+        there = t.c.host.not_in(list(zones))
+    else:
+        there = t.c.host.in_([host for host, its_zone in zones.items() if its_zone == zone])
+    return sa.or_(there, sa.and_(t.c.host.is_(None), t.c.availability_zone == zone))
 
 
 def _after(tx: Transaction, marker: str, order: Sequence[tuple[Any, str]]) -> Any:

@@ -189,6 +189,10 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     disabled: bool = False
     forced_down: bool = False
     availability_zone: str = "nova"
+    aggregates: Sequence[Mapping[str, str]] = ()
+    """The metadata of each aggregate it is in."""
+    uptime: str = ""
+    address: str = ""
 
 
 class ServerGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -333,6 +337,10 @@ class HostReport(msgspec.Struct, frozen=True, kw_only=True):
     cpu_model: str
     domains: Mapping[str, int]
     """Server id -> power state, of every server that has a domain or files here."""
+    uptime: str = ""
+    """As ``uptime`` prints it."""
+    address: str = ""
+    """At which other hosts reach it."""
 
 
 class HostOrders(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,10 +8,29 @@ The choice is a ranking; whether the best host really has room is decided by the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
-from minicloud.domain.models import Flavor, Host
+from minicloud.domain import host_query
+from minicloud.domain.models import Flavor, Host, ServerGroup
+
+
+class Company(msgspec.Struct, frozen=True, kw_only=True):
+    """A server's group, and where its other members are."""
+
+    group: ServerGroup
+    members: Mapping[str, int] = {}
+    """Host -> other members there."""
+
+    def verdict(self, host: str) -> str | None:
+        """Why the group keeps the server from ``host``, or None."""
+        here = self.members.get(host, 0)
+        if self.group.policy == "anti-affinity" and here >= self.group.max_per_host:
+            return f"{here} of group {self.group.name} are there already"
+        if self.group.policy == "affinity" and self.members and not here:
+            return f"group {self.group.name} is on {', '.join(sorted(self.members))}"
+        return None
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +42,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Host -> why it is out (it failed this launch already)."""
     host: str | None = None
     """The only host that will do; None: any."""
+    company: Company | None = None
+    beside: frozenset[str] | None = None
+    """Hosts of which it must be one: those of servers it wants to be beside."""
+    apart: frozenset[str] = frozenset()
+    """Hosts of servers it wants to be apart from."""
+    query: Any = None
+    """A condition over the host's facts, see ``domain.host_query``."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +89,43 @@ def _wanted(host: Host, request: Request, _rules: Rules) -> str | None:
     return f"{request.host} was asked for"
 
 
+def _same_host(host: Host, request: Request, _rules: Rules) -> str | None:
+    if request.beside is None or host.name in request.beside:
+        return None
+    return "it has none of the servers of the hint same_host"
+
+
+def _different_host(host: Host, request: Request, _rules: Rules) -> str | None:
+    if host.name not in request.apart:
+        return None
+    return "it has one of the servers of the hint different_host"
+
+
+def _group(host: Host, request: Request, _rules: Rules) -> str | None:
+    return None if request.company is None else request.company.verdict(host.name)
+
+
+def _query(host: Host, request: Request, _rules: Rules) -> str | None:
+    if request.query is None or host_query.holds(request.query, host):
+        return None
+    return "the hint query does not hold"
+
+
+_SCOPE = "aggregate_instance_extra_specs:"
+
+
+def _extra_specs(host: Host, request: Request, _rules: Rules) -> str | None:
+    """What the flavor asks of its host's aggregates: each key by one of them."""
+    for key, wanted in request.flavor.extra_specs.items():
+        if not key.startswith(_SCOPE):
+            continue
+        name = key.removeprefix(_SCOPE)
+        found = [metadata[name] for metadata in host.aggregates if name in metadata]
+        if not any(host_query.fits(wanted, value) for value in found):
+            return f"no aggregate of it has {name} {wanted}"
+    return None
+
+
 def _zone(host: Host, request: Request, _rules: Rules) -> str | None:
     if request.availability_zone in (None, host.availability_zone):
         return None
@@ -100,6 +163,11 @@ FILTERS: Mapping[str, Filter] = {
     "Retry": _not_excluded,
     "RequestedHost": _wanted,
     "AvailabilityZone": _zone,
+    "AggregateInstanceExtraSpecs": _extra_specs,
+    "SameHost": _same_host,
+    "DifferentHost": _different_host,
+    "ServerGroup": _group,
+    "Json": _query,
     "Core": _vcpus,
     "Ram": _memory,
     "Disk": _disk,
@@ -122,9 +190,21 @@ def _spread_vcpus(host: Host, _request: Request, rules: Rules) -> float:
     return (total - host.vcpus_used) / max(total, 1)
 
 
+def _soft_group(host: Host, request: Request, _rules: Rules) -> float:
+    """Follow a soft group's wish before anything else."""
+    company = request.company
+    if company is None:
+        return 0.0
+    here = company.members.get(host.name, 0)
+    if company.group.policy == "soft-affinity":
+        return float(here)
+    return -float(here) if company.group.policy == "soft-anti-affinity" else 0.0
+
+
 WEIGHERS: Mapping[str, tuple[float, Weigher]] = {
     "Ram": (1.0, _spread_memory),
     "Cpu": (0.5, _spread_vcpus),
+    "SoftGroup": (1000.0, _soft_group),
 }
 """Name -> (factor, weigher); their weighted sum ranks the hosts."""
 

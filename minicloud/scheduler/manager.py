@@ -14,10 +14,11 @@ from typing import Any
 
 import msgspec
 
-from minicloud.db import hosts, operations, servers
+from minicloud.db import hosts, operations, server_groups, servers
 from minicloud.domain.errors import NoValidHost, StaleOperation, Unavailable
+from minicloud.domain.hints import query_of, texts
 from minicloud.domain.models import Fault, Flavor, Operation, Server
-from minicloud.domain.placement import Choice, Request, Rules, choose
+from minicloud.domain.placement import Choice, Company, Request, Rules, choose
 from minicloud.domain.states import MAY_GO_ELSEWHERE, VERBS, VmState
 from minicloud.domain.steps import StepRecord
 from minicloud.kit import clock
@@ -58,6 +59,7 @@ class SchedulerManager(SchedulerRPC):
                 operation = operations.operation_get(tx, operation_id)
                 server = servers.server_get(tx, operation.server_id, deleted=None)
                 snapshot = hosts.host_list(tx)
+                request = self._request(tx, operation, server)
             if not operation.live or server.operation_id != operation_id:
                 raise StaleOperation(id=operation_id)
             if operation.host is not None:
@@ -71,7 +73,7 @@ class SchedulerManager(SchedulerRPC):
                 service_down_s=self._service_down_s,
                 now=started,
             )
-            choice = choose(snapshot, self._request(operation, server), rules)
+            choice = choose(snapshot, request, rules)
             chosen = self._step(
                 10,
                 started,
@@ -98,6 +100,8 @@ class SchedulerManager(SchedulerRPC):
         started = clock.now()
         for host in choice.ranked:
             with self._database.write() as tx:
+                if not _group_admits(tx, server, host):
+                    continue
                 claimed = hosts.host_claim(
                     tx,
                     host=host,
@@ -136,16 +140,25 @@ class SchedulerManager(SchedulerRPC):
         LOG.info("No valid host for server %s: %s", operation.server_id, choice.explain())
         return True
 
-    def _request(self, operation: Operation, server: Server) -> Request:
+    def _request(self, tx: Transaction, operation: Operation, server: Server) -> Request:
         excluded = dict.fromkeys(operation.excluded, f"it failed this before: {operation.message}")
         stays = operation.verb == "resize" and self._resize_same_host
         if server.host is not None and not stays:
             excluded[server.host] = "the server is there now"
+        hints = server.scheduler_hints
+        named = {name: texts(hints.get(name)) for name in ("same_host", "different_host")}
+        where = server_groups.hosts_of_servers(tx, [*named["same_host"], *named["different_host"]])
+        beside = frozenset(where.get(each) or "" for each in named["same_host"])
+        first = server.requested_host if operation.verb == "create" else None
         return Request(
             flavor=_flavor(operation, server),
             availability_zone=server.availability_zone,
             excluded=excluded,
-            host=operation.params.get("host"),
+            host=operation.params.get("host", first),
+            company=_company(tx, server),
+            beside=beside if named["same_host"] else None,
+            apart=frozenset(where.get(each) or "" for each in named["different_host"]),
+            query=query_of(hints.get("query")),
         )
 
     def _cast(self, ctx: Context, operation: Operation, host: str) -> None:
@@ -206,3 +219,20 @@ def _stages(operation: Operation, server: Server, host: str) -> tuple[str, dict[
         )
         return server.host, params
     return host, params
+
+
+def _company(tx: Transaction, server: Server, *, lock: bool = False) -> Company | None:
+    """The server's group with its members' hosts; ``lock``: which stay so."""
+    if server.group_id is None:
+        return None
+    group = server_groups.group_find(tx, server.group_id, lock=lock)
+    if group is None:
+        return None  # it was deleted in the meantime
+    members = server_groups.group_hosts(tx, group.id, besides=server.id)
+    return Company(group=group, members=members)
+
+
+def _group_admits(tx: Transaction, server: Server, host: str) -> bool:
+    """Whether the group still wants the server on ``host``: others were placed meanwhile."""
+    company = _company(tx, server, lock=True)
+    return company is None or company.verdict(host) is None

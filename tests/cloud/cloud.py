@@ -43,6 +43,7 @@ from minicloud.scheduler.manager import SchedulerManager
 LIMITS = hosts.Limits(cpu_ratio=8, memory_ratio=1, disk_ratio=100, reserved_memory_mb=0)
 QUOTA = {
     "instances": 10, "cores": 100, "ram": 256 * 1024, "key_pairs": 100, "metadata_items": 128,
+    "server_groups": 100, "server_group_members": 100,
 }  # fmt: skip
 DOWN_S = 30.0
 _DISK = b"a disk of a guest that never runs" * 1000

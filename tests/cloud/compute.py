@@ -42,9 +42,12 @@ from minicloud.rpc.scheduler import Placed, SchedulerRPC
 IMAGE, BIG_IMAGE = derive("image"), derive("big image")
 NETWORK, OTHER_NETWORK = derive("network"), derive("other network")
 PORT, USED_PORT = derive("port"), derive("used port")
-LIMITS = {"instances": 10, "cores": 20, "ram": 20480, "key_pairs": 3, "metadata_items": 5}
+LIMITS = {
+    "instances": 10, "cores": 20, "ram": 20480, "key_pairs": 3, "metadata_items": 5,
+    "server_groups": 5, "server_group_members": 4,
+}  # fmt: skip
 ROOMY = hosts.Limits(cpu_ratio=100, memory_ratio=100, disk_ratio=100, reserved_memory_mb=0)
-NEWEST = "2.96"
+NEWEST = "2.100"
 
 
 class FakeScheduler(SchedulerRPC):

@@ -31,6 +31,7 @@ SINCE = {
     (2, 73): {"locked_reason"},
     (2, 90): {ATTR + "hostname"},
     (2, 96): {"pinned_availability_zone"},
+    (2, 100): {"scheduler_hints"},
 }
 VERSIONS = [(2, n) for n in (1, 2, 3, 8, 9, 15, 16, 18, 19, 25, 26, 46, 47, 62, 63, 70, 71, 72,
                              73, 74, 75, 89, 90, 95, 96)]  # fmt: skip
@@ -56,11 +57,11 @@ def test_version_documents_need_no_token(cloud: ComputeCloud) -> None:
     (version,) = cloud.get("/", token="", version="")["versions"]
     assert version["id"] == "v2.1"
     assert version["status"] == "CURRENT"
-    assert (version["min_version"], version["version"]) == ("2.1", "2.96")
+    assert (version["min_version"], version["version"]) == ("2.1", "2.100")
     assert version["links"][0]["href"] == cloud.url + "/v2.1/"
     for path in ("/v2.1", "/v2.1/"):
         one = cloud.get(path, token="", version="")["version"]
-        assert (one["min_version"], one["version"]) == ("2.1", "2.96")
+        assert (one["min_version"], one["version"]) == ("2.1", "2.100")
 
 
 def test_negotiation(cloud: ComputeCloud) -> None:
@@ -71,12 +72,12 @@ def test_negotiation(cloud: ComputeCloud) -> None:
     assert flavors().headers["X-OpenStack-Nova-API-Version"] == "2.1"
     assert "X-OpenStack-Nova-API-Version" in flavors().headers["Vary"]
     newest = flavors(**{"OpenStack-API-Version": "compute latest"})
-    assert newest.headers["OpenStack-API-Version"] == "compute 2.96"
+    assert newest.headers["OpenStack-API-Version"] == "compute 2.100"
     old = flavors(**{"X-OpenStack-Nova-API-Version": "2.55"})
     assert old.headers["OpenStack-API-Version"] == "compute 2.55"
     mixed = flavors(**{"OpenStack-API-Version": "volume 3.44, compute 2.60"})
     assert mixed.headers["OpenStack-API-Version"] == "compute 2.60"
-    above = flavors(**{"OpenStack-API-Version": "compute 2.97"})
+    above = flavors(**{"OpenStack-API-Version": "compute 2.101"})
     assert above.status_code == 406
     assert above.json()["computeFault"]["code"] == 406
     assert flavors(**{"OpenStack-API-Version": "compute two"}).status_code == 400

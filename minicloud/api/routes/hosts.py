@@ -66,13 +66,4 @@ def absent_routes() -> list[Route]:
               policy=_P + "extensions", summary="List extensions: none."),
         Route(method="GET", path="/extensions/{alias}", handler=unknown("Extension", "alias"),
               policy=_P + "extensions", summary="Show an extension."),
-        Route(method="GET", path="/os-server-groups", handler=empty("server_groups"),
-              policy=_P + "os-server-groups:index", summary="List server groups: none."),
-        Route(method="GET", path="/os-server-groups/{group_id}",
-              handler=unknown("Instance group", "group_id"),
-              policy=_P + "os-server-groups:show", summary="Show a server group."),
-        Route(method="GET", path="/os-migrations", handler=empty("migrations"),
-              policy=_P + "os-migrations:index", summary="List migrations: none."),
-        Route(method="GET", path="/os-aggregates", handler=empty("aggregates"),
-              policy=_P + "os-aggregates:index", summary="List host aggregates: none."),
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from minicloud.api import instance_actions as events
@@ -15,29 +16,37 @@ from minicloud.api.schemas import server_views as views
 from minicloud.api.schemas.part_views import ATTACHMENTS, INTERFACES
 from minicloud.api.server_images import ServerImages
 from minicloud.api.server_parts import Connections, Metadata, Tags
-from minicloud.api.server_queries import QUERY
+from minicloud.api.server_queries import QUERY, Rules
 from minicloud.api.servers import Servers
 from minicloud.kit.web import Body, Route
+from minicloud.kit.web.versions import Version
 
 _P = "os_compute_api:"
 _ONE = "/servers/{server_id}"
+_LISTS: Sequence[tuple[Version | None, Rules]] = (
+    ((2, 83), Rules()),
+    ((2, 38), Rules(all_filters=False)),
+    (None, Rules(all_filters=False, bad_status_is_error=False)),
+)
+"""The lists of servers: since when, by which rules."""
 
 
 def server_routes(servers: Servers, launcher: Launcher) -> list[Route]:
     return [
-        Route(method="GET", path="/servers", handler=servers.index, policy=_P + "servers:index",
-              since=(2, 38), query=QUERY, summary="List servers."),
-        Route(method="GET", path="/servers", handler=servers.index_before_2_38,
-              policy=_P + "servers:index", query=QUERY, summary="List servers."),
+        *(
+            Route(method="GET", path="/servers", handler=servers.index(rules), since=since,
+                  policy=_P + "servers:index", query=QUERY, summary="List servers.")
+            for since, rules in _LISTS
+        ),
         Route(method="POST", path="/servers", handler=launcher.create,
               policy=_P + "servers:create", status=202, body=bodies.CREATE,
               summary="Launch servers."),
-        Route(method="GET", path="/servers/detail", handler=servers.detail,
-              policy=_P + "servers:detail", since=(2, 38), query=QUERY, down=views.DOWN,
-              summary="List servers in full."),
-        Route(method="GET", path="/servers/detail", handler=servers.detail_before_2_38,
-              policy=_P + "servers:detail", query=QUERY, down=views.DOWN,
-              summary="List servers in full."),
+        *(
+            Route(method="GET", path="/servers/detail", handler=servers.detail(rules),
+                  since=since, policy=_P + "servers:detail", query=QUERY, down=views.DOWN,
+                  summary="List servers in full.")
+            for since, rules in _LISTS
+        ),
         Route(method="GET", path=_ONE, handler=servers.show, policy=_P + "servers:show",
               down=views.DOWN, summary="Show a server."),
         Route(method="PUT", path=_ONE, handler=servers.update, policy=_P + "servers:update",

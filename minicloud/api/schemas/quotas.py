@@ -11,9 +11,11 @@ from minicloud.api.schemas.fields import Flag, Number
 from minicloud.kit.web import Body
 from minicloud.kit.web.versions import Conversion, Json
 
-RESOURCES = ("instances", "cores", "ram", "metadata_items", "key_pairs")
+RESOURCES = (
+    "instances", "cores", "ram", "metadata_items", "key_pairs", "server_groups",
+    "server_group_members",
+)  # fmt: skip
 """Those that have limits here."""
-_GROUPS = {"server_groups": 0, "server_group_members": 0}
 _INJECTED = {
     "injected_files": 0,
     "injected_file_content_bytes": 0,
@@ -60,7 +62,7 @@ UPDATE = Body(
 
 def quota_view(limits: dict[str, Any], project_id: str | None) -> Json:
     """``project_id``: shown as the set's id; None: not shown."""
-    view: Json = {**limits, **_GROUPS}
+    view: Json = {**limits}
     if project_id is not None:
         view = {"id": project_id, **view}
     return {"quota_set": view}
@@ -69,7 +71,7 @@ def quota_view(limits: dict[str, Any], project_id: str | None) -> Json:
 def usage_view(limits: dict[str, int], used: dict[str, int], project_id: str) -> Json:
     view: Json = {
         name: {"limit": limit, "in_use": used.get(name, 0), "reserved": 0}
-        for name, limit in {**limits, **_GROUPS}.items()
+        for name, limit in limits.items()
     }
     return {"quota_set": {"id": project_id, **view}}
 
@@ -95,12 +97,12 @@ def limits_view(limits: dict[str, int], used: dict[str, int]) -> Json:
         "maxTotalCores": limits["cores"],
         "maxTotalRAMSize": limits["ram"],
         "maxTotalKeypairs": limits["key_pairs"],
-        "maxServerGroups": 0,
-        "maxServerGroupMembers": 0,
+        "maxServerGroups": limits["server_groups"],
+        "maxServerGroupMembers": limits["server_group_members"],
         "totalInstancesUsed": used["instances"],
         "totalCoresUsed": used["cores"],
         "totalRAMUsed": used["ram"],
-        "totalServerGroupsUsed": 0,
+        "totalServerGroupsUsed": used["server_groups"],
     }
     return {"limits": {"rate": [], "absolute": absolute}}
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from minicloud.api.schemas.older import Rich, for_each, without
+from minicloud.db.aggregates import DEFAULT_ZONE
 from minicloud.domain.ids import domain_name
 from minicloud.domain.models import Fault, Flavor, NicInfo, Server
 from minicloud.domain.states import status
@@ -38,6 +39,8 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True):
     extra_specs: bool
     host_status: Mapping[str, str] | None
     """Host -> UP, DOWN or MAINTENANCE; None: not shown."""
+    zones: Mapping[str, str]
+    """Host -> its availability zone, where that is not the default one."""
 
 
 @lru_cache(maxsize=4096)
@@ -70,7 +73,7 @@ def server_view(server: Server, viewer: Viewer) -> dict[str, Any]:
         "user_id": server.user_id,
         "metadata": server.metadata,
         "hostId": host_id(server.project_id, server.host),
-        "image": _image(server.image_id, base),
+        "image": _image(server, base),
         "flavor": _flavor(server.flavor, viewer),
         "created": iso(server.created_at),
         "updated": iso(server.updated_at),
@@ -79,7 +82,7 @@ def server_view(server: Server, viewer: Viewer) -> dict[str, Any]:
         "accessIPv6": server.access_ip_v6,
         "links": links(base, server.id),
         "OS-DCF:diskConfig": server.disk_config,
-        "OS-EXT-AZ:availability_zone": _zone(server),
+        "OS-EXT-AZ:availability_zone": _zone(server, viewer),
         "config_drive": "True" if server.config_drive else "",
         "key_name": server.key_name,
         "OS-SRV-USG:launched_at": iso_micro(server.launched_at),
@@ -99,6 +102,7 @@ def server_view(server: Server, viewer: Viewer) -> dict[str, Any]:
         "tags": server.tags,
         "trusted_image_certificates": None,
         "pinned_availability_zone": server.availability_zone,
+        "scheduler_hints": server.scheduler_hints,
     }
     if word in _WITH_PROGRESS:
         view["progress"] = 0
@@ -125,15 +129,22 @@ def groups_view(server: Server) -> list[dict[str, str]]:
     return [{"name": name} for name in names]
 
 
-def _zone(server: Server) -> str:
-    return server.availability_zone or ("nova" if server.host else "")
+def _zone(server: Server, viewer: Viewer) -> str:
+    """Where it is; while no host has it, where it was asked to be."""
+    if server.host is None:
+        return server.availability_zone or ""
+    return viewer.zones.get(server.host, DEFAULT_ZONE)
 
 
-def _image(image_id: str, base_url: str) -> Any:
-    if not image_id:
+def _image(server: Server, base_url: str) -> Any:
+    if not server.image_id:
         return ""
-    bookmark = {"rel": "bookmark", "href": f"{base_url}/images/{image_id}"}
-    return {"id": image_id, "links": [bookmark]}
+    bookmark = {"rel": "bookmark", "href": f"{base_url}/images/{server.image_id}"}
+    return {
+        "id": server.image_id,
+        "links": [bookmark],
+        "properties": server.image_properties,
+    }
 
 
 def _flavor(flavor: Flavor, viewer: Viewer) -> dict[str, Any]:
@@ -185,6 +196,11 @@ def _flavor_by_id(item: Json) -> None:
     item["flavor"] = item["flavor"].facts
 
 
+def _image_without_properties(item: Json) -> None:
+    if item["image"]:
+        item["image"].pop("properties")
+
+
 def _volumes_by_id(item: Json) -> None:
     attached = "os-extended-volumes:volumes_attached"
     if attached in item:
@@ -205,6 +221,8 @@ DOWN = for_each(
     "server",
     "servers",
     (
+        ((2, 100), without("scheduler_hints")),
+        ((2, 98), _image_without_properties),
         ((2, 96), without("pinned_availability_zone")),
         ((2, 90), _hostname_of_admins),
         ((2, 73), without("locked_reason")),

@@ -8,6 +8,7 @@ not described: a client that wants them knows them.
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -48,7 +49,10 @@ def document(service: Service) -> Json:
 
 def render(service: Service) -> bytes:
     """``document`` as a file that changes only where the service does."""
-    return msgspec.json.format(msgspec.json.encode(document(service)), indent=1) + b"\n"
+    rendered = msgspec.json.format(msgspec.json.encode(document(service)), indent=1) + b"\n"
+    # msgspec's descriptions of types can crash an interpreter that collects them at its exit.
+    gc.freeze()
+    return rendered
 
 
 def _info(service: Service) -> Json:
