@@ -7,6 +7,9 @@ import os
 import sys
 from pathlib import Path
 
+import msgspec
+
+from minicloud.deploy import join
 from minicloud.deploy.down import down
 from minicloud.deploy.lab import MOST, Lab
 from minicloud.deploy.places import Places
@@ -29,6 +32,16 @@ def main() -> int:
     lab_sh = verbs.add_parser("lab-sh", help="run a command on a lab host")
     lab_sh.add_argument("host")
     lab_sh.add_argument("command", nargs=argparse.REMAINDER)
+    invite = verbs.add_parser("invite", help="let another machine join as a compute host")
+    invite.add_argument("host", help="the name it shall have")
+    way = invite.add_mutually_exclusive_group(required=True)
+    way.add_argument("--ssh", default="", metavar="TARGET", help="make it join, by ssh")
+    way.add_argument("--script", type=Path, metavar="FILE", help="write what it has to run")
+    dismiss = verbs.add_parser("dismiss", help="shut such a host out again")
+    dismiss.add_argument("host")
+    accept = verbs.add_parser("accept", help="join, on the other machine")
+    accept.add_argument("--checkout", type=Path, required=True, help="the tree of the code")
+    accept.add_argument("invitation", type=Path)
     arguments = parser.parse_args()
     os.umask(0o022)
     checkout = Path(__file__).resolve().parents[2]
@@ -40,6 +53,17 @@ def main() -> int:
         elif arguments.verb == "lab-sh":
             Lab(Places(), checkout).enter(arguments.host, arguments.command)
             done = True
+        elif arguments.verb == "invite":
+            name, file = arguments.host, arguments.script
+            join.invite(Places(), checkout, name, ssh=arguments.ssh, file=file)
+            done = True
+        elif arguments.verb == "dismiss":
+            join.dismiss(Places(), arguments.host)
+            done = True
+        elif arguments.verb == "accept":
+            text = arguments.invitation.read_bytes()
+            invitation = msgspec.json.decode(text, type=join.Invitation)
+            done = join.accept(Places(), arguments.checkout, invitation)
         elif arguments.verb == "down":
             done = down(Places(), checkout, purge=arguments.purge)
         else:

@@ -11,20 +11,10 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from minicloud.deploy import files
+from minicloud.deploy.names import DAEMONS
 from minicloud.deploy.places import USER, Places
 from minicloud.deploy.settings import Settings
 
-DAEMONS = (
-    "identity",
-    "image",
-    "network",
-    "volume",
-    "api",
-    "scheduler",
-    "conductor",
-    "compute",
-    "consoleproxy",
-)
 DATABASES = {
     "identity": ("identity",),
     "image": ("image",),

@@ -15,10 +15,8 @@ from pathlib import Path
 
 from minicloud.conf.web import PORTS
 from minicloud.deploy import command, processes
-from minicloud.deploy.config import DAEMONS
 from minicloud.deploy.ledger import Ledger
 from minicloud.deploy.places import Places
-from minicloud.deploy.settings import Settings
 from minicloud.deploy.stage import StageFailed
 from minicloud.deploy.supervise import Keeper
 
@@ -34,24 +32,22 @@ _NOT_DAEMON_CODE = ("deploy", "cli")
 class Daemons:
     """The daemons of this machine. ``checkout``: the tree that their code is in."""
 
-    def __init__(
-        self, places: Places, ledger: Ledger, settings: Settings, keeper: Keeper, checkout: Path
-    ) -> None:
+    def __init__(self, places: Places, ledger: Ledger, keeper: Keeper, checkout: Path) -> None:
         self._places = places
         self._ledger = ledger
-        self._settings = settings
         self._keeper = keeper
         self._checkout = checkout
 
     def ensure(self) -> str:
+        daemons = self._ledger.record.daemons
         anew = self._keeper.install()
         code = code_digest(self._checkout)
-        wanted = {daemon: self._fingerprint(daemon, code) for daemon in DAEMONS}
+        wanted = {daemon: self._fingerprint(daemon, code) for daemon in daemons}
         running = {} if anew else self._keeper.running()
         known = self._ledger.record.fingerprints
         changed = [
             daemon
-            for daemon in DAEMONS
+            for daemon in daemons
             if daemon not in running or known.get(daemon) != wanted[daemon]
         ]
         if changed:
@@ -72,10 +68,10 @@ class Daemons:
                     # Written one by one: those that came up are left alone if another did not.
                     known[daemon] = wanted[daemon]
                     self._ledger.save()
-        self._wait_for_answers([daemon for daemon in DAEMONS if daemon in PORTS])
+        self._wait_for_answers([daemon for daemon in daemons if daemon in PORTS])
         if not changed:
-            return f"{len(DAEMONS)} running, unchanged ({self._keeper.name})"
-        return f"started {len(changed)} of {len(DAEMONS)} ({self._keeper.name})"
+            return f"{len(daemons)} running, unchanged ({self._keeper.name})"
+        return f"started {len(changed)} of {len(daemons)} ({self._keeper.name})"
 
     def _fingerprint(self, daemon: str, code: str) -> str:
         digest = hashlib.sha256(f"{self._checkout}\n{code}\n".encode())

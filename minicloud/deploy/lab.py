@@ -66,6 +66,7 @@ class Lab:
             Stage("hosts", lambda: self._stop(hosts)),
             Stage("accounts", lambda: self._dismiss(hosts)),
             Stage("network of the hosts", lambda: _words(lab_network.remove(), "removed")),
+            Stage("databases", self._databases),
             Stage("this machine's daemons", lambda: self._own_daemons("")),
             Stage("files", lambda: self._remove(hosts)),
         ]
@@ -96,7 +97,7 @@ class Lab:
         settings.write(self._places, self._settings)
         config.ensure(self._places, self._settings)
         chosen = keeper(self._places, self._ledger, self._checkout)
-        daemons = Daemons(self._places, self._ledger, self._settings, chosen, self._checkout)
+        daemons = Daemons(self._places, self._ledger, chosen, self._checkout)
         return daemons.ensure()
 
     def _accounts(self, hosts: Sequence[LabHost]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from minicloud.deploy import files
+from minicloud.deploy.names import DAEMONS
 
 
 class StartedProcess(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +31,8 @@ class Record(msgspec.Struct, kw_only=True):
     """Things that did not exist before, by name: ``user``, ``vhost`` and the like."""
     client_files: list[str] = []
     """The users' clouds.yaml files that got entries of ours."""
+    daemons: tuple[str, ...] = DAEMONS
+    """What runs here: all, or on a host that joined another's cloud, compute alone."""
     fingerprints: dict[str, str] = {}
     """What each daemon ran with when it was last started."""
     migrated: dict[str, str] = {}

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from minicloud.deploy import files, processes
-from minicloud.deploy.config import DAEMONS
 from minicloud.deploy.ledger import Ledger
 from minicloud.deploy.places import USER, Places
 from minicloud.deploy.stage import StageFailed
@@ -85,7 +84,7 @@ class Supervisord:
                 "nodaemon=true",
                 "user=root",
                 "umask=022",
-                *(line for daemon in DAEMONS for line in self._program(daemon)),
+                *(line for daemon in self._ledger.record.daemons for line in self._program(daemon)),
                 "",
             ]
         )

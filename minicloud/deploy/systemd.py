@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minicloud.deploy import command, files
-from minicloud.deploy.config import DAEMONS
 
 _UNITS = Path("/etc/systemd/system")
 _LOGROTATE = Path("/etc/logrotate.d/minicloud")
@@ -21,12 +20,13 @@ def unit(daemon: str) -> str:
 class Systemd:
     name = "systemd"
 
-    def __init__(self, checkout: Path) -> None:
+    def __init__(self, checkout: Path, daemons: Sequence[str]) -> None:
+        self._daemons = daemons
         self._units = checkout / "etc" / "systemd"
         self._logrotate = checkout / "etc" / "logrotate" / "minicloud"
 
     def install(self) -> bool:
-        names = [_TARGET, *map(unit, DAEMONS)]
+        names = [_TARGET, *map(unit, self._daemons)]
         changed = False
         for name in names:
             text = (self._units / name).read_text(encoding="utf-8")
@@ -40,7 +40,7 @@ class Systemd:
 
     def running(self) -> dict[str, int]:
         found = {}
-        for daemon in DAEMONS:
+        for daemon in self._daemons:
             answer = command.run(["systemctl", "show", "-p", "MainPID,ActiveState", unit(daemon)])
             pid = next(int(line[len(_PID) :]) for line in answer.split() if line.startswith(_PID))
             if pid and "ActiveState=active" in answer:
@@ -57,11 +57,11 @@ class Systemd:
     def stop(self) -> list[str]:
         names = list(self.running()) if (_UNITS / _TARGET).exists() else []
         if (_UNITS / _TARGET).exists():
-            command.run(["systemctl", "stop", _TARGET, *map(unit, DAEMONS)])
+            command.run(["systemctl", "stop", _TARGET, *map(unit, self._daemons)])
         return names
 
     def remove(self) -> None:
-        names = [_TARGET, *map(unit, DAEMONS)]
+        names = [_TARGET, *map(unit, self._daemons)]
         if any((_UNITS / name).exists() for name in names):
             command.succeeds(["systemctl", "--quiet", "disable", *names])
         for name in names:

@@ -44,7 +44,8 @@ class Wishes:
 
 
 def keeper(places: Places, ledger: Ledger, checkout: Path) -> Keeper:
-    return Systemd(checkout) if has_systemd() else Supervisord(places, ledger)
+    daemons = ledger.record.daemons
+    return Systemd(checkout, daemons) if has_systemd() else Supervisord(places, ledger)
 
 
 def up(places: Places, wishes: Wishes) -> bool:
@@ -70,7 +71,7 @@ def later_stages(places: Places, ledger: Ledger, wishes: Wishes) -> list[Stage]:
     libvirt = Libvirt(places, ledger)
     image = DemoImage(places, checkout)
     virt_type = VirtType(places)
-    daemons = Daemons(places, ledger, chosen, keeper(places, ledger, checkout), checkout)
+    daemons = Daemons(places, ledger, keeper(places, ledger, checkout), checkout)
     return [
         Stage("RabbitMQ", broker.ensure, broker.begin),
         Stage("libvirt", libvirt.ensure, libvirt.begin),

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from minicloud.deploy import daemons
-from minicloud.deploy.config import DAEMONS
 from minicloud.deploy.ledger import Ledger
+from minicloud.deploy.names import DAEMONS
 from minicloud.deploy.places import Places
 from minicloud.deploy.processes import wait_until
 from minicloud.deploy.supervisord import Supervisord

@@ -12,6 +12,7 @@ import pytest
 from minicloud import conf
 from minicloud.conf.auth import OPTS as AUTH_OPTIONS
 from minicloud.deploy import config, databases, settings
+from minicloud.deploy.names import DAEMONS
 from minicloud.deploy.places import Places
 from minicloud.deploy.settings import Settings
 
@@ -26,8 +27,8 @@ def load(directory: Path, daemon: str, chosen: Settings, monkeypatch: pytest.Mon
 
 
 def test_every_daemon_is_known() -> None:
-    assert set(config.DAEMONS) <= set(conf.DAEMONS)
-    assert {user for users in config.DATABASES.values() for user in users} <= set(config.DAEMONS)
+    assert set(DAEMONS) <= set(conf.DAEMONS)
+    assert {user for users in config.DATABASES.values() for user in users} <= set(DAEMONS)
 
 
 def test_daemons_read_what_was_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

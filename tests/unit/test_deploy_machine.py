@@ -10,8 +10,8 @@ import pytest
 
 from minicloud.deploy import blocks, daemons, files, processes
 from minicloud.deploy.apparmor import AppArmor
-from minicloud.deploy.config import DAEMONS
 from minicloud.deploy.ledger import Ledger, StartedProcess
+from minicloud.deploy.names import DAEMONS
 from minicloud.deploy.places import Places
 from minicloud.deploy.supervisord import Supervisord
 from minicloud.deploy.systemd import unit
