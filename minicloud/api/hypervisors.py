@@ -10,7 +10,7 @@ from minicloud.api.schemas.hosts import brief_hypervisor, hypervisor_view, stati
 from minicloud.db import hosts, servers, services
 from minicloud.db.hosts import COMPUTE
 from minicloud.db.servers import ServerQuery
-from minicloud.domain.errors import Invalid, NotFound, NotImplementedHere
+from minicloud.domain.errors import Invalid, NotFound
 from minicloud.domain.ids import is_uuid
 from minicloud.domain.models import Host, ServiceRecord
 from minicloud.kit.db import Database, Transaction
@@ -75,24 +75,30 @@ class Hypervisors:
 
     def show(self, call: Call) -> Any:
         """From 2.53 on: by UUID."""
-        wanted = call.params["hypervisor_id"]
-        if not is_uuid(wanted):
-            raise Invalid(reason=f"Invalid uuid {wanted[:64]}")
-        with self._database.read() as tx:
-            for host, service in _known(tx):
-                if host.id == wanted:
-                    views = [self._view(host, service, details=True)]
-                    if call.flag("with_servers"):
-                        _add_servers(tx, views)
-                    return {"hypervisor": views[0]}
-        raise NotFound(kind="Hypervisor with ID", id=wanted)
+        host, service = self._by_uuid(call)
+        views = [self._view(host, service, details=True)]
+        if call.flag("with_servers"):
+            with self._database.read() as tx:
+                _add_servers(tx, views)
+        return {"hypervisor": views[0]}
 
     def show_by_number(self, call: Call) -> Any:
         host, service = self._numbered(call)
         return {"hypervisor": self._view(host, service, details=True)}
 
-    def uptime(self, _call: Call) -> Any:
-        raise NotImplementedHere(reason="The hosts do not report their uptime.")
+    def uptime(self, call: Call) -> Any:
+        """From 2.53 on: by UUID."""
+        return self._uptime(*self._by_uuid(call))
+
+    def uptime_by_number(self, call: Call) -> Any:
+        return self._uptime(*self._numbered(call))
+
+    def _uptime(self, host: Host, service: ServiceRecord) -> Any:
+        view = self._view(host, service, details=False)
+        if view["state"] != "up":
+            raise Invalid(reason=f"Compute host {host.name} is down: its uptime is not known.")
+        view["uptime"] = host.uptime
+        return {"hypervisor": view}
 
     def statistics(self, _call: Call) -> Any:
         with self._database.read() as tx:
@@ -119,6 +125,16 @@ class Hypervisors:
         if not views:
             raise NotFound(kind="No hypervisor matching", id=pattern)
         return views
+
+    def _by_uuid(self, call: Call) -> Known:
+        wanted = call.params["hypervisor_id"]
+        if not is_uuid(wanted):
+            raise Invalid(reason=f"Invalid uuid {wanted[:64]}")
+        with self._database.read() as tx:
+            for host, service in _known(tx):
+                if host.id == wanted:
+                    return host, service
+        raise NotFound(kind="Hypervisor with ID", id=wanted)
 
     def _numbered(self, call: Call) -> Known:
         wanted = call.params["hypervisor_id"]

@@ -27,6 +27,8 @@ _READER = (
     "os-simple-tenant-usage:show",
     "os-server-groups:index",
     "os-server-groups:show",
+    "os-server-shares:index",
+    "os-server-shares:show",
 )
 _MEMBER = (
     "servers:create",
@@ -64,6 +66,8 @@ _MEMBER = (
     "os-console-output",
     "os-remote-consoles",
     "os-server-groups:create",
+    "os-server-shares:create",
+    "os-server-shares:delete",
     "os-server-groups:delete",
 )
 _ADMIN = (
@@ -92,6 +96,10 @@ _ADMIN = (
     "limits:other_project",
     "os-quota-sets:update",
     "os-quota-sets:delete",
+    "os-quota-class-sets:show",
+    "os-quota-class-sets:update",
+    "os-instance-usage-audit-log:list",
+    "os-instance-usage-audit-log:show",
     "os-services:list",
     "os-services:update",
     "os-services:delete",
@@ -139,6 +147,8 @@ RULES: Mapping[str, str] = {
     **_prefixed(_ADMIN, "rule:admin"),
     **_prefixed(_ANY, "rule:any"),
     "compute:servers:create:requested_destination": "rule:admin",
+    "compute:server:topology:index": "rule:reader",
+    "os_compute_api:os-server-external-events:create": "rule:admin_or_service",
     "os_compute_api:os-console-auth-tokens": "rule:admin_or_service",
     **{f"os_compute_api:os-keypairs:{verb}": "rule:admin or user_id:%(user_id)s"
        for verb in _KEYPAIRS},

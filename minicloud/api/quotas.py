@@ -8,7 +8,14 @@ from typing import Any
 from msgspec import UNSET
 
 from minicloud.api.schemas.fields import truth, whole
-from minicloud.api.schemas.quotas import RESOURCES, limits_view, quota_view, usage_view
+from minicloud.api.schemas.quotas import (
+    RESOURCES,
+    QuotaUpdate,
+    class_view,
+    limits_view,
+    quota_view,
+    usage_view,
+)
 from minicloud.db import keypairs, quotas, server_groups, servers
 from minicloud.domain.errors import Invalid
 from minicloud.kit.db import Database, Transaction
@@ -48,16 +55,28 @@ class Quotas:
             return usage_view(self._limits(tx, project), used, project)
 
     def defaults(self, call: Call) -> Any:
-        return quota_view(dict(self._defaults), call.params["project"])
+        with self._database.read() as tx:
+            limits = quotas.class_limits(tx, quotas.DEFAULT_CLASS, self._defaults)
+        return quota_view(dict(limits), call.params["project"])
+
+    def show_class(self, call: Call) -> Any:
+        name = call.params["name"]
+        with self._database.read() as tx:
+            return class_view(dict(quotas.class_limits(tx, name, self._defaults)), name)
+
+    def update_class(self, call: Call) -> Any:
+        name = call.params["name"]
+        if len(name) > 64:
+            raise Invalid(reason="Invalid input for field/attribute name: it is too long.")
+        wanted = _wanted(call.body)
+        with self._database.write() as tx:
+            quotas.class_set(tx, name, wanted)
+            return class_view(dict(quotas.class_limits(tx, name, self._defaults)), None)
 
     def update(self, call: Call) -> Any:
         project = call.params["project"]
         body = call.body
-        wanted = {
-            name: whole(getattr(body, name), name, least=-1)
-            for name in RESOURCES
-            if getattr(body, name) is not UNSET
-        }
+        wanted = _wanted(body)
         with self._database.write() as tx:
             if not truth(body.force, "force"):
                 _check_used(wanted, _used(tx, project))
@@ -71,6 +90,15 @@ class Quotas:
 
     def _limits(self, tx: Transaction, project_id: str) -> dict[str, int]:
         return dict(quotas.quota_limits(tx, project_id, self._defaults))
+
+
+def _wanted(body: QuotaUpdate) -> dict[str, int]:
+    """Resource -> limit, of those that the body names."""
+    return {
+        name: whole(getattr(body, name), name, least=-1)
+        for name in RESOURCES
+        if getattr(body, name) is not UNSET
+    }
 
 
 def _project(call: Call, policy: str) -> str:

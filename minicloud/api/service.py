@@ -9,9 +9,12 @@ import msgspec
 from werkzeug.datastructures import Headers
 
 from minicloud.api import versions
+from minicloud.api.absent import Shares, Topology
 from minicloud.api.actions import Actions
 from minicloud.api.aggregates import Aggregates
+from minicloud.api.audit_log import AuditLog
 from minicloud.api.availability_zones import AvailabilityZones
+from minicloud.api.external_events import ExternalEventHandler
 from minicloud.api.flavors import Flavors
 from minicloud.api.hypervisors import Hypervisors
 from minicloud.api.instance_actions import InstanceActions
@@ -28,9 +31,11 @@ from minicloud.api.resize import Resize
 from minicloud.api.routes.catalogue import flavor_routes, keypair_routes, quota_routes
 from minicloud.api.routes.consoles import console_routes
 from minicloud.api.routes.groups import aggregate_routes, group_routes, migration_routes
-from minicloud.api.routes.hosts import absent_routes, host_routes
+from minicloud.api.routes.hosts import audit_routes, extension_routes, host_routes
 from minicloud.api.routes.servers import (
+    absent_routes,
     action_routes,
+    event_routes,
     history_routes,
     image_routes,
     move_routes,
@@ -139,7 +144,10 @@ def routes(parts: Parts) -> list[Route]:
         *group_routes(ServerGroups(database, parts.limits)),
         *aggregate_routes(Aggregates(database)),
         *migration_routes(Migrations(database)),
-        *absent_routes(),
+        *extension_routes(),
+        *audit_routes(AuditLog(database)),
+        *absent_routes(Shares(database), Topology(database)),
+        *event_routes(ExternalEventHandler(database, parts.lookups, parts.compute)),
     ]
 
 

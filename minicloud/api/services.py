@@ -10,10 +10,12 @@ from minicloud.api.liveness import is_up, zone_of, zones_of
 from minicloud.api.schemas.fields import truth
 from minicloud.api.schemas.hosts import ServiceByName, ServiceUpdate, service_view
 from minicloud.db import hosts, services
-from minicloud.domain.errors import Invalid, NotFound
+from minicloud.db.hosts import COMPUTE
+from minicloud.domain.errors import Conflict, Invalid, NotFound
+from minicloud.domain.ids import is_uuid
 from minicloud.domain.models import ServiceRecord
 from minicloud.kit.db import Database, Transaction
-from minicloud.kit.web import Call, Query
+from minicloud.kit.web import Call, Query, Reply
 
 QUERY = Query(names=frozenset(("host", "binary")), strict_from=(2, 75))
 
@@ -84,9 +86,41 @@ class Services:
             services.service_update(tx, found[0].id, **values)
         return {"service": shown}
 
+    def delete(self, call: Call) -> Reply:
+        """From 2.53 on: by id."""
+        wanted = call.params["service_id"]
+        if not is_uuid(wanted):
+            raise Invalid(reason=f"Invalid uuid {wanted[:64]}")
+        with self._database.write() as tx:
+            _delete(tx, _by_id(tx, wanted))
+        return Reply(status=204)
+
+    def delete_by_number(self, call: Call) -> Reply:
+        wanted = call.params["service_id"]
+        if not wanted.isascii() or not wanted.isdigit():
+            raise Invalid(reason=f"Invalid id {wanted[:64]}: it must be a number.")
+        with self._database.write() as tx:
+            for service in services.service_list(tx):
+                if service.number == int(wanted[:10]):
+                    _delete(tx, service)
+                    return Reply(status=204)
+        raise NotFound(kind="Service", id=wanted)
+
     def _view(self, service: ServiceRecord, zones: dict[str, str]) -> Any:
         up = is_up(service, self._service_down_s)
         return service_view(service, zone=zone_of(service, zones), up=up)
+
+
+def _delete(tx: Transaction, service: ServiceRecord) -> None:
+    """The service; with a compute service goes its host, which must be empty."""
+    if service.binary == COMPUTE:
+        if hosts.host_claims(tx, service.host):
+            raise Conflict(
+                reason="Unable to delete compute service that is hosting instances. Migrate or "
+                "delete the instances first."
+            )
+        hosts.host_delete(tx, service.host)
+    services.service_delete(tx, service.id)
 
 
 def _by_id(tx: Transaction, service_id: str) -> ServiceRecord:

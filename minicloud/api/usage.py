@@ -12,12 +12,14 @@ from minicloud.kit import clock
 from minicloud.kit.clock import iso_micro
 from minicloud.kit.db import Database
 from minicloud.kit.web import Call, Query
+from minicloud.kit.web.paging import next_link
 
 QUERY = Query(
     names=frozenset(("start", "end", "detailed", "limit", "marker")),
     since={"limit": (2, 40), "marker": (2, 40)},
     strict_from=(2, 75),
 )
+_MOST = 1000
 _FOUR_WEEKS_S = 28 * 24 * 3600.0
 
 
@@ -28,18 +30,15 @@ class Usage:
     def index(self, call: Call) -> Any:
         detailed = call.flag("detailed")
         start, end = _period(call)
-        with self._database.read() as tx:
-            found = servers.server_list(tx, ServerQuery(deleted=None))
+        found, following = self._page(call, None, start, end)
         by_project: dict[str, list[Server]] = {}
         for server in found:
-            if _seconds(server, start, end) > 0:
-                by_project.setdefault(server.project_id, []).append(server)
-        return {
-            "tenant_usages": [
-                _usage(project, members, start, end, detailed=detailed)
-                for project, members in sorted(by_project.items())
-            ]
-        }
+            by_project.setdefault(server.project_id, []).append(server)
+        usages = [
+            _usage(project, members, start, end, detailed=detailed)
+            for project, members in sorted(by_project.items())
+        ]
+        return {"tenant_usages": usages, **_linked("tenant_usages_links", following)}
 
     def show(self, call: Call) -> Any:
         project = call.params["project"]
@@ -48,12 +47,41 @@ class Usage:
             {"project_id": project, "user_id": call.ctx.user_id},
         )
         start, end = _period(call)
+        found, following = self._page(call, project, start, end)
+        usage = _usage(project, found, start, end, detailed=True) if found else {}
+        return {"tenant_usage": usage, **_linked("tenant_usage_links", following)}
+
+    def _page(
+        self, call: Call, project: str | None, start: float, end: float
+    ) -> tuple[list[Server], str]:
+        """The servers that lived in the time, and the link to more of them, if there are."""
+        limit = call.number("limit")
+        if "marker" in call.query or limit is not None:
+            limit = min(_MOST if limit is None else limit, _MOST)
+        query = ServerQuery(
+            project_id=project,
+            deleted=None,
+            lived=(start, end),
+            sort=(("project_id", "asc"), ("uuid", "asc")),
+            limit=limit,
+            marker=call.query.get("marker"),
+        )
         with self._database.read() as tx:
-            found = servers.server_list(tx, ServerQuery(project_id=project, deleted=None))
-        members = [server for server in found if _seconds(server, start, end) > 0]
-        if not members:
-            return {"tenant_usage": {}}
-        return {"tenant_usage": _usage(project, members, start, end, detailed=True)}
+            found = list(servers.server_list(tx, query))
+        full = limit is not None and found and len(found) == limit
+        here = call.base_url + call.path
+        return found, next_link(here, call.query, found[-1].id) if full else ""
+
+
+def _linked(name: str, href: str) -> dict[str, Any]:
+    return {name: [{"rel": "next", "href": href}]} if href else {}
+
+
+def _without_links(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if not name.endswith("_links")}
+
+
+DOWN = (((2, 40), _without_links),)
 
 
 def _period(call: Call) -> tuple[float, float]:

@@ -42,7 +42,9 @@ def main() -> None:
         network_changed=network.hint,
         console_address=options.compute.tunnel_address or "127.0.0.1",
     )
-    reporter = HostReporter(tools, calls, manager, own)
+    reporter = HostReporter(
+        tools, calls, manager, own, address=options.compute.tunnel_address or ""
+    )
     report = Periodic("report", options.compute.report_s, reporter.run)
     server = transport.server(contract.ComputeRPC, manager, topic=contract.TOPIC, host=options.host)
     tools.images.clean()

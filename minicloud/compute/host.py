@@ -15,6 +15,7 @@ from minicloud.compute.clients import Clients
 from minicloud.compute.journal import NoJournal
 from minicloud.compute.manager import ComputeManager
 from minicloud.compute.recipes import DELETE, LEAVE, HostTools, Job
+from minicloud.compute.uptime import uptime
 from minicloud.domain.errors import StaleOperation
 from minicloud.domain.models import HostOrders, HostReport, Server
 from minicloud.domain.states import Power
@@ -27,13 +28,18 @@ LOG = logging.getLogger(__name__)
 
 
 class HostReporter:
+    """``address``: at which other hosts reach this one, as far as it was configured."""
+
     def __init__(
         self,
         tools: HostTools,
         conductor: ConductorRPC,
         manager: ComputeManager,
         clients: Clients,
+        *,
+        address: str = "",
     ) -> None:
+        self._address = address
         self._tools = tools
         self._conductor = conductor
         self._manager = manager
@@ -78,6 +84,8 @@ class HostReporter:
             cpu_arch=info.cpu_arch,
             cpu_model=info.cpu_model,
             domains=domains,
+            uptime=uptime(),
+            address=self._address,
         )
 
     def _follow(self, ctx: Context, orders: HostOrders) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from minicloud.db.aggregates import aggregate_list
-from minicloud.db.models import claims, hosts, services
+from minicloud.db.models import aggregate_hosts, claims, hosts, services
 from minicloud.db.models import servers as servers_table
 from minicloud.db.rows import records
 from minicloud.domain.errors import NotFound
@@ -66,6 +66,18 @@ def host_that_reports(tx: Transaction, down_s: float) -> str | None:
         if host.last_seen >= seen_since and not host.forced_down:
             return host.name
     return None
+
+
+def host_claims(tx: Transaction, name: str) -> int:
+    """How many claims there are on the host."""
+    query = sa.select(sa.func.count()).select_from(claims).where(claims.c.host == name)
+    return int(tx.execute(query).scalar_one())
+
+
+def host_delete(tx: Transaction, name: str) -> None:
+    """The host and its places in aggregates."""
+    tx.execute(aggregate_hosts.delete().where(aggregate_hosts.c.host == name))
+    tx.execute(hosts.delete().where(hosts.c.name == name))
 
 
 def host_epoch(tx: Transaction, name: str) -> int | None:

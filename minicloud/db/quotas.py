@@ -6,8 +6,11 @@ from collections.abc import Mapping
 
 import sqlalchemy as sa
 
-from minicloud.db.models import project_locks, quotas
+from minicloud.db.models import project_locks, quota_classes, quotas
 from minicloud.kit.db import Transaction
+
+DEFAULT_CLASS = "default"
+"""The class of every project."""
 
 
 def project_lock(tx: Transaction, project_id: str) -> None:
@@ -31,8 +34,26 @@ def quota_limits(
     tx: Transaction, project_id: str, defaults: Mapping[str, int]
 ) -> Mapping[str, int]:
     """Resource -> limit of the project; -1: none."""
-    rows = tx.execute(sa.select(quotas).where(quotas.c.project_id == project_id))
+    rows = tx.execute(sa.select(quotas).where(quotas.c.project_id == project_id)).all()
+    own = {row.resource: row.limit for row in rows if row.resource in defaults}
+    return {**class_limits(tx, DEFAULT_CLASS, defaults), **own}
+
+
+def class_limits(tx: Transaction, name: str, defaults: Mapping[str, int]) -> Mapping[str, int]:
+    """Resource -> limit of the quota class: its own, else the configured one."""
+    rows = tx.execute(sa.select(quota_classes).where(quota_classes.c.name == name))
     return {**defaults, **{row.resource: row.limit for row in rows if row.resource in defaults}}
+
+
+def class_set(tx: Transaction, name: str, limits: Mapping[str, int]) -> None:
+    """Give the quota class limits of its own for the resources named."""
+    tx.execute(
+        quota_classes.delete().where(
+            quota_classes.c.name == name, quota_classes.c.resource.in_(list(limits))
+        )
+    )
+    for resource, limit in limits.items():
+        tx.execute(quota_classes.insert().values(name=name, resource=resource, limit=limit))
 
 
 def quota_set(tx: Transaction, project_id: str, limits: Mapping[str, int]) -> None:

@@ -58,6 +58,8 @@ class ServerQuery(msgspec.Struct, frozen=True, kw_only=True):
     status: Sequence[str] = ()
     changes_since: float | None = None
     changes_before: float | None = None
+    lived: tuple[float, float] | None = None
+    """Those that were there at some time between."""
     zone: str | None = None
     """Availability zone: where it is, or while it is nowhere, where it was asked to be."""
     sort: Sequence[tuple[str, str]] = ()
@@ -144,6 +146,12 @@ def server_list(tx: Transaction, query: ServerQuery) -> Sequence[Server]:
         statement = statement.where(t.c.updated_at >= query.changes_since)
     if query.changes_before is not None:
         statement = statement.where(t.c.updated_at <= query.changes_before)
+    if query.lived is not None:
+        start, end = query.lived
+        begun = sa.func.coalesce(t.c.launched_at, t.c.created_at)
+        statement = statement.where(
+            begun < end, sa.or_(t.c.terminated_at.is_(None), t.c.terminated_at > start)
+        )
     if query.zone is not None:
         statement = statement.where(_in_zone(tx, query.zone))
     order = [(SORT_KEYS[key], direction) for key, direction in query.sort]

@@ -42,6 +42,11 @@ def service_list(
     return records(tx.execute(query), ServiceRecord)
 
 
+def service_delete(tx: Transaction, service_id: str) -> None:
+    """A daemon that still runs comes back with its next report."""
+    tx.execute(t.delete().where(t.c.id == service_id))
+
+
 def service_update(tx: Transaction, service_id: str, **values: Any) -> ServiceRecord:
     """Set columns. NotFound."""
     changed = tx.execute(t.update().where(t.c.id == service_id).values(**values))

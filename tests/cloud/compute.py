@@ -127,6 +127,9 @@ class FakeCompute(ComputeRPC):
             if self._hosts.carries_out:
                 _carry_out(tx, operation.verb, operation_id, server_id)
 
+    def network_changed(self, ctx: Context, *, things: list[str], origin: str) -> None:
+        self._hosts.told.append((self._host, "network_changed", ctx))
+
     def console_output(self, ctx: Context, *, server_id: str, length: int) -> str:
         return f"last {length} of {server_id}"
 

@@ -240,7 +240,6 @@ def test_usage(cloud: ComputeCloud) -> None:
         ("os-server-groups", "server_groups"),
         ("os-migrations", "migrations"),
         ("os-aggregates", "aggregates"),
-        ("extensions", "extensions"),
     ],
 )
 def test_what_there_is_none_of(cloud: ComputeCloud, path: str, key: str) -> None:

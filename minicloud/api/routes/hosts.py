@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from minicloud.api import extensions
 from minicloud.api import hypervisors as hypervisor_module
 from minicloud.api import services as service_module
-from minicloud.api.absent import empty, unknown
+from minicloud.api.audit_log import AuditLog
 from minicloud.api.availability_zones import AvailabilityZones
 from minicloud.api.hypervisors import Hypervisors
 from minicloud.api.schemas.hosts import HYPERVISORS_DOWN, SERVICES_DOWN, UPDATE, UPDATE_BY_NAME
@@ -29,6 +30,12 @@ def host_routes(
         Route(method="PUT", path="/os-services/{service_id}", handler=services.update_by_name,
               policy=_P + "os-services:update", body=UPDATE_BY_NAME,
               summary="Let a host take new servers, or not."),
+        Route(method="DELETE", path="/os-services/{service_id}", handler=services.delete,
+              since=(2, 53), policy=_P + "os-services:delete", status=204,
+              summary="Forget a daemon that is gone for good, and its host."),
+        Route(method="DELETE", path="/os-services/{service_id}", status=204,
+              handler=services.delete_by_number, policy=_P + "os-services:delete",
+              summary="Forget a daemon that is gone for good, and its host."),
         Route(method="GET", path="/os-hypervisors", handler=hypervisors.index,
               policy=_P + "os-hypervisors:list", query=query, down=HYPERVISORS_DOWN,
               summary="List hosts."),
@@ -44,8 +51,12 @@ def host_routes(
         Route(method="GET", path=one, handler=hypervisors.show_by_number,
               policy=_P + "os-hypervisors:show", query=show_query, down=HYPERVISORS_DOWN,
               summary="Show a host."),
-        Route(method="GET", path=one + "/uptime", handler=hypervisors.uptime, until=(2, 87),
-              policy=_P + "os-hypervisors:uptime", summary="Show how long a host has run."),
+        Route(method="GET", path=one + "/uptime", handler=hypervisors.uptime, since=(2, 53),
+              until=(2, 87), policy=_P + "os-hypervisors:uptime", down=HYPERVISORS_DOWN,
+              summary="Show how long a host has run."),
+        Route(method="GET", path=one + "/uptime", handler=hypervisors.uptime_by_number,
+              until=(2, 52), policy=_P + "os-hypervisors:uptime", down=HYPERVISORS_DOWN,
+              summary="Show how long a host has run."),
         Route(method="GET", path=one + "/search", handler=hypervisors.search, until=(2, 52),
               policy=_P + "os-hypervisors:search", down=HYPERVISORS_DOWN,
               summary="Find hosts by a part of their name."),
@@ -60,10 +71,22 @@ def host_routes(
     ]  # fmt: skip
 
 
-def absent_routes() -> list[Route]:
+def audit_routes(log: AuditLog) -> list[Route]:
+    path = "/os-instance_usage_audit_log"
     return [
-        Route(method="GET", path="/extensions", handler=empty("extensions"),
-              policy=_P + "extensions", summary="List extensions: none."),
-        Route(method="GET", path="/extensions/{alias}", handler=unknown("Extension", "alias"),
+        Route(method="GET", path=path, handler=log.index,
+              policy=_P + "os-instance-usage-audit-log:list",
+              summary="Show which hosts have audited their servers' use."),
+        Route(method="GET", path=path + "/{before}", handler=log.show,
+              policy=_P + "os-instance-usage-audit-log:show",
+              summary="Show which hosts had audited their servers' use before a moment."),
+    ]  # fmt: skip
+
+
+def extension_routes() -> list[Route]:
+    return [
+        Route(method="GET", path="/extensions", handler=extensions.index,
+              policy=_P + "extensions", summary="List extensions."),
+        Route(method="GET", path="/extensions/{alias}", handler=extensions.show,
               policy=_P + "extensions", summary="Show an extension."),
     ]  # fmt: skip

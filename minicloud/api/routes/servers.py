@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from minicloud.api import instance_actions as events
+from minicloud.api.absent import Shares, Topology
 from minicloud.api.actions import Actions
+from minicloud.api.external_events import ExternalEventHandler
 from minicloud.api.instance_actions import InstanceActions
 from minicloud.api.launch import Launcher
 from minicloud.api.rebuild import Rebuilder
 from minicloud.api.resize import Resize
+from minicloud.api.schemas import external_events
 from minicloud.api.schemas import server_bodies as bodies
 from minicloud.api.schemas import server_views as views
 from minicloud.api.schemas.part_views import ATTACHMENTS, INTERFACES
@@ -193,6 +196,32 @@ def part_routes(metadata: Metadata, tags: Tags, connections: Connections) -> lis
         Route(method="GET", path=_ONE + "/os-security-groups",
               handler=connections.security_groups, policy=_P + "os-security-groups:list",
               summary="List a server's security groups."),
+    ]  # fmt: skip
+
+
+def absent_routes(shares: Shares, topology: Topology) -> list[Route]:
+    share = _ONE + "/shares"
+    return [
+        Route(method="GET", path=_ONE + "/topology", handler=topology.show, since=(2, 78),
+              policy="compute:server:topology:index",
+              summary="Show a server's NUMA topology: it has none."),
+        Route(method="GET", path=share, handler=shares.index, since=(2, 97),
+              policy=_P + "os-server-shares:index", summary="List a server's shares: none."),
+        Route(method="POST", path=share, handler=shares.create, since=(2, 97), status=201,
+              policy=_P + "os-server-shares:create", summary="Attach a share: there are none."),
+        *(
+            Route(method=method, path=share + "/{share_id}", handler=shares.show, since=(2, 97),
+                  policy=_P + f"os-server-shares:{verb}", summary="There are no shares.")
+            for method, verb in (("GET", "show"), ("DELETE", "delete"))
+        ),
+    ]  # fmt: skip
+
+
+def event_routes(events: ExternalEventHandler) -> list[Route]:
+    return [
+        Route(method="POST", path="/os-server-external-events", handler=events.create,
+              policy=_P + "os-server-external-events:create", body=external_events.CREATE,
+              summary="Report what happened to servers' ports and volumes."),
     ]  # fmt: skip
 
 

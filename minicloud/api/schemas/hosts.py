@@ -75,13 +75,13 @@ def hypervisor_view(host: Host, service: ServiceRecord, *, up: bool) -> dict[str
         **brief,
         "hypervisor_type": host.hypervisor_type,
         "hypervisor_version": host.hypervisor_version,
-        "host_ip": "",
+        "host_ip": host.address,
         "service": {
             "id": service.id,
             "host": service.host,
             "disabled_reason": service.disabled_reason,
         },
-        "uptime": None,
+        "uptime": host.uptime or None,
     }
     return Rich(
         view,

@@ -76,6 +76,41 @@ def usage_view(limits: dict[str, int], used: dict[str, int], project_id: str) ->
     return {"quota_set": {"id": project_id, **view}}
 
 
+CLASS_UPDATE = Body(
+    type=QuotaUpdate,
+    wrapper="quota_class_set",
+    since=dict.fromkeys(("server_groups", "server_group_members"), (2, 50)),
+    until={
+        **dict.fromkeys(_INJECTED, (2, 56)),
+        **dict.fromkeys((*_NETWORKS, "networks"), (2, 49)),
+        **dict.fromkeys(("force", "tenant_id"), (2, 0)),
+    },
+)
+
+
+def class_view(limits: dict[str, Any], name: str | None) -> Json:
+    """``name``: shown as the class's id; None: not shown."""
+    return {"quota_class_set": {**limits} if name is None else {"id": name, **limits}}
+
+
+def _class_with(more: dict[str, int]) -> Any:
+    def convert(body: Json) -> Json:
+        body["quota_class_set"].update(more)
+        return body
+
+    return convert
+
+
+def _class_before_2_50(body: Json) -> Json:
+    for name in ("server_groups", "server_group_members"):
+        del body["quota_class_set"][name]
+    body["quota_class_set"].update(_NETWORKS)
+    return body
+
+
+CLASS_DOWN: list[Conversion] = [((2, 57), _class_with(_INJECTED)), ((2, 50), _class_before_2_50)]
+
+
 def _adding(more: dict[str, int]) -> Any:
     def convert(body: Json) -> Json:
         view = body["quota_set"]

@@ -1,0 +1,91 @@
+"""Events that the network and volume services report of servers: looked at, answered one by one.
+
+Nothing waits for them: hosts ask the network service themselves. A change of a server's network
+makes its host look now, and its addresses are read again. What nobody here would act on is
+refused, event by event.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from minicloud.api.lookups import Lookups
+from minicloud.api.schemas.external_events import ExternalEvent, ExternalEvents
+from minicloud.db import servers
+from minicloud.db.servers import ServerQuery
+from minicloud.domain.errors import MinicloudError, NotFound
+from minicloud.domain.models import NicInfo, Server
+from minicloud.kit.db import Database
+from minicloud.kit.web import Call, Reply
+from minicloud.rpc.compute import ComputeRPC
+
+LOG = logging.getLogger(__name__)
+_NETWORK = ("network-changed", "network-vif-plugged", "network-vif-unplugged",
+            "network-vif-deleted")  # fmt: skip
+
+
+class ExternalEventHandler:
+    """``compute``: host name -> a caller of its daemon."""
+
+    def __init__(
+        self, database: Database, lookups: Lookups, compute: Callable[[str], ComputeRPC]
+    ) -> None:
+        self._database = database
+        self._lookups = lookups
+        self._compute = compute
+
+    def create(self, call: Call) -> Reply:
+        body: ExternalEvents = call.body
+        wanted = sorted({event.server_uuid for event in body.events})
+        with self._database.read() as tx:
+            found = servers.server_list(tx, ServerQuery(equal={"id": wanted}))
+        known = {server.id: server for server in found}
+        views = [_view(event, known.get(event.server_uuid)) for event in body.events]
+        if all(view["code"] == 404 for view in views):
+            raise NotFound(kind="No instances for any event:", id=", ".join(wanted[:10]))
+        changed = {view["server_uuid"] for view in views if view["code"] == 200}
+        for server_id in sorted(changed):
+            self._network_changed(call, known[server_id])
+        good = all(view["code"] == 200 for view in views)
+        return Reply(body={"events": views}, status=200 if good else 207)
+
+    def _network_changed(self, call: Call, server: Server) -> None:
+        try:
+            ports = self._lookups.ports_of_server(call.ctx, server.id)
+        except MinicloudError as problem:  # the host still finds it out by itself
+            LOG.warning("The ports of server %s are not known: %s", server.id, problem.message)
+            return
+        addresses = {port.id: [ip["ip_address"] for ip in port.fixed_ips] for port in ports}
+        with self._database.write() as tx:
+            now = servers.server_get(tx, server.id, deleted=None, lock=True)
+            nics = _refreshed(now.nics, addresses)
+            if nics != list(now.nics):
+                servers.server_update(tx, server.id, nics=nics)
+        if server.host is not None:
+            try:
+                self._compute(server.host).network_changed(call.ctx, things=[], origin="")
+            except MinicloudError as problem:
+                LOG.warning("Could not tell %s: %s", server.host, problem.message)
+
+
+def _refreshed(nics: Sequence[NicInfo], addresses: dict[str, list[str]]) -> list[NicInfo]:
+    return [
+        msgspec.structs.replace(nic, addresses=addresses.get(nic.port_id, nic.addresses))
+        for nic in nics
+    ]
+
+
+def _view(event: ExternalEvent, server: Server | None) -> dict[str, Any]:
+    view: dict[str, Any] = {"name": event.name, "server_uuid": event.server_uuid,
+                            "status": event.status, "code": 200}  # fmt: skip
+    if event.tag is not None:
+        view["tag"] = event.tag
+    if server is None:
+        view |= {"status": "failed", "code": 404}
+    elif server.host is None or event.name not in _NETWORK:
+        view |= {"status": "failed", "code": 422}
+    return view
