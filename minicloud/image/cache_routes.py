@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from minicloud.domain.errors import NotFound
 from minicloud.image.cache import Cache
 from minicloud.image.requests import image_id
 from minicloud.image.service import ImageService
@@ -67,7 +66,4 @@ class CacheRoutes:
         return {"total_files_pruned": files, "total_bytes_pruned": size}
 
     def nodes(self, call: Call) -> list[str]:
-        found = self._cache.hosts(self._images.show(call.ctx, image_id(call)).id)
-        if not found:
-            raise NotFound(kind="Cached image", id=image_id(call))
-        return found
+        return self._cache.hosts(self._images.show(call.ctx, image_id(call)).id)

@@ -121,6 +121,8 @@ class Inspection:
         if not size and self._format == "vmdk":
             # Without a size of its own QEMU goes by the files that the descriptor names.
             raise self._unacceptable("its header has no size, so that other files would be read")
+        if self._format == "vmdk" and _names_a_file(parser.desc_text or ""):
+            raise self._unacceptable("its descriptor names another file as its data")
         if size > self._limit:
             raise TooLarge(
                 reason=f"The image's virtual size of {size} bytes is over the limit of "
@@ -130,6 +132,13 @@ class Inspection:
 
     def _unacceptable(self, reason: str) -> ImageUnacceptable:
         return ImageUnacceptable(id=self._image_id, reason=reason)
+
+
+def _names_a_file(descriptor: str) -> bool:
+    """Whether a VMDK's descriptor, in small letters, has data that is not in the file itself."""
+    lines = [line.split() for line in descriptor.splitlines()]
+    extents = [words for words in lines if words and words[0] in ("rw", "rdonly", "noaccess")]
+    return len(extents) != 1 or extents[0][2:3] != ["sparse"]
 
 
 class _Reader:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import configparser
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -54,6 +54,11 @@ class Protections:
                 self._check(ctx, DELETE, name)
             elif before[name] != after[name]:
                 self._check(ctx, UPDATE, name)
+
+    def check_filters(self, ctx: Context, names: Iterable[str]) -> None:
+        """NotAllowed for a property that the caller may not read: a list would tell."""
+        for name in names:
+            self._check(ctx, READ, name)
 
     def readable(self, ctx: Context, image: Image) -> Image:
         """The image without what the caller may not read."""

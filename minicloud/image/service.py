@@ -70,6 +70,7 @@ class ImageService:
 
     def page(self, ctx: Context, query: ImageQuery) -> tuple[list[Image], bool]:
         """One page, and whether there is another."""
+        self._protections.check_filters(ctx, query.properties)
         with self._database.read() as tx:
             return images_list(tx, viewer(ctx), query)
 

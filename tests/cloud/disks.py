@@ -29,12 +29,37 @@ def make(directory: Path) -> None:
               "noise.raw", "qcow2-zstd")  # fmt: skip
     for kind in ("vmdk", "vdi", "vhdx", "vpc", "qed"):
         _qemu_img(directory, "create", "-f", kind, kind, "3M")
+    _write_vmdks(directory)
     good = (directory / "qcow2-good").read_bytes()
     (directory / "qcow2-unknown").write_bytes(good[:72] + struct.pack(">Q", 1 << 40) + good[80:])
     (directory / "qcow2-version9").write_bytes(good[:4] + struct.pack(">I", 9) + good[8:])
     (directory / "qcow2-short").write_bytes(good[:100])
     # Two formats in one file: a disk to one reader, something else to another.
     (directory / "qcow2-and-disk").write_bytes(good[:510] + b"\x55\xaa" + good[512:])
+
+
+def _write_vmdks(directory: Path) -> None:
+    """VMDKs whose descriptors lead elsewhere; QEMU would follow each."""
+    _qemu_img(directory, "create", "-f", "vmdk", "-o", "subformat=streamOptimized",
+              "vmdk-stream", "3M")  # fmt: skip
+    _qemu_img(directory, "create", "-f", "vmdk", "-o", "subformat=monolithicFlat", "vmdk-flat",
+              "1M")  # fmt: skip
+    _qemu_img(directory, "create", "-f", "vmdk", "-b", "vmdk", "-F", "vmdk", "vmdk-parent")
+    good = (directory / "vmdk").read_bytes()
+    # The header's own size gone, QEMU goes by the files of the descriptor.
+    (directory / "vmdk-sizeless").write_bytes(good[:12] + bytes(8) + good[20:])
+    start = good.index(b"RW ")
+    end = good.index(b"\n", start)
+    for name, extent in {
+        "vmdk-shadow": b'RW 6144 FLAT "/etc/shadow" 0',
+        "vmdk-neighbour": b'RW 6144 FLAT "x.raw" 0',
+    }.items():
+        line = extent[: end - start].ljust(end - start)
+        (directory / name).write_bytes(good[:start] + line + good[end:])
+    # A parent behind the part that the header says is the descriptor.
+    hidden = bytearray(good)
+    hidden[512 + 4096 : 512 + 4096 + 40] = b'\nparentFileNameHint="/etc/shadow"\n'.ljust(40)
+    (directory / "vmdk-hidden-parent").write_bytes(hidden)
 
 
 def _write_plain(directory: Path) -> None:

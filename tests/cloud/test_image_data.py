@@ -56,6 +56,12 @@ def _wait(condition: Callable[[], bool]) -> None:
         ("empty.raw", "raw", 0),
         ("disc.iso", "iso", 40 * 1024),
         ("hybrid.iso", "iso", 40 * 1024),
+        ("vmdk", "vmdk", 3 * MIB),
+        ("vmdk-stream", "vmdk", 3 * MIB),
+        ("vdi", "vdi", 3 * MIB),
+        ("vhdx", "vhdx", 3 * MIB),
+        ("vpc", "vhd", 3168256),
+        ("noise.raw", "ami", 3 * MIB),
     ],
 )
 @pytest.mark.parametrize("chunked", [False, True])
@@ -106,6 +112,14 @@ def test_good_data(
         ("vpc", "raw", 400, "content is vhd"),
         ("qed", "raw", 400, "content is qed"),
         ("disc.iso", "raw", 400, "content is iso"),
+        ("vmdk-flat", "vmdk", 400, "descriptor"),
+        ("vmdk-parent", "vmdk", 400, "names a parent"),
+        ("vmdk-hidden-parent", "vmdk", 400, "names a parent"),
+        ("vmdk-sizeless", "vmdk", 400, "has no size|descriptor"),
+        ("vmdk-shadow", "vmdk", 400, "names other files"),
+        ("vmdk-neighbour", "vmdk", 400, "names another file"),
+        ("noise.raw", "vdi", 400, "not vdi"),
+        ("qcow2-good", "aki", 400, "content is qcow2"),
     ],
 )
 def test_bad_data(
