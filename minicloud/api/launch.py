@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from minicloud.api import launch_checks as checks
+from minicloud.api.block_devices import Disks, disks_of
 from minicloud.api.launch_trace import Moments, steps_of
 from minicloud.api.lookups import Lookups
 from minicloud.api.placing import Placer
@@ -23,7 +24,6 @@ from minicloud.api.schemas.fields import check_address, host_name, own_project, 
 from minicloud.api.schemas.server_bodies import ServerCreate
 from minicloud.api.schemas.server_views import groups_view, links
 from minicloud.client.identity import TokenFacts
-from minicloud.client.image import Image
 from minicloud.db import flavors, hosts, keypairs, operations, quotas, server_groups, servers
 from minicloud.domain import hints
 from minicloud.domain.errors import (
@@ -35,7 +35,6 @@ from minicloud.domain.errors import (
 )
 from minicloud.domain.ids import new_id
 from minicloud.domain.models import (
-    BlockDevice,
     Flavor,
     Keypair,
     Operation,
@@ -59,8 +58,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
     flavor: Flavor
     keypair: Keypair | None
-    image: Image
-    devices: Sequence[BlockDevice]
+    disks: Disks
     nics: Sequence[RequestedNic]
     security_groups: Sequence[str]
     zone: str | None
@@ -130,8 +128,7 @@ class Launcher:
         allowed = limits["metadata_items"]
         if 0 <= allowed < len(body.metadata):
             raise NotAllowed(reason=f"Maximum number of metadata items exceeds {allowed}")
-        image_ref, devices = checks.image_and_devices(body, flavor)
-        image = checks.bootable_image(self._lookups, ctx, image_ref, flavor)
+        disks = disks_of(body, flavor, self._lookups, ctx, several=most > 1)
         nics = checks.requested_nics(body, self._lookups, ctx, several=most > 1)
         return Order(
             body=body,
@@ -139,8 +136,7 @@ class Launcher:
             user_id=ctx.user_id,
             flavor=flavor,
             keypair=keypair,
-            image=image,
-            devices=devices,
+            disks=disks,
             nics=nics,
             security_groups=checks.security_groups(body, self._lookups, ctx),
             zone=zone,
@@ -264,8 +260,8 @@ def _server(order: Order, index: int, count: int, reservation: str) -> Server:
         host=None,
         availability_zone=order.zone,
         flavor=order.flavor,
-        image_id=order.image.id,
-        image_properties=order.image.properties,
+        image_id=order.disks.image.id if order.disks.image is not None else "",
+        image_properties=order.disks.image_properties,
         key_name=body.key_name,
         public_key=order.keypair.public_key if order.keypair else None,
         user_data=body.user_data,
@@ -274,7 +270,7 @@ def _server(order: Order, index: int, count: int, reservation: str) -> Server:
         description=body.description,
         tags=list(dict.fromkeys(body.tags)),
         requested_nics=order.nics,
-        block_devices=order.devices,
+        block_devices=order.disks.devices,
         security_groups=order.security_groups,
         nics=[],
         volumes=[],

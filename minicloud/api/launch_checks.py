@@ -10,95 +10,21 @@ import base64
 import binascii
 from collections.abc import Sequence
 
+from minicloud.api.block_devices import check_memory, check_room
 from minicloud.api.lookups import Lookups, Network, usable_image
-from minicloud.api.schemas.fields import truth, whole
-from minicloud.api.schemas.server_bodies import BlockDeviceBody, ServerCreate
+from minicloud.api.schemas.fields import whole
+from minicloud.api.schemas.server_bodies import ServerCreate
 from minicloud.client.image import Image
 from minicloud.domain.errors import Conflict, Invalid, NotAllowed
 from minicloud.domain.ids import is_uuid
-from minicloud.domain.models import BlockDevice, Flavor, Host, RequestedNic
+from minicloud.domain.models import Flavor, Host, RequestedNic
 from minicloud.kit.context import Context
 from minicloud.kit.web import Call
 
-_GIB = 1 << 30
 _NO_IMAGE = "Can not find requested image"
 
 
-# -- image and disks -------------------------------------------------------------------------------
-def image_and_devices(body: ServerCreate, flavor: Flavor) -> tuple[str, Sequence[BlockDevice]]:
-    """The image to boot, and the disks besides its own."""
-    if body.block_device_mapping:
-        raise _not_yet("block_device_mapping; use block_device_mapping_v2")
-    image = body.image_ref
-    devices = []
-    for device in body.block_device_mapping_v2:
-        if device.source_type == "image" and _boot_index(device) == 0:
-            if device.destination_type == "volume":
-                raise _not_yet("a root disk on a new volume (image to volume)")
-            image = _same_image(image, device.uuid or "")
-        else:
-            devices.append(_device(device))
-    if not image:
-        raise Invalid(reason="Invalid imageRef provided.")
-    local = [device.size_gb for device in devices if device.destination_type == "local"]
-    if sum(local) > flavor.ephemeral:
-        raise Invalid(
-            reason=f"The local disks of {sum(local)} GB do not fit into the flavor's "
-            f"{flavor.ephemeral} GB of ephemeral disk."
-        )
-    if flavor.ephemeral and not local:
-        devices.append(
-            BlockDevice(source_type="blank", destination_type="local", size_gb=flavor.ephemeral)
-        )
-    return image, devices
-
-
-def _boot_index(device: BlockDeviceBody) -> int:
-    if device.boot_index is None:
-        return -1
-    return whole(device.boot_index, "boot_index", least=-1)
-
-
-def _same_image(named: str, other: str) -> str:
-    if named and named != other:
-        raise Invalid(reason="Block Device Mapping is Invalid: it boots another image.")
-    return other
-
-
-def _device(device: BlockDeviceBody) -> BlockDevice:
-    target = device.destination_type or ("local" if device.source_type == "blank" else "volume")
-    if _boot_index(device) >= 0:
-        raise _not_yet("booting from a volume")
-    if device.no_device is not None and truth(device.no_device, "no_device"):
-        raise _not_yet("no_device")
-    size = 0
-    if device.volume_size is not None:
-        size = whole(device.volume_size, "volume_size", least=1)
-    keep = not truth(device.delete_on_termination, "delete_on_termination")
-    kind = (device.source_type, target)
-    if kind not in (("blank", "volume"), ("blank", "local"), ("volume", "volume")):
-        raise _not_yet(f"a disk from {device.source_type} to {target}")
-    if device.source_type == "volume" and not is_uuid(device.uuid or ""):
-        raise Invalid(reason="Block Device Mapping is Invalid: a volume needs its uuid.")
-    if device.source_type == "blank" and not size:
-        raise Invalid(reason="Block Device Mapping is Invalid: a blank disk needs a volume_size.")
-    if device.guest_format == "swap":
-        raise _not_yet("a swap disk")
-    return BlockDevice(
-        source_type=device.source_type,
-        destination_type=target,
-        volume_id=(device.uuid or "") if device.source_type == "volume" else "",
-        size_gb=size,
-        delete_on_termination=not keep,
-        guest_format=device.guest_format or "",
-        tag=device.tag or "",
-    )
-
-
-def _not_yet(what: str) -> Invalid:
-    return Invalid(reason=f"Block Device Mapping is Invalid: {what} is not supported yet.")
-
-
+# -- image -----------------------------------------------------------------------------------------
 def bootable_image(lookups: Lookups, ctx: Context, image_id: str, flavor: Flavor) -> Image:
     """The image, which exists, is whole and fits into ``flavor``."""
     image_id = image_id.rstrip("/").rsplit("/", 1)[-1]
@@ -109,26 +35,9 @@ def bootable_image(lookups: Lookups, ctx: Context, image_id: str, flavor: Flavor
         raise Invalid(reason=_NO_IMAGE)
     if image.status != "active":
         raise Invalid(reason=f"Image {image.id} is not active.")
-    if image.min_ram > flavor.ram:
-        raise Invalid(reason="Flavor's memory is too small for requested image.")
-    if flavor.disk:
-        _check_disk(image, flavor.disk * _GIB)
+    check_memory(image, flavor)
+    check_room(image, flavor)
     return image
-
-
-def _check_disk(image: Image, room: int) -> None:
-    size = max(image.size or 0, image.virtual_size or 0)
-    if size > room:
-        raise Invalid(
-            reason="Flavor's disk is too small for requested image. "
-            f"Flavor disk is {room} bytes, image is {size} bytes."
-        )
-    least = image.min_disk * _GIB
-    if least > room:
-        raise Invalid(
-            reason="Flavor's disk is smaller than the minimum size specified in image metadata. "
-            f"Flavor disk is {room} bytes, minimum size is {least} bytes."
-        )
 
 
 # -- networks --------------------------------------------------------------------------------------
@@ -142,7 +51,7 @@ def requested_nics(
     if body.networks == "none":
         return []
     if isinstance(body.networks, str) or not body.networks:
-        return _the_only_network(lookups, ctx)
+        return the_only_network(lookups, ctx)
     if several and any(wish.port or wish.fixed_ip for wish in body.networks):
         raise Invalid(
             reason="Unable to launch multiple instances with a single configured port ID or "
@@ -154,8 +63,8 @@ def requested_nics(
     wanted = sorted({wish.uuid for wish in body.networks if wish.uuid and not wish.port})
     networks = {n.id: n for n in lookups.networks(ctx, wanted)} if wanted else {}
     ports = {p.id: p for p in lookups.ports(ctx, named)} if named else {}
-    nics = []
-    for wish in body.networks:
+    nics: list[RequestedNic] = []
+    for number, wish in enumerate(body.networks):
         tag, fixed_ip = wish.tag or "", wish.fixed_ip or ""
         if wish.port:
             port = ports.get(wish.port)
@@ -165,16 +74,19 @@ def requested_nics(
                 raise Conflict(reason=f"Port {port.id} is still in use.")
             if fixed_ip:
                 raise Invalid(reason="Bad networks format: a port has its fixed IP already.")
-            nics.append(RequestedNic(network_id=port.network_id, port_id=port.id, tag=tag))
+            nic = RequestedNic(number=number, network_id=port.network_id, port_id=port.id, tag=tag)
+            nics.append(nic)
         elif wish.uuid:
-            network = _usable(networks.get(wish.uuid), wish.uuid, ctx)
-            nics.append(RequestedNic(network_id=network.id, fixed_ip=fixed_ip, tag=tag))
+            network = usable_network(networks.get(wish.uuid), wish.uuid, ctx)
+            nic = RequestedNic(number=number, network_id=network.id, fixed_ip=fixed_ip, tag=tag)
+            nics.append(nic)
         else:
             raise Invalid(reason="Bad networks format: name a network by uuid, or a port.")
     return nics
 
 
-def _the_only_network(lookups: Lookups, ctx: Context) -> Sequence[RequestedNic]:
+def the_only_network(lookups: Lookups, ctx: Context) -> Sequence[RequestedNic]:
+    """A NIC on the one network that the project can use. Conflict where there are several."""
     found = [
         network
         for network in lookups.networks(ctx)
@@ -186,10 +98,13 @@ def _the_only_network(lookups: Lookups, ctx: Context) -> Sequence[RequestedNic]:
         raise Conflict(
             reason="Multiple possible networks found, use a Network ID to be more specific."
         )
-    return [RequestedNic(network_id=network.id) for network in found]
+    return [
+        RequestedNic(number=number, network_id=network.id) for number, network in enumerate(found)
+    ]
 
 
-def _usable(network: Network | None, network_id: str, ctx: Context) -> Network:
+def usable_network(network: Network | None, network_id: str, ctx: Context) -> Network:
+    """The network, on which the caller's servers can have NICs. Invalid, NotAllowed."""
     if network is None:
         raise Invalid(reason=f"Network {network_id} could not be found.")
     if network.external and not network.shared and not ctx.is_admin:
@@ -204,11 +119,11 @@ def _usable(network: Network | None, network_id: str, ctx: Context) -> Network:
 def security_groups(body: ServerCreate, lookups: Lookups, ctx: Context) -> Sequence[str]:
     """The groups named, by name where it is the only one of that name, else by id.
 
-    Empty when none is named: the network service gives the project's default group.
+    Just ``default`` when none is named.
     """
     named = list(dict.fromkeys(group.name for group in body.security_groups))
     if not named or named == ["default"]:
-        return []
+        return ["default"]
     known = lookups.groups_of_project(ctx)
     names = [group["name"] for group in known]
     found = []

@@ -16,6 +16,7 @@ from minicloud.client.identity import ServiceSession
 from minicloud.client.image import Image, ImageClient
 from minicloud.client.network import versioned
 from minicloud.client.rest import RestClient
+from minicloud.client.volume import Volume, VolumeClient
 from minicloud.domain.errors import MinicloudError, NotFound
 from minicloud.kit.context import Context
 
@@ -68,6 +69,18 @@ class Lookups(Protocol):
 
     def groups_of_project(self, ctx: Context) -> Sequence[Mapping[str, Any]]:
         """The security groups of the caller's project."""
+
+    def volume(self, ctx: Context, volume_id: str) -> Volume:
+        """NotFound."""
+
+    def snapshot_size(self, ctx: Context, snapshot_id: str) -> int:
+        """GiB. NotFound."""
+
+    def volume_types(self, ctx: Context) -> Mapping[str, str]:
+        """Name or id of a volume type -> its name."""
+
+    def change_groups(self, ctx: Context, port_id: str, groups: Sequence[str]) -> None:
+        """The port has just the security groups of these ids. NotFound."""
 
     def mtus(self, network_ids: Sequence[str]) -> Mapping[str, int]:
         """Network id -> bytes, asked as this service itself; what is not known is left out."""
@@ -141,6 +154,22 @@ class RestLookups:
             self._network(ctx).get("/security-groups", **query).json["security_groups"]
         )
         return groups
+
+    def volume(self, ctx: Context, volume_id: str) -> Volume:
+        return self._volume(ctx).volume_get(volume_id).value
+
+    def snapshot_size(self, ctx: Context, snapshot_id: str) -> int:
+        return self._volume(ctx).snapshot_size(snapshot_id).value
+
+    def volume_types(self, ctx: Context) -> Mapping[str, str]:
+        return self._volume(ctx).volume_types(ctx.project_id).value
+
+    def change_groups(self, ctx: Context, port_id: str, groups: Sequence[str]) -> None:
+        body = {"port": {"security_groups": list(groups)}}
+        self._network(ctx).put(f"/ports/{port_id}", body)
+
+    def _volume(self, ctx: Context) -> VolumeClient:
+        return VolumeClient(self._rest("block-storage", ctx))
 
     def mtus(self, network_ids: Sequence[str]) -> Mapping[str, int]:
         if not network_ids:

@@ -6,21 +6,27 @@ The row is the truth: when the host cannot be told, it finds the operation by it
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from minicloud.api.placing import Placer
 from minicloud.api.scope import check_unlocked, server_of
 from minicloud.db import hosts, operations, servers
-from minicloud.domain.errors import Conflict, Unavailable
+from minicloud.domain.errors import Conflict, MinicloudError, Unavailable, WrongState, rebuilt
 from minicloud.domain.models import Operation, Server
-from minicloud.domain.states import VERBS, Power, VmState, check
+from minicloud.domain.states import BUSY, VERBS, Power, VmState, check
 from minicloud.kit import clock
 from minicloud.kit.db import Database, Transaction
 from minicloud.kit.web import Call
 from minicloud.rpc.compute import ComputeRPC
 
 LOG = logging.getLogger(__name__)
+_T = TypeVar("_T")
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.25
+_QUIET_S = 20.0
+_END_S = 45.0
+"""How long a client waits for the end of an operation: a guest may take its time."""
 
 
 class Operator:
@@ -49,13 +55,7 @@ class Operator:
             server = server_of(tx, call)
         self._check_unlocked(call, server, verb)
         fitting = [name for name in others if server.vm_state in VERBS[name].start]
-        check(
-            VERBS[fitting[0] if fitting else verb],
-            server.id,
-            server.vm_state,
-            server.task_state,
-            owned=server.operation_id is not None,
-        )
+        _check_state(server, fitting[0] if fitting else verb)
         return server
 
     def begin(
@@ -66,26 +66,88 @@ class Operator:
         *,
         change: Mapping[str, Any] | None = None,
         also: Callable[[Transaction, Server], None] | None = None,
-    ) -> None:
+        plan: Callable[[Server], Mapping[str, Any]] | None = None,
+    ) -> Operation:
         """Begin ``verb`` on the server of the request's path. WrongState, Locked, NotFound.
 
         ``change``: columns of the server that are set with it; ``also`` is called in the same
-        transaction, and may refuse.
+        transaction, and may refuse; so may ``plan``, which makes the parameters of the server as
+        it is then. A server that gets or loses a device is waited for.
         """
-        with self._database.write() as tx:
-            server = server_of(tx, call, lock=True)
-            self._check_unlocked(call, server, verb)
-            if also is not None:
-                also(tx, server)
-            operation = operations.operation_begin(tx, call.ctx, server, VERBS[verb], params or {})
-            if server.host is None and not VERBS[verb].placed:
-                raise Conflict(reason=f"Instance {server.id} is not ready")
-            if change:
-                servers.server_update(tx, server.id, **change)
+
+        def attempt() -> Operation:
+            with self._database.write() as tx:
+                server = server_of(tx, call, lock=True)
+                self._check_unlocked(call, server, verb)
+                _check_state(server, verb)
+                if also is not None:
+                    also(tx, server)
+                given = plan(server) if plan is not None else params or {}
+                operation = operations.operation_begin(tx, call.ctx, server, VERBS[verb], given)
+                if server.host is None and server.vm_state is VmState.SHELVED_OFFLOADED:
+                    if not VERBS[verb].placed:
+                        operation = _given_to_a_host(tx, operation, self._service_down_s)
+                elif server.host is None and not VERBS[verb].placed:
+                    raise Conflict(reason=f"Instance {server.id} is not ready")
+                if change:
+                    servers.server_update(tx, server.id, **change)
+            return operation
+
+        operation = _when_quiet(attempt)
         if VERBS[verb].placed:
             self._placer.place(call.ctx, [operation])
         else:
             self._tell(call, operation)
+        return operation
+
+    def end_of(self, operation: Operation, *, limit_s: float = _END_S) -> Operation:
+        """The operation when it has ended, or as it is after ``limit_s`` seconds.
+
+        Raises what made it fail.
+        """
+        give_up_at = time.monotonic() + limit_s
+        pause = _FIRST_PAUSE_S
+        while True:
+            with self._database.read() as tx:
+                operation = operations.operation_get(tx, operation.id)
+            if operation.state in ("failed", "stuck", "cancelled"):
+                raise _problem_of(operation)
+            if operation.state == "done" or time.monotonic() > give_up_at:
+                return operation
+            time.sleep(pause)  # the rows are all that API and host share
+            pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+
+    def by_call(self, call: Call, verb: str, work: Callable[[ComputeRPC, Server], _T]) -> _T:
+        """Do ``verb`` by one call to the server's host while the client waits.
+
+        Its operation is this request's alone: nobody takes it up, and its deadline ends it
+        should this daemon die.
+        """
+
+        def attempt() -> tuple[Server, Operation]:
+            with self._database.write() as tx:
+                server = server_of(tx, call, lock=True)
+                self._check_unlocked(call, server, verb)
+                operation = operations.operation_begin(tx, call.ctx, server, VERBS[verb], {})
+                if server.host is None:
+                    raise Conflict(reason=f"Instance {server.id} is not ready")
+                operations.operation_update(tx, operation.id, host=None)
+            return server, operation
+
+        server, operation = _when_quiet(attempt)
+        assert server.host is not None
+        ended, message = "failed", None
+        try:
+            done = work(self._compute(server.host), server)
+            ended = "done"
+        except MinicloudError as problem:
+            message = problem.message
+            raise
+        finally:
+            with self._database.write() as tx:
+                operations.operation_update(tx, operation.id, state=ended, message=message)
+                servers.server_release(tx, server.id, operation.id)
+        return done
 
     @staticmethod
     def _check_unlocked(call: Call, server: Server, verb: str) -> None:
@@ -116,6 +178,39 @@ class Operator:
         except Unavailable as problem:
             LOG.warning("Could not tell %s: %s; it will look by itself", operation.host,
                         problem.message)  # fmt: skip
+
+
+def _check_state(server: Server, verb: str) -> None:
+    check(
+        VERBS[verb],
+        server.id,
+        server.vm_state,
+        server.task_state,
+        owned=server.operation_id is not None,
+    )
+
+
+def _when_quiet(attempt: Callable[[], _T]) -> _T:
+    """``attempt``, again while an operation without a task_state owns the server.
+
+    Clients cannot see those, and they are short: a server gets a disk, say.
+    """
+    give_up_at = time.monotonic() + _QUIET_S
+    pause = _FIRST_PAUSE_S
+    while True:
+        try:
+            return attempt()
+        except WrongState as problem:
+            if problem.facts["state"] != BUSY or time.monotonic() > give_up_at:
+                raise
+        time.sleep(pause)  # the rows are all that API and host share
+        pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+
+
+def _problem_of(operation: Operation) -> MinicloudError:
+    if operation.problem is not None:
+        return rebuilt(operation.problem.code, dict(operation.problem.facts))
+    return Conflict(reason=f"{operation.verb} failed: {operation.message or operation.state}")
 
 
 def _given_to_a_host(tx: Transaction, operation: Operation, down_s: float) -> Operation:

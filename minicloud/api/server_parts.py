@@ -1,17 +1,15 @@
-"""What hangs on a server: metadata, tags, addresses, and its ports, volumes and groups."""
+"""What hangs on a server's row: metadata, tags, addresses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from minicloud.api.lookups import Lookups, Port
 from minicloud.api.schemas.server_views import addresses
 from minicloud.api.scope import check_unlocked, server_of
 from minicloud.db import quotas, servers
 from minicloud.domain.errors import Invalid, NotAllowed, NotFound, WrongState
-from minicloud.domain.ids import derive
-from minicloud.domain.models import AttachedVolume, Server
+from minicloud.domain.models import Server
 from minicloud.domain.states import VmState
 from minicloud.kit.db import Database
 from minicloud.kit.web import Call, Reply
@@ -155,12 +153,11 @@ def _known_tag(server: Server, tag: str) -> None:
         raise NotFound(kind=f"Tag of server {server.id}", id=tag)
 
 
-class Connections:
-    """Addresses and volumes from the rows; ports and security groups as the network has them."""
+class Addresses:
+    """A server's addresses, from its row."""
 
-    def __init__(self, database: Database, lookups: Lookups) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._lookups = lookups
 
     def ips(self, call: Call) -> Any:
         return {"addresses": _plain(self._of(call))}
@@ -172,48 +169,6 @@ class Connections:
             raise NotFound(kind="Network name", id=name)
         return {name: found[name]}
 
-    def interfaces(self, call: Call) -> Any:
-        server = self._of(call)
-        ports = self._lookups.ports_of_server(call.ctx, server.id)
-        return {"interfaceAttachments": [_interface(server, port) for port in ports]}
-
-    def interface(self, call: Call) -> Any:
-        server = self._of(call)
-        for port in self._lookups.ports_of_server(call.ctx, server.id):
-            if port.id == call.params["port_id"]:
-                return {"interfaceAttachment": _interface(server, port)}
-        raise NotFound(kind="Port", id=call.params["port_id"])
-
-    def security_groups(self, call: Call) -> Any:
-        server = self._of(call)
-        ports = self._lookups.ports_of_server(call.ctx, server.id)
-        ids = sorted({group for port in ports for group in port.security_groups})
-        groups = self._lookups.security_groups(call.ctx, ids) if ids else []
-        views = [
-            {
-                "id": group["id"],
-                "name": group["name"],
-                "description": group.get("description") or "",
-                "tenant_id": group.get("project_id") or group["tenant_id"],
-                "rules": [],
-            }
-            for group in groups
-        ]
-        return {"security_groups": views}
-
-    def volumes(self, call: Call) -> Any:
-        server = self._of(call)
-        limit, offset = call.number("limit"), call.number("offset", 0) or 0
-        found = server.volumes[offset : None if limit is None else offset + limit]
-        return {"volumeAttachments": [_attachment(server, volume) for volume in found]}
-
-    def volume(self, call: Call) -> Any:
-        server = self._of(call)
-        for volume in server.volumes:
-            if volume.volume_id == call.params["volume_id"]:
-                return {"volumeAttachment": _attachment(server, volume)}
-        raise NotFound(kind="Volume attachment", id=call.params["volume_id"])
-
     def _of(self, call: Call) -> Server:
         with self._database.read() as tx:
             return server_of(tx, call)
@@ -223,28 +178,4 @@ def _plain(server: Server) -> dict[str, list[dict[str, Any]]]:
     return {
         name: [{"version": a["version"], "addr": a["addr"]} for a in found]
         for name, found in addresses(server.nics).items()
-    }
-
-
-def _interface(server: Server, port: Port) -> dict[str, Any]:
-    tags = {nic.port_id: nic.tag for nic in server.nics}
-    return {
-        "port_id": port.id,
-        "net_id": port.network_id,
-        "mac_addr": port.mac,
-        "port_state": port.status,
-        "fixed_ips": port.fixed_ips,
-        "tag": tags.get(port.id) or None,
-    }
-
-
-def _attachment(server: Server, volume: AttachedVolume) -> dict[str, Any]:
-    return {
-        "volumeId": volume.volume_id,
-        "serverId": server.id,
-        "device": volume.device,
-        "tag": volume.tag or None,
-        "delete_on_termination": volume.delete_on_termination,
-        "attachment_id": volume.attachment_id,
-        "bdm_uuid": derive(server.id, volume.volume_id),
     }

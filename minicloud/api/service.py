@@ -16,8 +16,10 @@ from minicloud.api.audit_log import AuditLog
 from minicloud.api.availability_zones import AvailabilityZones
 from minicloud.api.external_events import ExternalEventHandler
 from minicloud.api.flavors import Flavors
+from minicloud.api.guest_actions import GuestActions
 from minicloud.api.hypervisors import Hypervisors
 from minicloud.api.instance_actions import InstanceActions
+from minicloud.api.interfaces import Interfaces
 from minicloud.api.keypairs import Keypairs
 from minicloud.api.launch import Launcher
 from minicloud.api.lookups import Lookups
@@ -28,6 +30,12 @@ from minicloud.api.quotas import Quotas
 from minicloud.api.rebuild import Rebuilder
 from minicloud.api.remote_consoles import RemoteConsoles
 from minicloud.api.resize import Resize
+from minicloud.api.routes.attachments import (
+    guest_routes,
+    interface_routes,
+    security_group_routes,
+    volume_routes,
+)
 from minicloud.api.routes.catalogue import flavor_routes, keypair_routes, quota_routes
 from minicloud.api.routes.consoles import console_routes
 from minicloud.api.routes.groups import aggregate_routes, group_routes, migration_routes
@@ -42,12 +50,14 @@ from minicloud.api.routes.servers import (
     part_routes,
     server_routes,
 )
+from minicloud.api.security_groups import SecurityGroups
 from minicloud.api.server_groups import ServerGroups
 from minicloud.api.server_images import ServerImages
-from minicloud.api.server_parts import Connections, Metadata, Tags
+from minicloud.api.server_parts import Addresses, Metadata, Tags
 from minicloud.api.servers import Servers
 from minicloud.api.services import Services
 from minicloud.api.usage import Usage
+from minicloud.api.volume_attachments import VolumeAttachments
 from minicloud.client.identity import TokenFacts
 from minicloud.domain.errors import Invalid
 from minicloud.kit.context import Context
@@ -128,9 +138,11 @@ def routes(parts: Parts) -> list[Route]:
             Rebuilder(database, operator, parts.lookups, servers),
         ),
         *move_routes(Resize(database, operator, parts.limits, service_down_s=down_s)),
-        *part_routes(
-            Metadata(database, parts.limits), Tags(database), Connections(database, parts.lookups)
-        ),
+        *part_routes(Metadata(database, parts.limits), Tags(database), Addresses(database)),
+        *interface_routes(Interfaces(database, operator, parts.lookups)),
+        *volume_routes(VolumeAttachments(database, operator, parts.lookups)),
+        *security_group_routes(SecurityGroups(database, parts.lookups)),
+        *guest_routes(GuestActions(database, operator, parts.compute)),
         *history_routes(InstanceActions(database)),
         *console_routes(RemoteConsoles(database, parts.compute, public_url=parts.console_url)),
         *flavor_routes(Flavors(database)),

@@ -110,11 +110,11 @@ class NetworkClient:
         index: int,
         fixed_ip: str | None = None,
         hostname: str = "",
-        security_groups: Sequence[str] = (),
+        security_groups: Sequence[str] | None = None,
     ) -> Timed[Port]:
         """The port of the server's interface ``index``, bound to ``host``; made unless it exists.
 
-        ``security_groups``: ids or names; none is the project's default group. NoAddressLeft;
+        ``security_groups``: ids or names; None: the project's default group. NoAddressLeft;
         NotFound for network or group; Invalid for an address that does not fit; Conflict.
         """
         body: dict[str, Any] = {
@@ -129,7 +129,7 @@ class NetworkClient:
             body["fixed_ips"] = [{"ip_address": fixed_ip}]
         if label := _dns_label(hostname):
             body["dns_name"] = label
-        if security_groups:
+        if security_groups is not None:
             body["security_groups"] = self._group_ids(project_id, security_groups)
         try:
             answer = self._rest.post("/ports", {"port": body})

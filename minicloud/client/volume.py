@@ -31,6 +31,9 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Mapping[str, str]
     bootable: bool
     volume_type: str
+    multiattach: bool = False
+    image_metadata: Mapping[str, str] = {}
+    """Of the image that it was made of; empty where it was not."""
 
 
 class Attachment(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,11 +67,23 @@ class VolumeClient:
         size_gb: int,
         name: str = "",
         metadata: Mapping[str, str] | None = None,
+        volume_type: str = "",
+        image_id: str = "",
+        snapshot_id: str = "",
     ) -> Timed[Volume]:
-        """A new blank volume for ``project_id``, which with a user's token is the token's.
-        NotAllowed: the quota is used up.
+        """A new volume for ``project_id``, which with a user's token is the token's.
+
+        Blank, or made of an image or a snapshot: the volume is not ready yet then. A size of 0:
+        as large as the snapshot. NotAllowed: the quota is used up.
         """
-        body = {"size": size_gb, "name": name, "metadata": dict(metadata or {})}
+        wishes = {
+            "size": size_gb,
+            "volume_type": volume_type,
+            "imageRef": image_id,
+            "snapshot_id": snapshot_id,
+        }
+        body: dict[str, Any] = {"name": name, "metadata": dict(metadata or {})}
+        body.update({key: value for key, value in wishes.items() if value})
         answer = self._call("POST", f"/{_safe(project_id)}/volumes", {"volume": body})
         return self._rest.timed(answer, _volume(answer.json["volume"], project_id))
 
@@ -77,6 +92,19 @@ class VolumeClient:
         answer = self._one("GET", "Volume", "/volumes", volume_id)
         return self._rest.timed(answer, _volume(answer.json["volume"]))
 
+    def snapshot_size(self, snapshot_id: str) -> Timed[int]:
+        """GiB. NotFound."""
+        answer = self._one("GET", "Snapshot", "/snapshots", snapshot_id)
+        return self._rest.timed(answer, int(answer.json["snapshot"]["size"]))
+
+    def volume_types(self, project_id: str) -> Timed[dict[str, str]]:
+        """Name or id of each type -> its name."""
+        answer = self._call("GET", f"/{_safe(project_id)}/types")
+        names: dict[str, str] = {}
+        for each in answer.json["volume_types"]:
+            names[each["id"]] = names[each["name"]] = each["name"]
+        return self._rest.timed(answer, names)
+
     def volumes_by_metadata(self, key: str, value: str) -> Timed[list[Volume]]:
         """The volumes whose metadata has ``key`` with ``value``. Users write metadata: who acts
         with the service's own token must also look at ``project_id``.
@@ -84,6 +112,22 @@ class VolumeClient:
         pair = json.dumps({key: value})
         answer, found = self._all("/volumes/detail", "volumes", metadata=pair)
         return self._rest.timed(answer, [_volume(each) for each in found])
+
+    def begin_detaching(self, volume_id: str) -> Timed[None]:
+        """The volume shows that a server is to let it go. Invalid: no server uses it. NotFound."""
+        return self._act(volume_id, "os-begin_detaching")
+
+    def roll_detaching(self, volume_id: str) -> Timed[None]:
+        """The server keeps the volume after all. Invalid: it is not being detached. NotFound."""
+        return self._act(volume_id, "os-roll_detaching")
+
+    def _act(self, volume_id: str, action: str) -> Timed[None]:
+        path = f"/volumes/{_safe(volume_id)}/action"
+        try:
+            answer = self._call("POST", path, {action: None})
+        except NotFound:
+            raise NotFound(kind="Volume", id=volume_id) from None
+        return self._rest.timed(answer, None)
 
     def volume_delete(self, volume_id: str) -> Timed[None]:
         """Begin the deletion. NotFound; Invalid while the volume is attached or busy."""
@@ -179,6 +223,8 @@ def _volume(body: Mapping[str, Any], project_id: str = "") -> Volume:
         metadata=body.get("metadata") or {},
         bootable=body.get("bootable") == "true",
         volume_type=body.get("volume_type") or "",
+        multiattach=bool(body.get("multiattach")),
+        image_metadata=body.get("volume_image_metadata") or {},
     )
 
 

@@ -19,7 +19,14 @@ from minicloud.compute.consoles import ConsoleDoors
 from minicloud.compute.journal import OperationJournal
 from minicloud.compute.recipes import RECIPES, HostTools, Job
 from minicloud.domain.errors import MinicloudError, StaleOperation, Unavailable
-from minicloud.domain.models import ConsoleDoor, Operation, Outcome, Work
+from minicloud.domain.models import (
+    ConsoleDoor,
+    Diagnostics,
+    Operation,
+    Outcome,
+    Problem,
+    Work,
+)
 from minicloud.domain.states import MAY_GO_ELSEWHERE, Power
 from minicloud.kit import clock
 from minicloud.kit.context import Context, working_for
@@ -117,6 +124,15 @@ class ComputeManager(ComputeRPC):
     def vnc_port(self, ctx: Context, *, server_id: str) -> int | None:
         return self._tools.driver.vnc_port(server_id)
 
+    def diagnostics(self, ctx: Context, *, server_id: str) -> Diagnostics | None:
+        return self._tools.driver.diagnostics(server_id)
+
+    def set_password(self, ctx: Context, *, server_id: str, user: str, password: str) -> None:
+        self._tools.driver.set_password(server_id, user, password)
+
+    def inject_nmi(self, ctx: Context, *, server_id: str) -> None:
+        self._tools.driver.inject_nmi(server_id)
+
     def busy_servers(self) -> frozenset[str]:
         """Servers that an operation works on now."""
         with self._lock:
@@ -196,6 +212,7 @@ class ComputeManager(ComputeRPC):
                 clients=self._clients(ctx),
                 journal=journal,
                 operation=operation,
+                cancelled=running.cancelled,
             )
             recipe = self._recipes[operation.recipe]
             if operation.state == "stuck" and any(step.undo for step in recipe.steps):
@@ -237,12 +254,15 @@ class ComputeManager(ComputeRPC):
         if result == "failed" and operation.verb == "delete":
             result = "stuck"
         domain = self._tools.driver.get(job.server.id) if result == "done" else None
+        if result == "done" and (job.looked_at_ports or job.looked_at_volumes):
+            job.note_addresses(self._tools.driver.device_addresses(job.server.id))
         outcome = Outcome(
             operation_id=operation.id,
             host=self._tools.name,
             epoch=self.epoch,
             result=result,
             message=ended.message,
+            problem=_problem(ended.problem),
             power_state=domain.power if domain is not None else Power.NOSTATE,
             nics=job.nic_infos if result == "done" and job.looked_at_ports else None,
             volumes=job.volumes if result == "done" and job.looked_at_volumes else None,
@@ -266,6 +286,12 @@ class ComputeManager(ComputeRPC):
         if result == "stuck":
             pause = _FIRST_REST_S if before is None else min(before.seconds * 2, _LONGEST_REST_S)
             self._rests[operation_id] = _Rest(pause)
+
+
+def _problem(problem: Exception | None) -> Problem | None:
+    if not isinstance(problem, MinicloudError):
+        return None
+    return Problem(code=problem.code, facts=problem.facts)
 
 
 def _may_do_better(problem: Exception | None) -> bool:

@@ -54,8 +54,9 @@ class Storage(ABC):
     def config_drive(self, server_id: str) -> Path:
         return self.server_dir(server_id) / "config.iso"
 
-    def ephemeral_disk(self, server_id: str, index: int) -> Path:
-        return self.server_dir(server_id) / f"ephemeral{index}"
+    def ephemeral_disk(self, server_id: str, number: int) -> Path:
+        """A disk besides the root that is a file, swap disks too."""
+        return self.server_dir(server_id) / f"ephemeral{number}"
 
     def console_log(self, server_id: str) -> Path:
         return self.server_dir(server_id) / "console.log"
@@ -111,7 +112,14 @@ class Storage(ABC):
         """The disk of a rescued server on the base image, which is there already."""
 
     @abstractmethod
-    def ensure_ephemeral(self, server_id: str, index: int, size_gb: int) -> None: ...
+    def ensure_ephemeral(
+        self, server_id: str, number: int, size_gb: int, *, filesystem: str, label: str
+    ) -> None:
+        """A disk with an empty file system on it."""
+
+    @abstractmethod
+    def ensure_swap(self, server_id: str, number: int, size_mb: int) -> None:
+        """A disk that the guest can swap to."""
 
     @abstractmethod
     def copy_root(self, server_id: str) -> None:
@@ -159,8 +167,15 @@ class FileStorage(Storage):
     def grow_root(self, server_id: str, size_gb: int) -> None:
         disks.ensure_size(self.root_disk(server_id), size_gb)
 
-    def ensure_ephemeral(self, server_id: str, index: int, size_gb: int) -> None:
-        disks.ensure_blank(self.ephemeral_disk(server_id, index), size_gb, "qcow2")
+    def ensure_ephemeral(
+        self, server_id: str, number: int, size_gb: int, *, filesystem: str, label: str
+    ) -> None:
+        path = self.ephemeral_disk(server_id, number)
+        disks.ensure_formatted(path, size_gb << 30, filesystem, label)
+
+    def ensure_swap(self, server_id: str, number: int, size_mb: int) -> None:
+        path = self.ephemeral_disk(server_id, number)
+        disks.ensure_formatted(path, size_mb << 20, disks.SWAP, "swap")
 
     def ensure_config_drive(self, server_id: str, files: Mapping[str, bytes]) -> None:
         disks.ensure_config_drive(self.config_drive(server_id), files)
@@ -192,8 +207,13 @@ class FakeStorage(Storage):
     def grow_root(self, server_id: str, size_gb: int) -> None:
         """An empty file has no size."""
 
-    def ensure_ephemeral(self, server_id: str, index: int, size_gb: int) -> None:
-        self.ephemeral_disk(server_id, index).touch()
+    def ensure_ephemeral(
+        self, server_id: str, number: int, size_gb: int, *, filesystem: str, label: str
+    ) -> None:
+        self.ephemeral_disk(server_id, number).touch()
+
+    def ensure_swap(self, server_id: str, number: int, size_mb: int) -> None:
+        self.ephemeral_disk(server_id, number).touch()
 
     def ensure_config_drive(self, server_id: str, files: Mapping[str, bytes]) -> None:
         self.config_drive(server_id).touch()

@@ -12,7 +12,14 @@ import msgspec
 
 from minicloud.db import hosts
 from minicloud.db.servers import flavor_columns
-from minicloud.domain.models import Flavor, Operation, Resized, Server
+from minicloud.domain.models import (
+    BlockDevice,
+    Flavor,
+    Operation,
+    RequestedNic,
+    Resized,
+    Server,
+)
 from minicloud.domain.states import VmState
 from minicloud.kit import clock
 from minicloud.kit.db import Transaction
@@ -74,6 +81,36 @@ def _evacuated(tx: Transaction, operation: Operation, server: Server) -> Values:
     return {"host": operation.host, "launched_at": clock.now()}
 
 
+def _volume_attached(_tx: Transaction, operation: Operation, server: Server) -> Values:
+    disk = msgspec.convert(operation.params["disk"], BlockDevice)
+    return {"block_devices": [*server.block_devices, disk]}
+
+
+def _volume_detached(_tx: Transaction, operation: Operation, server: Server) -> Values:
+    gone = operation.params["disk"]["volume_id"]
+    return {"block_devices": [d for d in server.block_devices if d.volume_id != gone]}
+
+
+def _volume_swapped(_tx: Transaction, operation: Operation, server: Server) -> Values:
+    old, new = operation.params["disk"]["volume_id"], operation.params["new_volume_id"]
+    return {
+        "block_devices": [
+            msgspec.structs.replace(disk, volume_id=new) if disk.volume_id == old else disk
+            for disk in server.block_devices
+        ]
+    }
+
+
+def _interface_attached(_tx: Transaction, operation: Operation, server: Server) -> Values:
+    nic = msgspec.convert(operation.params["nic"], RequestedNic)
+    return {"requested_nics": [*server.requested_nics, nic]}
+
+
+def _interface_detached(_tx: Transaction, operation: Operation, server: Server) -> Values:
+    gone = operation.params["number"]
+    return {"requested_nics": [nic for nic in server.requested_nics if nic.number != gone]}
+
+
 def _state_before(server: Server) -> VmState:
     return server.resized.prior_state if server.resized is not None else VmState.ACTIVE
 
@@ -88,6 +125,11 @@ EFFECTS: Mapping[str, Effect] = {
     "unshelve": _unshelved,
     "unshelve_here": _unshelved,
     "evacuate": _evacuated,
+    "attach_volume": _volume_attached,
+    "detach_volume": _volume_detached,
+    "swap_volume": _volume_swapped,
+    "attach_interface": _interface_attached,
+    "detach_interface": _interface_detached,
 }
 """By recipe. What is not here changes nothing but the state."""
 

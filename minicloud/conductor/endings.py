@@ -9,13 +9,23 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
+import msgspec
+
 from minicloud.conductor.effects import EFFECTS
 from minicloud.db import hosts, operations, servers
-from minicloud.domain.models import Fault, Operation, Outcome
+from minicloud.domain.models import (
+    AttachedVolume,
+    BlockDevice,
+    Fault,
+    Operation,
+    Outcome,
+    Problem,
+)
 from minicloud.domain.states import MAY_GO_ELSEWHERE, VERBS, Power, VmState
 from minicloud.kit import clock
 from minicloud.kit.db import Transaction
 
+_DEVICES = ("nics", "volumes", "requested_nics", "block_devices")
 _ENDABLE = (*operations.LIVE, "stuck")
 
 
@@ -44,7 +54,7 @@ def end_operation(
         _hand_over(tx, operation, recipe, host, then=(), message=outcome.message)
         return Next.TELL
     else:
-        fail(tx, operation, outcome.message, undone=True)
+        fail(tx, operation, outcome.message, undone=True, problem=outcome.problem)
     return Next.NOTHING
 
 
@@ -64,6 +74,8 @@ def _done(tx: Transaction, operation: Operation, outcome: Outcome) -> Next:
     server = servers.server_get(tx, operation.server_id, deleted=None)
     effect = EFFECTS.get(operation.recipe)
     values = _wiring(outcome)
+    if outcome.volumes is not None:
+        values["block_devices"] = _with_volumes(server.block_devices, outcome.volumes)
     values.update(effect(tx, operation, server) if effect is not None else {})
     if then:
         servers.server_update(tx, server.id, **values)
@@ -88,6 +100,17 @@ def _wiring(outcome: Outcome) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def _with_volumes(
+    disks: Sequence[BlockDevice], attached: Sequence[AttachedVolume]
+) -> Sequence[BlockDevice]:
+    """``disks``, each with the volume that was made for it or found."""
+    known = {volume.device: volume.volume_id for volume in attached}
+    return [
+        msgspec.structs.replace(disk, volume_id=known.get(f"/dev/{disk.device}", disk.volume_id))
+        for disk in disks
+    ]
+
+
 def _hand_over(
     tx: Transaction,
     operation: Operation,
@@ -110,11 +133,17 @@ def _hand_over(
 
 
 def _recover(tx: Transaction, operation: Operation, values: dict[str, Any]) -> None:
-    """A launch that was given up after its time and succeeded late: the server is what it is."""
-    if operation.verb == "create" and operation.state == "stuck":
-        server = servers.server_get(tx, operation.server_id, deleted=None)
-        if server.operation_id is None and server.vm_state is VmState.ERROR:
-            servers.server_update(tx, server.id, **values)
+    """What was given up after its time and succeeded late: the server is what it is."""
+    if operation.state != "stuck":
+        return
+    server = servers.server_get(tx, operation.server_id, deleted=None)
+    if server.operation_id is not None:
+        return
+    if operation.verb == "create" and server.vm_state is VmState.ERROR:
+        servers.server_update(tx, server.id, **values)
+    elif VERBS[operation.verb].undone and not server.deleted:
+        kept = {name: values[name] for name in _DEVICES if name in values}
+        servers.server_update(tx, server.id, **kept)
 
 
 def delete_server(tx: Transaction, operation: Operation) -> None:
@@ -134,13 +163,22 @@ def delete_server(tx: Transaction, operation: Operation) -> None:
         servers.server_update(tx, operation.server_id, **values)
 
 
-def fail(tx: Transaction, operation: Operation, message: str, *, undone: bool) -> None:
+def fail(
+    tx: Transaction,
+    operation: Operation,
+    message: str,
+    *,
+    undone: bool,
+    problem: Problem | None = None,
+) -> None:
     """The operation failed. ``undone``: nothing of a launch is left on the host.
 
     An empty ``message`` leaves what is known of an earlier problem.
     """
     message = message or operation.message or ""
-    operations.operation_update(tx, operation.id, states=_ENDABLE, state="failed", message=message)
+    operations.operation_update(
+        tx, operation.id, states=_ENDABLE, state="failed", message=message, problem=problem
+    )
     verb = VERBS[operation.verb]
     values: dict[str, Any] = {"vm_state": verb.fail or operation.prior_state}
     if values["vm_state"] == VmState.ERROR:
@@ -167,11 +205,16 @@ def _forget_stuck_launch(tx: Transaction, operation: Operation, undone: bool) ->
 
 
 def _stuck(tx: Transaction, operation: Operation, message: str) -> None:
-    """It could not be undone: the host tries on, the user sees ERROR and may delete."""
+    """It could not be undone: the host tries on, the user sees ERROR and may delete.
+
+    A server that only was to get or lose a device goes on as it is.
+    """
     operations.operation_update(tx, operation.id, states=_ENDABLE, state="stuck", message=message)
-    servers.server_release(
-        tx, operation.server_id, operation.id, vm_state=VmState.ERROR, fault=_fault(message)
-    )
+    if VERBS[operation.verb].undone:
+        values: dict[str, Any] = {"vm_state": operation.prior_state}
+    else:
+        values = {"vm_state": VmState.ERROR, "fault": _fault(message)}
+    servers.server_release(tx, operation.server_id, operation.id, **values)
 
 
 def _elsewhere(tx: Transaction, operation: Operation, outcome: Outcome, max_attempts: int) -> Next:
@@ -207,7 +250,8 @@ def expire(tx: Transaction, operation: Operation) -> None:
         message += f"; look at the log of minicloud-compute on {operation.host}"
     if operation.message:
         message += f"; last problem: {operation.message}"
-    if operation.host is not None and operation.verb in (*MAY_GO_ELSEWHERE, "delete"):
+    tidied = operation.verb in (*MAY_GO_ELSEWHERE, "delete") or VERBS[operation.verb].undone
+    if operation.host is not None and tidied:
         _stuck(tx, operation, message)
     else:
         fail(tx, operation, message, undone=operation.host is None)

@@ -15,7 +15,7 @@ from minicloud.conductor.endings import delete_server, expire, place_again
 from minicloud.db import hosts, operations
 from minicloud.domain.errors import MinicloudError, Unavailable
 from minicloud.domain.models import Operation
-from minicloud.domain.states import MAY_GO_ELSEWHERE, VERBS
+from minicloud.domain.states import MAY_GO_ELSEWHERE, VERBS, VmState
 from minicloud.kit import clock
 from minicloud.kit.context import Context, working_for
 from minicloud.kit.db import Database
@@ -64,7 +64,7 @@ class Reconciler:
             return operation.attempt > 1 or waited > self._unplaced_grace_s
         elif operation.verb in MAY_GO_ELSEWHERE and operation.state == "queued":
             return operation.host in down and self._take_back(operation)
-        elif operation.verb == "delete" and (operation.host is None or operation.host in down):
+        elif _needs_any_host(operation, down):
             self._give_to_another_host(operation)
         return False
 
@@ -100,7 +100,7 @@ class Reconciler:
                     LOG.warning("Server %s is not placed: %s", operation.server_id, problem.message)
 
     def _give_to_another_host(self, operation: Operation) -> None:
-        """Any host can remove what a server has at the other services.
+        """Any host can do what is to be done at the other services.
 
         What is left on a host that is down, that host removes when it is back.
         """
@@ -109,7 +109,7 @@ class Reconciler:
             if other is not None:
                 operations.operation_update(tx, operation.id, host=other)
         if other is not None:
-            LOG.info("Server %s is deleted by %s", operation.server_id, other)
+            LOG.info("%s of server %s goes to %s", operation.verb, operation.server_id, other)
         elif operation.host is not None:
             self._delete_without_host(operation)
 
@@ -120,6 +120,12 @@ class Reconciler:
             if operations.operation_update(tx, operation.id, state="done", message=why):
                 delete_server(tx, operation)
         LOG.warning("Server %s deleted without its host: %s", operation.server_id, why)
+
+
+def _needs_any_host(operation: Operation, down: set[str]) -> bool:
+    if operation.verb == "delete":
+        return operation.host is None or operation.host in down
+    return operation.host is None and operation.prior_state is VmState.SHELVED_OFFLOADED
 
 
 def _context(operation: Operation) -> Context:

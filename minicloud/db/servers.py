@@ -211,6 +211,15 @@ def server_update(tx: Transaction, server_id: str, **values: Any) -> bool:
     return changed.rowcount == 1
 
 
+def guest_password_get(tx: Transaction, server_id: str) -> str:
+    """What the guest posted, "" where it did not."""
+    return tx.execute(sa.select(t.c.guest_password).where(t.c.id == server_id)).scalar() or ""
+
+
+def guest_password_set(tx: Transaction, server_id: str, sealed: str) -> None:
+    tx.execute(t.update().where(t.c.id == server_id).values(guest_password=sealed or None))
+
+
 def server_own(
     tx: Transaction,
     server_id: str,

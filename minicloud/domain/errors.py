@@ -83,6 +83,10 @@ class NotFound(MinicloudError):
     code, http, fmt = "not_found", 404, "{kind} {id} could not be found."
 
 
+class NotAttached(NotFound):
+    code, fmt = "not_attached", "Instance {instance} is not attached to volume {volume}"
+
+
 class RouteNotFound(MinicloudError):
     code, http, fmt = "route_not_found", 404, "The resource could not be found."
 
@@ -184,3 +188,15 @@ class Remote(MinicloudError):
     """Another service's REST answer that has no class of ours: its status and its words."""
 
     code, http, fmt = "remote", 502, "{service} answered {status}: {reason}"
+
+
+def rebuilt(code: str, facts: dict[str, Any]) -> MinicloudError:
+    """The error of that stable code, with those facts."""
+    return _rebuild(_BY_CODE.get(code, MinicloudError), facts)
+
+
+def _all_below(kind: type[MinicloudError]) -> list[type[MinicloudError]]:
+    return [kind, *(each for child in kind.__subclasses__() for each in _all_below(child))]
+
+
+_BY_CODE = {kind.code: kind for kind in _all_below(MinicloudError)}

@@ -45,8 +45,10 @@ class Keypair(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RequestedNic(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One entry of a launch's ``networks``, resolved: a network, or a port that exists."""
+    """A NIC that a launch or an attachment asked for: on a network, or by a port that exists."""
 
+    number: int
+    """Which of the server's NICs it is: stays the same while others come and go."""
     network_id: str = ""
     port_id: str = ""
     fixed_ip: str = ""
@@ -54,17 +56,45 @@ class RequestedNic(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class BlockDevice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One disk besides the image's: an entry of block_device_mapping_v2, resolved."""
+    """A disk: an entry of block_device_mapping_v2, resolved, or a volume attached later.
 
+    A root disk that is a file made of the server's image has no entry.
+    """
+
+    number: int
+    """Which of the server's disks it is: stays the same while others come and go."""
+    device: str
+    """``vdb``: the guest's name for it, as far as a hypervisor can tell."""
     source_type: str
-    """blank or volume"""
+    """blank, image, snapshot or volume"""
     destination_type: str
-    """local or volume"""
+    """local (a file on the server's host) or volume"""
+    source_id: str = ""
+    """The image or snapshot that the volume is made of."""
     volume_id: str = ""
+    """Empty while a volume is still to be made."""
     size_gb: int = 0
+    """0: as large as what it is made of."""
+    swap_mb: int = 0
+    """Size of a swap disk."""
+    boot_index: int | None = None
+    """Its place among the disks that the guest may boot from; None: not one of them."""
     delete_on_termination: bool = False
     guest_format: str = ""
+    volume_type: str = ""
+    device_type: str = ""
+    """cdrom, or else a disk"""
+    disk_bus: str = ""
+    """virtio, scsi or sata; empty: the usual one"""
     tag: str = ""
+
+    @property
+    def is_volume(self) -> bool:
+        return self.destination_type == "volume"
+
+    @property
+    def is_root(self) -> bool:
+        return self.boot_index == 0
 
 
 class NicInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,8 +106,12 @@ class NicInfo(msgspec.Struct, frozen=True, kw_only=True):
     mac: str
     addresses: Sequence[str]
     ours: bool
-    """Whether the launch made the port (and a delete removes it)."""
+    """Whether the port was made for the server (and goes with it)."""
+    number: int = 0
+    """That of the ``RequestedNic`` it came of."""
     tag: str = ""
+    address: str = ""
+    """On the guest's PCI bus, ``0000:01:00.0``; empty where it is not known."""
 
 
 class AttachedVolume(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +121,8 @@ class AttachedVolume(msgspec.Struct, frozen=True, kw_only=True):
     """``/dev/vdb``"""
     delete_on_termination: bool
     tag: str = ""
+    address: str = ""
+    """On the guest's PCI bus, ``0000:01:00.0``; empty where it is not known."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +197,17 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     launched_at: float | None
     terminated_at: float | None
     deleted: bool
+
+    @property
+    def root_volume(self) -> BlockDevice | None:
+        """The root disk, where that is a volume."""
+        return next((disk for disk in self.block_devices if disk.is_root), None)
+
+    @property
+    def root_device(self) -> str:
+        """``vda``: the guest's name for its root disk."""
+        root = self.root_volume
+        return "vda" if root is None else root.device
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
@@ -264,6 +311,13 @@ class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
 
 
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """An error of ``domain.errors`` on its way to who waits: ``errors.rebuilt`` makes it again."""
+
+    code: str
+    facts: Mapping[str, Any]
+
+
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One verb under way, or done: also what clients see as an instance action."""
 
@@ -285,6 +339,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     ``back`` ([recipe, host] that puts things back when a stage fails)."""
     prior_state: VmState
     message: str | None
+    problem: Problem | None = None
+    """Why it failed, where that has a meaning for who asked."""
     created_at: float
     updated_at: float
     deadline_at: float
@@ -318,6 +374,49 @@ class OperationEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Success, Error or None while it runs."""
     message: str = ""
     host: str = ""
+
+
+class DiskUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What a guest has done with a disk since it was started."""
+
+    target: str
+    read_bytes: int = 0
+    read_requests: int = 0
+    write_bytes: int = 0
+    write_requests: int = 0
+    errors: int = -1
+    """-1: not counted."""
+
+
+class NicUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What went through a NIC, as the guest sees it."""
+
+    tap: str
+    mac: str
+    rx_octets: int = 0
+    rx_packets: int = 0
+    rx_errors: int = 0
+    rx_drop: int = 0
+    tx_octets: int = 0
+    tx_packets: int = 0
+    tx_errors: int = 0
+    tx_drop: int = 0
+
+
+class Diagnostics(msgspec.Struct, frozen=True, kw_only=True):
+    """What a running guest uses."""
+
+    virt_type: str
+    """``kvm`` or ``qemu``."""
+
+    cpu_times_ns: Sequence[int]
+    """One a virtual CPU."""
+    memory_mb: int
+    memory_used_mb: int
+    memory_stats: Mapping[str, int]
+    """What the guest's balloon driver tells, KiB, by the hypervisor's names."""
+    disks: Sequence[DiskUse]
+    nics: Sequence[NicUse]
 
 
 class HostReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -383,6 +482,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     result: str
     """done, failed, elsewhere (undone, another host may try) or stuck (could not be undone)."""
     message: str = ""
+    problem: Problem | None = None
     power_state: Power = Power.NOSTATE
     nics: Sequence[NicInfo] | None = None
     volumes: Sequence[AttachedVolume] | None = None

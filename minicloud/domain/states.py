@@ -69,6 +69,7 @@ class TaskState(str, Enum):
     SHELVING_IMAGE_UPLOADING = "shelving_image_uploading"
     SHELVING_OFFLOADING = "shelving_offloading"
     UNSHELVING = "unshelving"
+    UPDATING_PASSWORD = "updating_password"  # noqa: S105 - a state's name
     DELETING = "deleting"
 
     def __str__(self) -> str:
@@ -105,6 +106,8 @@ class Verb(NamedTuple):
     """task_states during which it may begin: it cancels the operation that runs."""
     ignores_lock: bool = False
     """Whether it may be done to a locked server."""
+    undone: bool = False
+    """Whether what was begun is undone, and the server left as it was, when its time is over."""
     placed: bool = False
     """Whether the scheduler finds a host for it before any host works on it."""
 
@@ -123,6 +126,12 @@ _AT_REST = frozenset({_S.ACTIVE, _S.STOPPED, _S.PAUSED, _S.SUSPENDED})
 _A_BOOT_AWAY = frozenset(
     {_T.REBOOTING, _T.REBOOTING_HARD, _T.RESUMING, _T.PAUSING, _T.UNPAUSING, _T.SUSPENDING}
 )
+
+
+_CHANGEABLE = frozenset(
+    {_S.ACTIVE, _S.PAUSED, _S.STOPPED, _S.RESIZED, _S.SHELVED, _S.SHELVED_OFFLOADED}
+)
+"""What disks can be added to and taken from."""
 
 
 def _of(*states: VmState) -> frozenset[VmState]:
@@ -212,6 +221,45 @@ VERBS: Mapping[str, Verb] = {
             3600,
             placed=True,
         ),
+        Verb("attach_volume", _CHANGEABLE, None, None, None, 180, undone=True),
+        Verb("detach_volume", _CHANGEABLE, None, None, None, 240, undone=True),
+        Verb(
+            "swap_volume",
+            _of(_S.ACTIVE, _S.PAUSED, _S.RESIZED),
+            None,
+            None,
+            None,
+            3600,
+            undone=True,
+        ),
+        Verb("extend_volume", _CHANGEABLE - _of(_S.SHELVED_OFFLOADED), None, None, None, 120),
+        Verb(
+            "attach_interface",
+            _of(_S.ACTIVE, _S.PAUSED, _S.STOPPED),
+            None,
+            None,
+            None,
+            180,
+            undone=True,
+        ),
+        Verb(
+            "detach_interface",
+            _of(_S.ACTIVE, _S.PAUSED, _S.STOPPED),
+            None,
+            None,
+            None,
+            240,
+            undone=True,
+        ),
+        Verb("changePassword", _of(_S.ACTIVE), _T.UPDATING_PASSWORD, None, None, 60),
+        Verb(
+            "trigger_crash_dump",
+            _of(_S.ACTIVE, _S.PAUSED, _S.RESCUED, _S.RESIZED, _S.ERROR),
+            None,
+            None,
+            None,
+            60,
+        ),
         Verb("delete", _ALL, _T.DELETING, _S.DELETED, _S.ERROR, 300, preempts=frozenset(_T)),
     )
 }
@@ -264,6 +312,7 @@ _RESIZING = (_T.RESIZE_PREP, _T.RESIZE_MIGRATING, _T.RESIZE_MIGRATED, _T.RESIZE_
 _STATUS_BY_TASK: Mapping[tuple[VmState, TaskState], str] = {
     (_S.ACTIVE, _T.REBOOTING): "REBOOT",
     (_S.ACTIVE, _T.REBOOTING_HARD): "HARD_REBOOT",
+    (_S.ACTIVE, _T.UPDATING_PASSWORD): "PASSWORD",
     (_S.RESIZED, _T.RESIZE_REVERTING): "REVERT_RESIZE",
     **{(state, task): "RESIZE" for state in (_S.ACTIVE, _S.STOPPED) for task in _RESIZING},
     **{
@@ -293,6 +342,10 @@ def states_with_status(word: str) -> list[tuple[VmState, TaskState | None]]:
     return pairs
 
 
+BUSY = "busy"
+"""What a refusal shows where an operation without a task_state is in the way."""
+
+
 def check(
     verb: Verb,
     server_id: str,
@@ -309,7 +362,7 @@ def check(
     if vm_state not in verb.start:
         attribute, state = "vm_state", str(vm_state)
     elif busy and not _may_preempt(verb, task_state):
-        attribute, state = "task_state", str(task_state or "busy")
+        attribute, state = "task_state", str(task_state or BUSY)
     else:
         return
     raise WrongState(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minicloud.domain.models import ConsoleDoor
+from minicloud.domain.models import ConsoleDoor, Diagnostics
 from minicloud.kit.context import Context
 from minicloud.kit.rpc import call, cast
 
@@ -41,4 +41,19 @@ class ComputeRPC:
     @call(timeout_s=10)
     def vnc_port(self, ctx: Context, *, server_id: str) -> int | None:
         """The TCP port of the guest's VNC server on its host's loopback; None: it has none now."""
+        raise NotImplementedError
+
+    @call(timeout_s=20)
+    def diagnostics(self, ctx: Context, *, server_id: str) -> Diagnostics | None:
+        """What the guest uses; None: it does not run."""
+        raise NotImplementedError
+
+    @call(timeout_s=30)
+    def set_password(self, ctx: Context, *, server_id: str, user: str, password: str) -> None:
+        """By the guest's agent. Conflict: it does not answer, or has no such user."""
+        raise NotImplementedError
+
+    @call(timeout_s=20)
+    def inject_nmi(self, ctx: Context, *, server_id: str) -> None:
+        """Interrupt the guest's kernel."""
         raise NotImplementedError

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from minicloud.domain.models import Diagnostics
 from minicloud.domain.states import Power
 
 
@@ -108,46 +109,6 @@ class DomainSpec(msgspec.Struct, frozen=True, kw_only=True):
 class DomainInfo(msgspec.Struct, frozen=True, kw_only=True):
     server_id: str
     power: Power
-
-
-class DiskUse(msgspec.Struct, frozen=True, kw_only=True):
-    """What a guest has done with a disk since it was started."""
-
-    target: str
-    read_bytes: int = 0
-    read_requests: int = 0
-    write_bytes: int = 0
-    write_requests: int = 0
-    errors: int = -1
-    """-1: not counted."""
-
-
-class NicUse(msgspec.Struct, frozen=True, kw_only=True):
-    """What went through a NIC, as the guest sees it."""
-
-    tap: str
-    mac: str
-    rx_octets: int = 0
-    rx_packets: int = 0
-    rx_errors: int = 0
-    rx_drop: int = 0
-    tx_octets: int = 0
-    tx_packets: int = 0
-    tx_errors: int = 0
-    tx_drop: int = 0
-
-
-class Diagnostics(msgspec.Struct, frozen=True, kw_only=True):
-    """What a running guest uses."""
-
-    cpu_times_ns: Sequence[int]
-    """One a virtual CPU."""
-    memory_mb: int
-    memory_used_mb: int
-    memory_stats: Mapping[str, int]
-    """What the guest's balloon driver tells, KiB, by the hypervisor's names."""
-    disks: Sequence[DiskUse]
-    nics: Sequence[NicUse]
 
 
 class Driver(ABC):

@@ -19,19 +19,17 @@ import msgspec
 
 from minicloud.domain.errors import Conflict, HostProblem
 from minicloud.domain.ids import domain_name
+from minicloud.domain.models import Diagnostics, DiskUse, NicUse
 from minicloud.domain.states import Power
 from minicloud.virt.driver import (
     Device,
-    Diagnostics,
     Disk,
-    DiskUse,
     DomainInfo,
     DomainSpec,
     Driver,
     FileDisk,
     HostInfo,
     Nic,
-    NicUse,
 )
 
 EMPTY_QCOW2 = struct.pack(
@@ -254,6 +252,7 @@ class FakeDriver(Driver):
                 return None
             spec = domain.spec
             return Diagnostics(
+                virt_type="qemu",
                 cpu_times_ns=[0] * spec.vcpus,
                 memory_mb=spec.memory_mb,
                 memory_used_mb=0,

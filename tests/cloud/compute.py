@@ -24,12 +24,21 @@ from minicloud.api.policies import RULES
 from minicloud.api.service import Parts, rest_service
 from minicloud.client.identity import TokenFacts
 from minicloud.client.image import Image
+from minicloud.client.volume import Volume
 from minicloud.compute.consoles import ConsoleDoors
 from minicloud.db import flavors, hosts, operations, servers
 from minicloud.db.services import service_report
 from minicloud.domain.errors import HostProblem, MinicloudError, NotFound, NoValidHost
 from minicloud.domain.ids import derive, new_id
-from minicloud.domain.models import ConsoleDoor, Fault, Flavor, HostReport, NicInfo, OperationEvent
+from minicloud.domain.models import (
+    ConsoleDoor,
+    Diagnostics,
+    Fault,
+    Flavor,
+    HostReport,
+    NicInfo,
+    OperationEvent,
+)
 from minicloud.domain.states import VERBS, Power, VmState
 from minicloud.kit import clock
 from minicloud.kit.context import Context
@@ -41,6 +50,8 @@ from minicloud.rpc.scheduler import Placed, SchedulerRPC
 
 IMAGE, BIG_IMAGE = derive("image"), derive("big image")
 NETWORK, OTHER_NETWORK = derive("network"), derive("other network")
+VOLUME, PLAIN_VOLUME, USED_VOLUME = (derive(f"volume {n}") for n in range(3))
+SNAPSHOT = derive("snapshot")
 PORT, USED_PORT = derive("port"), derive("used port")
 LIMITS = {
     "instances": 10, "cores": 20, "ram": 20480, "key_pairs": 3, "metadata_items": 5,
@@ -100,6 +111,9 @@ class FakeHosts:
         """(host, verb, caller) of each hint."""
         self.vnc_port: int | None = 5900
         """Of every guest; its serial console is there as well."""
+        self.diagnostics: Diagnostics | None = None
+        self.passwords: list[tuple[str, str]] = []
+        self.interrupted: list[str] = []
         self.doors = ConsoleDoors(self._console, address="127.0.0.1")
 
     def _console(self, _server_id: str, _kind: str) -> socket.socket | None:
@@ -139,6 +153,19 @@ class FakeCompute(ComputeRPC):
     def vnc_port(self, ctx: Context, *, server_id: str) -> int | None:
         return self._hosts.vnc_port
 
+    def diagnostics(self, ctx: Context, *, server_id: str) -> Diagnostics | None:
+        return self._hosts.diagnostics
+
+    def set_password(self, ctx: Context, *, server_id: str, user: str, password: str) -> None:
+        if self._hosts.problem is not None:
+            raise self._hosts.problem
+        self._hosts.passwords.append((user, password))
+
+    def inject_nmi(self, ctx: Context, *, server_id: str) -> None:
+        if self._hosts.problem is not None:
+            raise self._hosts.problem
+        self._hosts.interrupted.append(server_id)
+
 
 def _carry_out(tx: Any, verb: str, operation_id: str, server_id: str) -> None:
     server = servers.server_get(tx, server_id)
@@ -177,6 +204,12 @@ class FakeLookups:
         }
         self.networks_ = [_network(NETWORK, "private", DEMO, shared=True)]
         self.ports_ = [_port(PORT, ""), _port(USED_PORT, new_id())]
+        self.volumes = {
+            VOLUME: _volume(VOLUME, bootable=True),
+            PLAIN_VOLUME: _volume(PLAIN_VOLUME, bootable=False),
+            USED_VOLUME: _volume(USED_VOLUME, bootable=True, status="in-use"),
+        }
+        self.snapshots = {SNAPSHOT: 4}
         self.problem: MinicloudError | None = None
         self.asked: list[str] = []
 
@@ -218,6 +251,28 @@ class FakeLookups:
         self._note("groups")
         return [{"id": derive("web"), "name": "web"}, {"id": derive("default"), "name": "default"}]
 
+    def volume(self, ctx: Context, volume_id: str) -> Volume:
+        self._note("volume")
+        try:
+            return self.volumes[volume_id]
+        except KeyError:
+            raise NotFound(kind="Volume", id=volume_id) from None
+
+    def snapshot_size(self, ctx: Context, snapshot_id: str) -> int:
+        try:
+            return self.snapshots[snapshot_id]
+        except KeyError:
+            raise NotFound(kind="Snapshot", id=snapshot_id) from None
+
+    def volume_types(self, ctx: Context) -> Mapping[str, str]:
+        return {"fast": "fast", derive("fast"): "fast"}
+
+    def change_groups(self, ctx: Context, port_id: str, groups: Sequence[str]) -> None:
+        self.ports_ = [
+            msgspec.structs.replace(port, security_groups=list(groups))
+            if port.id == port_id else port for port in self.ports_
+        ]  # fmt: skip
+
     def mtus(self, network_ids: Sequence[str]) -> Mapping[str, int]:
         return dict.fromkeys(network_ids, 1450)
 
@@ -236,6 +291,13 @@ def _image(image_id: str, *, size: int, min_ram: int) -> Image:
         size=size, virtual_size=None, checksum=None, os_hash_algo=None, os_hash_value=None,
         min_disk=0, min_ram=min_ram, visibility="public", owner=None, properties={},
         created_at=0.0, updated_at=0.0,
+    )  # fmt: skip
+
+
+def _volume(volume_id: str, *, bootable: bool, status: str = "available") -> Volume:
+    return Volume(
+        id=volume_id, project_id=DEMO, name="", status=status, size_gb=2, metadata={},
+        bootable=bootable, volume_type="", image_metadata={"hw_of": "its image"},
     )  # fmt: skip
 
 

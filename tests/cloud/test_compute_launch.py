@@ -24,7 +24,7 @@ from tokens import DEMO
 
 from minicloud.db import operations, servers
 from minicloud.domain.errors import Unavailable
-from minicloud.domain.ids import derive, new_id
+from minicloud.domain.ids import derive
 
 GONE = derive("nothing")
 
@@ -223,29 +223,6 @@ def test_security_groups_are_kept_by_name(embedded: ComputeCloud) -> None:
 
 
 # -- disks -----------------------------------------------------------------------------------------
-def test_disks_besides_the_image(embedded: ComputeCloud) -> None:
-    volume = new_id()
-    embedded.launch(
-        imageRef="",
-        flavorRef="2",
-        block_device_mapping_v2=[
-            {"boot_index": 0, "source_type": "image", "destination_type": "local", "uuid": IMAGE},
-            {"boot_index": -1, "source_type": "blank", "destination_type": "volume",
-             "volume_size": "3", "delete_on_termination": True},
-            {"boot_index": -1, "source_type": "volume", "destination_type": "volume",
-             "uuid": volume},
-            {"source_type": "blank", "destination_type": "local", "volume_size": 4},
-        ],
-    )  # fmt: skip
-    with embedded.database.read() as tx:
-        (server,) = servers.server_list(tx, servers.ServerQuery())
-    assert server.image_id == IMAGE
-    kinds = [(d.source_type, d.destination_type, d.size_gb) for d in server.block_devices]
-    assert kinds == [("blank", "volume", 3), ("volume", "volume", 0), ("blank", "local", 4)]
-    assert server.block_devices[0].delete_on_termination
-    assert server.block_devices[1].volume_id == volume
-
-
 def test_a_flavors_ephemeral_disk_is_given(embedded: ComputeCloud) -> None:
     embedded.launch(flavorRef="2")
     with embedded.database.read() as tx:
@@ -293,12 +270,6 @@ def test_a_flavors_ephemeral_disk_is_given(embedded: ComputeCloud) -> None:
         ({"hostname": "a_b"}, "hostname"),
         ({"hostname": "a", "max_count": 2}, "hostname"),
         ({"personality": [{"path": "/x", "contents": ""}]}, "personality"),
-        ({"block_device_mapping_v2": [{"source_type": "snapshot", "uuid": GONE}]},
-         "not supported yet"),
-        ({"block_device_mapping_v2": [{"source_type": "blank", "destination_type": "volume"}]},
-         "volume_size"),
-        ({"block_device_mapping_v2": [{"source_type": "blank", "destination_type": "local",
-                                       "volume_size": 9}]}, "do not fit"),
     ],
 )  # fmt: skip
 def test_a_wrong_launch_says_what_is_wrong(

@@ -18,7 +18,8 @@ from minicloud.domain.states import (
 def test_via_is_unique_so_that_a_row_says_what_it_is_doing() -> None:
     shown: dict[TaskState | None, set[str]] = {}
     for verb in VERBS.values():
-        shown.setdefault(verb.via, set()).add(verb.name)
+        if verb.via is not None:
+            shown.setdefault(verb.via, set()).add(verb.name)
     shared = {frozenset(names) for names in shown.values() if len(names) > 1}
     assert shared == {
         frozenset({"resize", "migrate"}),

@@ -16,9 +16,8 @@ from minicloud.api.resize import Resize
 from minicloud.api.schemas import external_events
 from minicloud.api.schemas import server_bodies as bodies
 from minicloud.api.schemas import server_views as views
-from minicloud.api.schemas.part_views import ATTACHMENTS, INTERFACES
 from minicloud.api.server_images import ServerImages
-from minicloud.api.server_parts import Connections, Metadata, Tags
+from minicloud.api.server_parts import Addresses, Metadata, Tags
 from minicloud.api.server_queries import QUERY, Rules
 from minicloud.api.servers import Servers
 from minicloud.kit.web import Body, Route
@@ -59,13 +58,13 @@ def server_routes(servers: Servers, launcher: Launcher) -> list[Route]:
     ]  # fmt: skip
 
 
-def _action(key: str, handler: Any, policy: str, *, status: int = 202, **more: Any) -> Route:
+def action(key: str, handler: Any, policy: str, *, status: int = 202, **more: Any) -> Route:
     return Route(method="POST", path=_ONE + "/action", action=key, handler=handler,
                  policy=_P + policy, status=status, **more)  # fmt: skip
 
 
 def action_routes(actions: Actions) -> list[Route]:
-    row = _action
+    row = action
     return [
         row("os-start", actions.start, "servers:start", summary="Start a stopped server."),
         row("os-stop", actions.stop, "servers:stop", summary="Stop a server."),
@@ -110,21 +109,21 @@ def image_routes(images: ServerImages, rebuilder: Rebuilder) -> list[Route]:
     image = Body(type=bodies.CreateImage, wrapper="createImage")
     backup = Body(type=bodies.CreateBackup, wrapper="createBackup")
     return [
-        _action("createImage", images.create, "servers:create_image", since=(2, 45), body=image,
+        action("createImage", images.create, "servers:create_image", since=(2, 45), body=image,
                 summary="Make an image of the server's root disk."),
-        _action("createImage", images.create_before_2_45, "servers:create_image", body=image,
+        action("createImage", images.create_before_2_45, "servers:create_image", body=image,
                 summary="Make an image of the server's root disk."),
-        _action("createBackup", images.backup, "os-create-backup", since=(2, 45), body=backup,
+        action("createBackup", images.backup, "os-create-backup", since=(2, 45), body=backup,
                 summary="Make an image of the root disk, and delete old ones of its kind."),
-        _action("createBackup", images.backup_before_2_45, "os-create-backup", body=backup,
+        action("createBackup", images.backup_before_2_45, "os-create-backup", body=backup,
                 summary="Make an image of the root disk, and delete old ones of its kind."),
-        _action("shelve", images.shelve, "os-shelve:shelve",
+        action("shelve", images.shelve, "os-shelve:shelve",
                 summary="Keep a server as an image, without a host."),
-        _action("shelveOffload", images.shelve_offload, "os-shelve:shelve_offload",
+        action("shelveOffload", images.shelve_offload, "os-shelve:shelve_offload",
                 summary="Take a shelved server off its host."),
-        _action("unshelve", images.unshelve, "os-shelve:unshelve", body=bodies.UNSHELVE,
+        action("unshelve", images.unshelve, "os-shelve:unshelve", body=bodies.UNSHELVE,
                 summary="Bring a shelved server back."),
-        _action("rebuild", rebuilder.rebuild, "servers:rebuild", body=bodies.REBUILD,
+        action("rebuild", rebuilder.rebuild, "servers:rebuild", body=bodies.REBUILD,
                 down=views.DOWN_REBUILD, summary="Make a server's disks anew."),
     ]  # fmt: skip
 
@@ -132,25 +131,25 @@ def image_routes(images: ServerImages, rebuilder: Rebuilder) -> list[Route]:
 def move_routes(resize: Resize) -> list[Route]:
     """Actions that give a server another size or another host."""
     return [
-        _action("resize", resize.resize, "servers:resize",
+        action("resize", resize.resize, "servers:resize",
                 body=Body(type=bodies.Resize, wrapper="resize"),
                 summary="Give a server another flavor."),
-        _action("confirmResize", resize.confirm, "servers:confirm_resize", status=204,
+        action("confirmResize", resize.confirm, "servers:confirm_resize", status=204,
                 summary="Keep a resized server as it is."),
-        _action("revertResize", resize.revert, "servers:revert_resize",
+        action("revertResize", resize.revert, "servers:revert_resize",
                 summary="Put a resized server back."),
-        _action("migrate", resize.migrate, "os-migrate-server:migrate", since=(2, 56),
+        action("migrate", resize.migrate, "os-migrate-server:migrate", since=(2, 56),
                 body=bodies.MIGRATE, summary="Move a server to another host."),
-        _action("migrate", resize.migrate, "os-migrate-server:migrate",
+        action("migrate", resize.migrate, "os-migrate-server:migrate",
                 summary="Move a server to another host."),
-        _action("evacuate", resize.evacuate, "os-evacuate", status=200, since=(2, 14),
+        action("evacuate", resize.evacuate, "os-evacuate", status=200, since=(2, 14),
                 body=bodies.EVACUATE, summary="Build a server anew whose host is down."),
-        _action("evacuate", resize.evacuate_before_2_14, "os-evacuate", status=200,
+        action("evacuate", resize.evacuate_before_2_14, "os-evacuate", status=200,
                 body=bodies.EVACUATE, summary="Build a server anew whose host is down."),
     ]  # fmt: skip
 
 
-def part_routes(metadata: Metadata, tags: Tags, connections: Connections) -> list[Route]:
+def part_routes(metadata: Metadata, tags: Tags, addresses: Addresses) -> list[Route]:
     meta, tag = _ONE + "/metadata", _ONE + "/tags"
     return [
         Route(method="GET", path=meta, handler=metadata.index,
@@ -177,25 +176,10 @@ def part_routes(metadata: Metadata, tags: Tags, connections: Connections) -> lis
               policy=_P + "os-server-tags:update", summary="Add a tag."),
         Route(method="DELETE", path=tag + "/{tag}", handler=tags.delete_one, since=(2, 26),
               status=204, policy=_P + "os-server-tags:delete", summary="Remove a tag."),
-        Route(method="GET", path=_ONE + "/ips", handler=connections.ips, policy=_P + "ips:index",
+        Route(method="GET", path=_ONE + "/ips", handler=addresses.ips, policy=_P + "ips:index",
               summary="List a server's addresses."),
-        Route(method="GET", path=_ONE + "/ips/{network}", handler=connections.ips_of_network,
+        Route(method="GET", path=_ONE + "/ips/{network}", handler=addresses.ips_of_network,
               policy=_P + "ips:show", summary="List its addresses on one network."),
-        Route(method="GET", path=_ONE + "/os-interface", handler=connections.interfaces,
-              policy=_P + "os-attach-interfaces:list", down=INTERFACES,
-              summary="List a server's ports."),
-        Route(method="GET", path=_ONE + "/os-interface/{port_id}",
-              handler=connections.interface, policy=_P + "os-attach-interfaces:show",
-              down=INTERFACES, summary="Show one of a server's ports."),
-        Route(method="GET", path=_ONE + "/os-volume_attachments", handler=connections.volumes,
-              policy=_P + "os-volumes-attachments:index", down=ATTACHMENTS,
-              summary="List a server's volumes."),
-        Route(method="GET", path=_ONE + "/os-volume_attachments/{volume_id}",
-              handler=connections.volume, policy=_P + "os-volumes-attachments:show",
-              down=ATTACHMENTS, summary="Show one of a server's volumes."),
-        Route(method="GET", path=_ONE + "/os-security-groups",
-              handler=connections.security_groups, policy=_P + "os-security-groups:list",
-              summary="List a server's security groups."),
     ]  # fmt: skip
 
 

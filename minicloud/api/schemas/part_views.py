@@ -21,3 +21,12 @@ ATTACHMENTS = for_each(
         ((2, 70), without("tag")),
     ),
 )
+ATTACHED = for_each(
+    "volumeAttachment",
+    "",
+    (
+        ((2, 79), without("delete_on_termination")),
+        ((2, 70), without("tag")),
+    ),
+)
+"""Of the answer to an attachment, whose shape did not change at 2.89."""

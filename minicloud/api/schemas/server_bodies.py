@@ -19,25 +19,29 @@ Metadata = dict[Key, Text]
 DiskConfig = Literal["AUTO", "MANUAL"]
 
 
-class _Strict(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class Strict(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     pass
 
 
-class Network(_Strict):
+class Network(Strict):
     uuid: Uuid | None = None
     port: Uuid | None = None
     fixed_ip: Address | None = None
     tag: Tag | None = None
 
 
-class SecurityGroup(_Strict):
+class SecurityGroup(Strict):
     name: Text = "default"
 
 
-class BlockDeviceBody(_Strict):
-    source_type: Literal["volume", "image", "snapshot", "blank"]
+class BlockDeviceBody(Strict):
+    source_type: Literal["volume", "image", "snapshot", "blank"] | None = None
     destination_type: Literal["local", "volume"] | None = None
     uuid: Text | None = None
+    """Of what ``source_type`` says, which may also be named by its own key:"""
+    volume_id: Text | None = None
+    snapshot_id: Text | None = None
+    image_id: Text | None = None
     volume_size: Number | None = None
     boot_index: Number | None = None
     delete_on_termination: Flag = False
@@ -50,7 +54,19 @@ class BlockDeviceBody(_Strict):
     volume_type: Text | None = None
 
 
-class ServerCreate(_Strict):
+class LegacyDeviceBody(Strict):
+    device_name: Text | None = None
+    virtual_name: Text | None = None
+    volume_id: Text | None = None
+    snapshot_id: Text | None = None
+    volume_size: Number | Literal[""] | None = None
+    delete_on_termination: Flag = False
+    no_device: Any = None
+    connection_info: LongText | None = None
+    """Taken and not used."""
+
+
+class ServerCreate(Strict):
     name: Name
     flavor_ref: str | int = msgspec.field(name="flavorRef")
     networks: list[Network] | Literal["auto", "none"]
@@ -62,7 +78,7 @@ class ServerCreate(_Strict):
     availability_zone: Name | None = None
     security_groups: list[SecurityGroup] = []
     block_device_mapping_v2: list[BlockDeviceBody] = []
-    block_device_mapping: list[Any] = []
+    block_device_mapping: list[LegacyDeviceBody] = []
     min_count: Number | None = None
     max_count: Number | None = None
     return_reservation_id: Flag = False
@@ -82,7 +98,7 @@ class ServerCreate(_Strict):
     old_hints: Mapping[str, Any] = msgspec.field(name="OS-SCH-HNT:scheduler_hints", default={})
 
 
-class ServerUpdate(_Strict):
+class ServerUpdate(Strict):
     name: Name | UnsetType = UNSET
     access_ip_v4: Address | UnsetType = msgspec.field(name="accessIPv4", default=UNSET)
     access_ip_v6: Address | UnsetType = msgspec.field(name="accessIPv6", default=UNSET)
@@ -91,40 +107,40 @@ class ServerUpdate(_Strict):
     hostname: HostName | UnsetType = UNSET
 
 
-class MetadataBody(_Strict):
+class MetadataBody(Strict):
     metadata: Metadata
 
 
-class MetaBody(_Strict):
+class MetaBody(Strict):
     meta: Metadata
 
 
-class TagsBody(_Strict):
+class TagsBody(Strict):
     tags: Annotated[list[Tag], Meta(max_length=50)]
 
 
-class Reboot(_Strict):
+class Reboot(Strict):
     type: Literal["HARD", "Hard", "hard", "SOFT", "Soft", "soft"]
 
 
-class ConsoleOutput(_Strict):
+class ConsoleOutput(Strict):
     length: Number | None = None
 
 
-class Lock(_Strict):
+class Lock(Strict):
     locked_reason: Annotated[Text, Meta(min_length=1)] | None = None
 
 
-class Rescue(_Strict):
+class Rescue(Strict):
     admin_pass: Text | None = msgspec.field(name="adminPass", default=None)
     rescue_image_ref: Uuid | None = None
 
 
-class ResetState(_Strict):
+class ResetState(Strict):
     state: Literal["active", "error"]
 
 
-class Rebuild(_Strict):
+class Rebuild(Strict):
     image_ref: Text = msgspec.field(name="imageRef")
     name: Name | UnsetType = UNSET
     admin_pass: Text | None = msgspec.field(name="adminPass", default=None)
@@ -141,35 +157,35 @@ class Rebuild(_Strict):
     hostname: HostName | UnsetType = UNSET
 
 
-class Resize(_Strict):
+class Resize(Strict):
     flavor_ref: str | int = msgspec.field(name="flavorRef")
     disk_config: DiskConfig | None = msgspec.field(name="OS-DCF:diskConfig", default=None)
 
 
-class Migrate(_Strict):
+class Migrate(Strict):
     host: Name | None = None
 
 
-class Evacuate(_Strict):
+class Evacuate(Strict):
     host: Name | None = None
     admin_pass: Text | None = msgspec.field(name="adminPass", default=None)
     on_shared_storage: Flag = msgspec.field(name="onSharedStorage", default=False)
     force: Flag = False
 
 
-class CreateImage(_Strict):
+class CreateImage(Strict):
     name: Name
     metadata: Metadata = {}
 
 
-class CreateBackup(_Strict):
+class CreateBackup(Strict):
     name: Name
     backup_type: Text
     rotation: Annotated[int, Meta(ge=0)] | Annotated[str, Meta(pattern=r"^[0-9]{1,9}\Z")]
     metadata: Metadata = {}
 
 
-class Unshelve(_Strict):
+class Unshelve(Strict):
     availability_zone: Name | None = None
     host: Name | None = None
 

@@ -25,7 +25,6 @@ _WITH_PROGRESS = frozenset(
 )
 _WITH_FAULT = frozenset({"ERROR", "DELETED"})
 _ATTR = "OS-EXT-SRV-ATTR:"
-ROOT_DEVICE = "/dev/vda"
 
 
 class Viewer(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +115,7 @@ def server_view(server: Server, viewer: Viewer) -> dict[str, Any]:
         view[_ATTR + "ramdisk_id"] = ""
         view[_ATTR + "launch_index"] = server.launch_index
         view[_ATTR + "reservation_id"] = server.reservation_id
-        view[_ATTR + "root_device_name"] = ROOT_DEVICE
+        view[_ATTR + "root_device_name"] = f"/dev/{server.root_device}"
         view[_ATTR + "user_data"] = server.user_data
     if viewer.host_status is not None:
         view["host_status"] = viewer.host_status.get(server.host, "DOWN") if server.host else ""
@@ -124,8 +123,8 @@ def server_view(server: Server, viewer: Viewer) -> dict[str, Any]:
 
 
 def groups_view(server: Server) -> list[dict[str, str]]:
-    """The security groups by name: where none was named, the NICs have the default one."""
-    names = server.security_groups or (["default"] if server.requested_nics else [])
+    """The security groups by name; without a NIC there is none."""
+    names = server.security_groups if server.requested_nics else []
     return [{"name": name} for name in names]
 
 

@@ -7,6 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from minicloud.compute.recipes.attach import (
+    begin_detaching,
+    claim_volume,
+    complete_attachment,
+    drop_new_port,
+    end_attachment,
+    end_port,
+    ensure_new_port,
+    give_volume_back,
+    plug_disk,
+    plug_disk_back,
+    plug_nic,
+    plug_nic_back,
+    roll_detaching,
+    show_new_size,
+    unplug_disk,
+    unplug_nic,
+)
 from minicloud.compute.recipes.disks import (
     drop_disks,
     empty_place,
@@ -221,6 +239,34 @@ RECIPES: Mapping[str, Recipe[Job]] = {
                 step("attachments", complete_volumes),
                 step("shelved image", drop_shelved_image),
             ),
+        ),
+        Recipe(
+            "attach_volume",
+            (
+                step("volume", claim_volume, give_volume_back),
+                step("guest", plug_disk, unplug_disk),
+                step("attachment", complete_attachment),
+            ),
+        ),
+        Recipe(
+            "detach_volume",
+            (
+                step("volume", begin_detaching, roll_detaching),
+                step("guest", unplug_disk, plug_disk_back),
+                step("attachment", end_attachment),
+            ),
+        ),
+        Recipe("extend_volume", (step("guest", show_new_size),)),
+        Recipe(
+            "attach_interface",
+            (
+                step("port", ensure_new_port, drop_new_port),
+                step("guest", plug_nic, unplug_nic),
+            ),
+        ),
+        Recipe(
+            "detach_interface",
+            (step("guest", unplug_nic, plug_nic_back), step("port", end_port)),
         ),
         Recipe(
             "unshelve_here",

@@ -20,10 +20,23 @@ def ensure_place(job: Job) -> None:
 def ensure_disks(job: Job) -> None:
     """Every file of the server is there."""
     storage, server = job.tools.storage, job.server
-    storage.ensure_root(server.id, job.image_id, server.flavor.disk)
-    for index, device in enumerate(server.block_devices):
-        if device.destination_type == "local":
-            storage.ensure_ephemeral(server.id, index, device.size_gb)
+    if server.root_volume is None:
+        storage.ensure_root(server.id, job.image_id, server.flavor.disk)
+    ephemerals = 0
+    for disk in server.block_devices:
+        if disk.is_volume:
+            continue
+        if disk.guest_format == "swap":
+            storage.ensure_swap(server.id, disk.number, disk.swap_mb)
+            continue
+        storage.ensure_ephemeral(
+            server.id,
+            disk.number,
+            disk.size_gb,
+            filesystem=disk.guest_format or "ext4",
+            label=f"ephemeral{ephemerals}",
+        )
+        ephemerals += 1
     ensure_config_drive(job)
 
 
@@ -31,17 +44,17 @@ def ensure_config_drive(job: Job) -> None:
     """The config drive is there, if the server has one; its NICs are known already."""
     storage, server = job.tools.storage, job.server
     if job.has_config_drive:
-        wired = msgspec.structs.replace(server, nics=job.nic_infos)
+        wired = msgspec.structs.replace(server, nics=job.nic_infos, volumes=job.volumes)
         storage.ensure_config_drive(server.id, metadata_docs.documents(wired, mtus=job.mtus))
 
 
 def local_disk_names(job: Job) -> list[str]:
     """The names, in the server's directory, of the disks that it keeps on its host."""
     storage, server = job.tools.storage, job.server
-    paths = [storage.root_disk(server.id)]
-    for index, device in enumerate(server.block_devices):
-        if device.destination_type == "local":
-            paths.append(storage.ephemeral_disk(server.id, index))
+    paths = [] if server.root_volume is not None else [storage.root_disk(server.id)]
+    for disk in server.block_devices:
+        if not disk.is_volume:
+            paths.append(storage.ephemeral_disk(server.id, disk.number))
     return [path.name for path in paths]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from minicloud.compute.recipes.job import Job
 from minicloud.compute.recipes.ports import ensure_ports
-from minicloud.compute.recipes.volumes import ensure_volumes, targets
+from minicloud.compute.recipes.volumes import ensure_volumes
 from minicloud.domain.ids import domain_name
 from minicloud.kit import clock
 from minicloud.virt.driver import Disk, DomainSpec, FileDisk
@@ -16,16 +16,16 @@ from minicloud.virt.driver import Disk, DomainSpec, FileDisk
 def spec_of(job: Job) -> DomainSpec:
     """The domain as the hypervisor has to run it; disks and NICs are ready."""
     storage, server = job.tools.storage, job.server
-    volumes = {disk.target: disk for disk in job.volume_disks}
-    disks: list[Disk] = [
-        FileDisk(path=str(storage.root_disk(server.id)), format="qcow2", target="vda", boot_index=1)
-    ]
-    for index, (device, target) in enumerate(targets(job)):
-        if device.destination_type == "local":
-            path = str(storage.ephemeral_disk(server.id, index))
-            disks.append(FileDisk(path=path, format="qcow2", target=target))
+    disks: list[Disk] = []
+    if server.root_volume is None:
+        path = str(storage.root_disk(server.id))
+        disks.append(FileDisk(path=path, format="qcow2", target="vda", boot_index=0))
+    for disk in server.block_devices:
+        if disk.is_volume:
+            disks.append(job.volume_disks[disk.number])
         else:
-            disks.append(volumes[target])
+            path = str(storage.ephemeral_disk(server.id, disk.number))
+            disks.append(FileDisk(path=path, format="qcow2", target=disk.device, bus=disk.disk_bus))
     return _spec(job, disks)
 
 
@@ -34,7 +34,7 @@ def rescue_spec_of(job: Job) -> DomainSpec:
     storage, server = job.tools.storage, job.server
     disks = [
         FileDisk(
-            path=str(storage.rescue_disk(server.id)), format="qcow2", target="vda", boot_index=1
+            path=str(storage.rescue_disk(server.id)), format="qcow2", target="vda", boot_index=0
         ),
         FileDisk(path=str(storage.root_disk(server.id)), format="qcow2", target="vdb"),
     ]

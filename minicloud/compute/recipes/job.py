@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -12,7 +13,14 @@ from minicloud.compute.journal import StepJournal
 from minicloud.compute.storage import Storage
 from minicloud.compute.wiring import Place
 from minicloud.domain.errors import Unauthenticated
-from minicloud.domain.models import AttachedVolume, Flavor, NicInfo, Operation, Server
+from minicloud.domain.models import (
+    AttachedVolume,
+    BlockDevice,
+    Flavor,
+    NicInfo,
+    Operation,
+    Server,
+)
 from minicloud.domain.states import VmState
 from minicloud.hostnet.contract import HostNetworking
 from minicloud.kit.operations import Step
@@ -30,6 +38,8 @@ class HostTools(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_s: float
     always_config_drive: bool
     place: Place = Place()
+    detach_s: float = 30.0
+    """How long a guest may take to let a device go."""
 
 
 class Job:
@@ -43,8 +53,12 @@ class Job:
         clients: Clients,
         journal: StepJournal,
         operation: Operation | None = None,
+        cancelled: threading.Event | None = None,
     ) -> None:
-        """``operation``: None for work that no operation asked for."""
+        """``operation``: None for work that no operation asked for; ``cancelled``: set when it
+        is to stop, which a step that waits has to look at.
+        """
+        self.cancelled = cancelled or threading.Event()
         self.server = server
         self._operation = operation
         self.params = operation.params if operation is not None else {}
@@ -57,7 +71,8 @@ class Job:
         """The same as the server shows it."""
         self.mtus: dict[str, int] = {}
         """Network id -> MTU, bytes."""
-        self.volume_disks: list[NbdDisk] = []
+        self.volume_disks: dict[int, NbdDisk] = {}
+        """By the number of the disk: filled by the volumes step."""
         self.volumes: list[AttachedVolume] = []
         self.looked_at_ports = False
         """Whether ``nic_infos`` is what the server has now."""
@@ -86,6 +101,23 @@ class Job:
         if self.server.resized is not None:
             return self.server.resized.prior_state is not VmState.STOPPED
         return self.operation.prior_state is not VmState.STOPPED
+
+    @property
+    def disk(self) -> BlockDevice:
+        """The disk that is attached or detached."""
+        return msgspec.convert(self.params["disk"], BlockDevice)
+
+    def note_addresses(self, found: Mapping[str, str]) -> None:
+        """Where the guest finds its devices: disks by name, NICs by MAC address."""
+        self.nic_infos = [
+            msgspec.structs.replace(nic, address=found.get(nic.mac, "")) for nic in self.nic_infos
+        ]
+        self.volumes = [
+            msgspec.structs.replace(
+                volume, address=found.get(volume.device.removeprefix("/dev/"), "")
+            )
+            for volume in self.volumes
+        ]
 
     @property
     def has_config_drive(self) -> bool:

@@ -27,21 +27,18 @@ def ensure_ports(job: Job) -> None:
     started, watch = clock.now(), time.perf_counter()
     found = job.clients.network.ports_of_server(job.server.id)
     spare = list(found.value)
-    ports = []
-    for index, wanted in enumerate(job.server.requested_nics):
-        ports.append((wanted, _port_for(job, index, wanted, spare)))
+    ports = [(wanted, port_for(job, wanted, spare)) for wanted in job.server.requested_nics]
     asked = time.perf_counter() - watch
     job.journal.step(22, started, asked, detail=counted(len(ports), "port"))
     _token_step(job, started, found)
     _wire(job, ports)
 
 
-def _port_for(job: Job, index: int, wanted: RequestedNic, spare: list[Port]) -> Port:
-    """The port of NIC ``index``: one that the server has already, or a new or bound one."""
+def port_for(job: Job, wanted: RequestedNic, spare: list[Port]) -> Port:
+    """The port of a NIC: one of ``spare``, which the server has already, or a new or bound one."""
     host, server = job.tools.name, job.server
     for port in spare:
-        fits = port.id == wanted.port_id if wanted.port_id else port.index == index
-        if fits:
+        if is_port_of(port, wanted):
             spare.remove(port)
             if port.host == host and port.wiring is not None:
                 return port
@@ -54,11 +51,17 @@ def _port_for(job: Job, index: int, wanted: RequestedNic, spare: list[Port]) -> 
         network_id=wanted.network_id,
         host=host,
         az=server.availability_zone or "nova",
-        index=index,
+        index=wanted.number,
         fixed_ip=wanted.fixed_ip or None,
         hostname=server.hostname,
-        security_groups=list(server.security_groups),
+        # Unasked, the network service gives the project's default group.
+        security_groups=None if server.security_groups == ["default"] else server.security_groups,
     ).value
+
+
+def is_port_of(port: Port, wanted: RequestedNic) -> bool:
+    """Whether the server's port ``port`` is the one of that NIC."""
+    return port.id == wanted.port_id if wanted.port_id else port.index == wanted.number
 
 
 def _token_step(job: Job, started: float, answer: Timed[list[Port]]) -> None:
@@ -67,47 +70,58 @@ def _token_step(job: Job, started: float, answer: Timed[list[Port]]) -> None:
 
 
 def _wire(job: Job, ports: list[tuple[RequestedNic, Port]]) -> None:
-    started, watch, tools = clock.now(), time.perf_counter(), job.tools
+    started, watch = clock.now(), time.perf_counter()
     job.nics, job.nic_infos, job.mtus = [], [], {}
     job.looked_at_ports = True
     for wanted, port in ports:
-        if port.wiring is None:
-            raise HostProblem(reason=f"the network service did not bind port {port.id} to a host")
-        network = msgspec.convert(port.wiring["network"], NetworkWiring)
-        wiring = msgspec.convert(port.wiring["port"], PortWiring)
-        job.mtus[network.id] = network.mtu
-        tap = tools.network.ensure_port(network, wiring)
-        if not tools.network.is_told(port.id):
-            ask_wiring(tools.name, tools.place, tools.network, job.clients.network)
-        job.nics.append(Nic(tap=tap, mac=port.mac, mtu=network.mtu, port_id=port.id))
-        job.nic_infos.append(
-            NicInfo(
-                port_id=port.id,
-                network_id=port.network_id,
-                network_name=port.network_name,
-                mac=port.mac,
-                addresses=[address for _, address in port.fixed_ips],
-                ours=not wanted.port_id,
-                tag=wanted.tag,
-            )
-        )
+        nic, info = wire(job, wanted, port)
+        job.nics.append(nic)
+        job.nic_infos.append(info)
     took = time.perf_counter() - watch
     addresses = ", ".join(a for nic in job.nic_infos for a in nic.addresses)
     job.journal.step(24, started, took, detail=addresses or "no NIC")
 
 
+def wire(job: Job, wanted: RequestedNic, port: Port) -> tuple[Nic, NicInfo]:
+    """The port has its TAP on this host: what the domain gets, and what the server shows."""
+    if port.wiring is None:
+        raise HostProblem(reason=f"the network service did not bind port {port.id} to a host")
+    network = msgspec.convert(port.wiring["network"], NetworkWiring)
+    wiring = msgspec.convert(port.wiring["port"], PortWiring)
+    job.mtus[network.id] = network.mtu
+    tools = job.tools
+    tap = tools.network.ensure_port(network, wiring)
+    if not tools.network.is_told(port.id):
+        ask_wiring(tools.name, tools.place, tools.network, job.clients.network)
+    info = NicInfo(
+        port_id=port.id,
+        network_id=port.network_id,
+        network_name=port.network_name,
+        mac=port.mac,
+        addresses=[address for _, address in port.fixed_ips],
+        ours=not wanted.port_id,
+        number=wanted.number,
+        tag=wanted.tag,
+    )
+    return Nic(tap=tap, mac=port.mac, mtu=network.mtu, port_id=port.id), info
+
+
 def drop_ports(job: Job) -> None:
     """The server has no port here: ours are deleted, the user's are let go."""
-    kept = {nic.port_id for nic in job.server.requested_nics if nic.port_id}
     for port in job.clients.network.ports_of_server(job.server.id).value:
-        job.tools.network.ensure_no_port(port.id)
-        with contextlib.suppress(NotFound):
-            if port.id in kept:
-                job.clients.network.port_unbind(port.id)
-            else:
-                job.clients.network.port_delete(port.id)
+        drop_port(job, port)
     for port_id in {nic.port_id for nic in job.server.nics} | {nic.port_id for nic in job.nics}:
         job.tools.network.ensure_no_port(port_id)
+
+
+def drop_port(job: Job, port: Port) -> None:
+    """The port has no TAP here. It is deleted where it was made for the server, else let go."""
+    job.tools.network.ensure_no_port(port.id)
+    with contextlib.suppress(NotFound):
+        if port.index is None:
+            job.clients.network.port_unbind(port.id)
+        else:
+            job.clients.network.port_delete(port.id)
 
 
 def unbind_ports(job: Job) -> None:

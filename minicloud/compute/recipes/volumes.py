@@ -1,18 +1,20 @@
 """Steps 25 to 27: the server's volumes, exported to this host.
 
-A blank volume made for the server carries the server's id and its index in its metadata, so a
-step that may have made it can look for it. Attachments are found by server id.
+A volume made for a launch carries the server's id and the disk's number in its metadata, so a
+step that may have made it can look for it. When the launch has ended, the server's row knows its
+volumes, and the metadata counts no more: the user may have given the volume to another server.
+Attachments are found by server id.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 
 from minicloud.client.volume import Attachment, Volume
 from minicloud.compute.recipes.job import Job, counted
-from minicloud.domain.errors import HostProblem, NotFound
-from minicloud.domain.ids import disk_name
+from minicloud.domain.errors import HostProblem, Invalid, NotFound
 from minicloud.domain.models import AttachedVolume, BlockDevice
 from minicloud.kit import clock
 from minicloud.virt.driver import NbdDisk
@@ -20,7 +22,10 @@ from minicloud.virt.driver import NbdDisk
 OWNER_KEY = "minicloud-server"
 INDEX_KEY = "minicloud-index"
 KEEP_KEY = "minicloud-keep"
-_READY_S = 60.0
+LOG = logging.getLogger(__name__)
+_LET_GO_S = 30.0
+_READY_S = 600.0
+"""A volume that is made of an image takes its time."""
 
 
 def ensure_volumes(job: Job) -> None:
@@ -31,38 +36,43 @@ def ensure_volumes(job: Job) -> None:
     took = (found.token_ms or 0.0) / 1000
     job.journal.step(26, started, took, service="volume")
     started, watch = clock.now(), time.perf_counter()
-    attached = {attachment.volume_id: attachment for attachment in found.value}
-    job.volumes, job.volume_disks = [], []
+    job.volumes, job.volume_disks = [], {}
     job.looked_at_volumes = True
-    for index, (device, target) in enumerate(targets(job)):
-        if device.destination_type != "volume":
-            continue
-        volume_id = device.volume_id or _blank_volume(job, index, device)
-        attachment = attached.get(volume_id)
-        connector = {"host": job.tools.name, "mountpoint": f"/dev/{target}"}
-        if attachment is None:
-            attachment = job.clients.volume.attachment_create(
-                volume_id, job.server.id, connector
-            ).value
-        elif not attachment.connection_info:
-            attachment = job.clients.volume.attachment_update(attachment.id, connector).value
-        job.volume_disks.append(_disk(attachment, target))
-        job.volumes.append(
-            AttachedVolume(
-                volume_id=volume_id,
-                attachment_id=attachment.id,
-                device=f"/dev/{target}",
-                delete_on_termination=device.delete_on_termination,
-                tag=device.tag,
-            )
-        )
+    for disk in job.server.block_devices:
+        if disk.is_volume:
+            volume_id = disk.volume_id or _made_volume(job, disk)
+            attachment = connect(job, found.value, volume_id, disk)
+            job.volume_disks[disk.number] = nbd_disk(attachment, disk)
+            job.volumes.append(attached_volume(attachment, disk))
     detail = counted(len(job.volumes), "volume")
     job.journal.step(27, started, time.perf_counter() - watch, detail=detail)
 
 
-def targets(job: Job) -> list[tuple[BlockDevice, str]]:
-    """Each disk besides the root with its device name: vdb, vdc and on."""
-    return [(device, disk_name(index + 1)) for index, device in enumerate(job.server.block_devices)]
+def connect(job: Job, known: list[Attachment], volume_id: str, disk: BlockDevice) -> Attachment:
+    """The server's attachment of the volume, connected to this host; ``known``: those it has."""
+    client = job.clients.volume
+    connector = {"host": job.tools.name, "mountpoint": f"/dev/{disk.device}"}
+    attachment = attachment_of(known, volume_id)
+    if attachment is None:
+        return client.attachment_create(volume_id, job.server.id, connector).value
+    if not attachment.connection_info:
+        return client.attachment_update(attachment.id, connector).value
+    return attachment
+
+
+def attachment_of(known: list[Attachment], volume_id: str) -> Attachment | None:
+    return next((each for each in known if each.volume_id == volume_id), None)
+
+
+def attached_volume(attachment: Attachment, disk: BlockDevice) -> AttachedVolume:
+    """As the server shows it."""
+    return AttachedVolume(
+        volume_id=attachment.volume_id,
+        attachment_id=attachment.id,
+        device=f"/dev/{disk.device}",
+        delete_on_termination=disk.delete_on_termination,
+        tag=disk.tag,
+    )
 
 
 def complete_volumes(job: Job) -> None:
@@ -71,21 +81,26 @@ def complete_volumes(job: Job) -> None:
         job.clients.volume.attachment_complete(volume.attachment_id)
 
 
-def _blank_volume(job: Job, index: int, device: BlockDevice) -> str:
+def _made_volume(job: Job, disk: BlockDevice) -> str:
     for volume in _made_for(job):
-        if volume.metadata.get(INDEX_KEY) == str(index):
+        if volume.metadata.get(INDEX_KEY) == str(disk.number):
             return _when_ready(job, volume.id)
-    metadata = {OWNER_KEY: job.server.id, INDEX_KEY: str(index)}
-    if not device.delete_on_termination:
+    metadata = {OWNER_KEY: job.server.id, INDEX_KEY: str(disk.number)}
+    if not disk.delete_on_termination:
         metadata[KEEP_KEY] = "yes"
+    source = {f"{disk.source_type}_id": disk.source_id} if disk.source_id else {}
     volume = job.clients.volume.volume_create(
-        project_id=job.server.project_id, size_gb=device.size_gb, name="", metadata=metadata
+        project_id=job.server.project_id,
+        size_gb=disk.size_gb,
+        metadata=metadata,
+        volume_type=disk.volume_type,
+        **source,
     ).value
     return _when_ready(job, volume.id)
 
 
 def _made_for(job: Job) -> list[Volume]:
-    """Blank volumes made for the server. Users write metadata: another project's is not ours."""
+    """Volumes made for the server. Users write metadata: another project's is not ours."""
     found = job.clients.volume.volumes_by_metadata(OWNER_KEY, job.server.id).value
     return [volume for volume in found if volume.project_id in ("", job.server.project_id)]
 
@@ -100,11 +115,13 @@ def _when_ready(job: Job, volume_id: str) -> str:
             return volume_id
         if status.startswith("error") or time.monotonic() > give_up_at:
             raise HostProblem(reason=f"volume {volume_id} is {status}")
-        time.sleep(pause)
+        if job.cancelled.wait(pause):
+            raise HostProblem(reason="the launch was cancelled")
         pause = min(pause * 2, 1.0)
 
 
-def _disk(attachment: Attachment, target: str) -> NbdDisk:
+def nbd_disk(attachment: Attachment, disk: BlockDevice) -> NbdDisk:
+    """What the domain gets of a connected attachment."""
     info = attachment.connection_info or {}
     if info.get("driver_volume_type") != "nbd":
         raise HostProblem(
@@ -114,12 +131,15 @@ def _disk(attachment: Attachment, target: str) -> NbdDisk:
     data = info["data"]
     return NbdDisk(
         export=data["export"],
-        target=target,
+        target=disk.device,
         socket=data.get("socket") or "",
         host=data.get("host") or "",
         port=data.get("port") or 0,
+        boot_index=disk.boot_index,
         serial=attachment.volume_id,
         readonly=data.get("access_mode") == "ro",
+        cdrom=disk.device_type == "cdrom",
+        bus=disk.disk_bus,
     )
 
 
@@ -143,12 +163,12 @@ def release_volumes(job: Job) -> None:
 
 
 def drop_volumes(job: Job) -> None:
-    """Nothing is attached; volumes that were to go with the server are deleted."""
+    """Nothing is attached; volumes that were made or were to go with the server are deleted."""
     _drop(job, everything_made=True)
 
 
 def drop_volumes_at_delete(job: Job) -> None:
-    """As ``drop_volumes``, but a blank volume that the user wants to keep stays."""
+    """As ``drop_volumes``, but a volume that the user wants to keep stays."""
     _drop(job, everything_made=False)
 
 
@@ -157,15 +177,35 @@ def _drop(job: Job, *, everything_made: bool) -> None:
     for attachment in client.attachments_of_server(job.server.id).value:
         with contextlib.suppress(NotFound):
             client.attachment_delete(attachment.id)
-    doomed = {
-        device.volume_id
-        for device in job.server.block_devices
-        if device.volume_id and device.delete_on_termination and not everything_made
-    }
-    if any(d.source_type == "blank" for d in job.server.block_devices):
+    doomed: set[str] = set()
+    if not everything_made:
+        doomed.update(
+            disk.volume_id
+            for disk in job.server.block_devices
+            if disk.volume_id and disk.delete_on_termination
+        )
+    if job.server.launched_at is None and any(
+        disk.is_volume and not disk.volume_id for disk in job.server.block_devices
+    ):
         for volume in _made_for(job):
             if everything_made or KEEP_KEY not in volume.metadata:
                 doomed.add(volume.id)
     for volume_id in sorted(doomed):
-        with contextlib.suppress(NotFound):
-            client.volume_delete(volume_id)
+        _delete_volume(job, volume_id)
+
+
+def _delete_volume(job: Job, volume_id: str) -> None:
+    """The volume is being deleted, unless something else needs it."""
+    give_up_at = time.monotonic() + _LET_GO_S
+    client, pause = job.clients.volume, 0.05
+    try:
+        while client.volume_get(volume_id).value.status == "detaching":
+            if job.cancelled.wait(pause) or time.monotonic() > give_up_at:
+                break
+            pause = min(pause * 2, 1.0)
+        client.volume_delete(volume_id)
+    except NotFound:
+        return
+    except Invalid as problem:
+        # Another server or a snapshot holds it: it is not this server's to delete any more.
+        LOG.warning("Volume %s of server %s stays: %s", volume_id, job.server.id, problem.message)

@@ -16,7 +16,7 @@ import io
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -28,7 +28,18 @@ _GIB = 1 << 30
 _MEMORY_LIMIT = _GIB
 _QUICK_S = 30
 """For what reads or writes only headers."""
+_FORMAT_S = 120
 _CONVERT_S = 1800
+SWAP = "swap"
+_FORMATS: Mapping[str, Sequence[str]] = {
+    # What makes it on a plain file, up to the label.
+    SWAP: ("mkswap", "-L"),
+    "ext2": ("mkfs.ext2", "-q", "-F", "-L"),
+    "ext3": ("mkfs.ext3", "-q", "-F", "-L"),
+    "ext4": ("mkfs.ext4", "-q", "-F", "-L"),
+    "xfs": ("mkfs.xfs", "-q", "-f", "-L"),
+    "vfat": ("mkfs.vfat", "-n"),
+}
 _PRIVATE = 0o600
 """A server's files; libvirt hands them to QEMU's user when it starts the guest."""
 _SHARED = 0o644
@@ -146,6 +157,28 @@ def ensure_size(disk: Path, size_gb: int) -> None:
         )
 
 
+def ensure_formatted(path: Path, size: int, filesystem: str, label: str) -> None:
+    """A qcow2 disk of ``size`` bytes with an empty, labelled file system, or swap space.
+
+    Made on a sparse file, so no loop device and no mount is needed.
+    """
+    command = _FORMATS[filesystem]
+    if shutil.which(command[0]) is None:
+        raise HostProblem(reason=f"a disk cannot be made as {filesystem}: install {command[0]}")
+    plain = path.absolute().with_name(path.name + ".plain")
+
+    def make(part: Path) -> None:
+        plain.unlink(missing_ok=True)
+        plain.touch(_PRIVATE)
+        os.truncate(plain, size)
+        _run(f"make the disk {path}", [*command, label, str(plain)], limit_s=_FORMAT_S)
+        arguments = ["convert", "-f", "raw", "-O", "qcow2", str(plain), str(part)]
+        _qemu_img(f"make the disk {path}", arguments, limit_s=_FORMAT_S)
+        plain.unlink()
+
+    _make_whole(path, make, _PRIVATE)
+
+
 def flatten_to_raw(source: Path, source_format: str, target: Path) -> None:
     """A sparse raw copy of ``source`` at ``target``: guests boot faster from it.
 
@@ -215,11 +248,15 @@ def _flush(path: Path) -> None:
 
 
 def _qemu_img(action: str, arguments: list[str], *, limit_s: int = _QUICK_S) -> bytes:
-    """Standard output of qemu-img; HostProblem with its own words where it fails."""
+    return _run(action, ["qemu-img", *arguments], limit_s=limit_s)
+
+
+def _run(action: str, command: list[str], *, limit_s: int) -> bytes:
+    """Standard output of ``command``; HostProblem with its own words where it fails."""
     limits = ["prlimit", f"--as={_MEMORY_LIMIT}", f"--cpu={limit_s}", "--core=0"]
     try:
         done = subprocess.run(
-            [*limits, "qemu-img", *arguments],
+            [*limits, *command],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
@@ -231,7 +268,7 @@ def _qemu_img(action: str, arguments: list[str], *, limit_s: int = _QUICK_S) -> 
         raise HostProblem(reason=f"could not {action} within {2 * limit_s} s") from error
     if done.returncode < 0:
         raise HostProblem(
-            reason=f"could not {action}: qemu-img was ended by signal {-done.returncode}, "
+            reason=f"could not {action}: {command[0]} was ended by signal {-done.returncode}, "
             f"perhaps for its limits ({limit_s} s of CPU, {_MEMORY_LIMIT >> 20} MiB)"
         )
     if done.returncode != 0:

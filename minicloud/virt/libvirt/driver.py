@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from minicloud.domain.errors import HostProblem
+from minicloud.domain.models import Diagnostics
 from minicloud.domain.states import Power
 from minicloud.virt.driver import (
     Device,
-    Diagnostics,
     Disk,
     DomainInfo,
     DomainSpec,
@@ -178,7 +178,7 @@ class LibvirtDriver(Driver):
         stats = self._connection.stats(server_id)
         if live is None or stats is None:
             return None
-        return diagnostics_of(stats, xml.macs_by_tap(live))
+        return diagnostics_of(stats, xml.macs_by_tap(live), self._virt_type)
 
     def inject_nmi(self, server_id: str) -> None:
         self._check_runs(server_id)

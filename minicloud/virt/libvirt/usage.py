@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from minicloud.virt.driver import Diagnostics, DiskUse, NicUse
+from minicloud.domain.models import Diagnostics, DiskUse, NicUse
 
 Stats = Mapping[str, Any]
 _BALLOON = "balloon."
@@ -28,7 +28,7 @@ _NIC = {
 }
 
 
-def diagnostics_of(stats: Stats, macs: Mapping[str, str]) -> Diagnostics:
+def diagnostics_of(stats: Stats, macs: Mapping[str, str], virt_type: str) -> Diagnostics:
     """``macs``: TAP -> MAC address of the NIC behind it."""
     maximum = int(stats.get("balloon.maximum", 0))
     memory = {
@@ -39,6 +39,7 @@ def diagnostics_of(stats: Stats, macs: Mapping[str, str]) -> Diagnostics:
     unused = memory.get("unused")
     used = maximum if unused is None else memory.get("available", maximum) - unused
     return Diagnostics(
+        virt_type=virt_type,
         cpu_times_ns=[int(stats.get(f"vcpu.{n}.time", 0)) for n in _numbers(stats, "vcpu.current")],
         memory_mb=maximum >> 10,
         memory_used_mb=max(used, 0) >> 10,
