@@ -92,13 +92,20 @@ def test_a_launch_shows_its_steps_as_events(cloud: Cloud) -> None:
     end(cloud, user, server_id)
 
 
+def image_disk(cloud: Cloud) -> dict[str, object]:
+    return {
+        "source_type": "image", "destination_type": "local", "uuid": cloud.image_id,
+        "boot_index": 0,
+    }  # fmt: skip
+
+
 def test_a_blank_volume_comes_and_goes_with_its_server(cloud: Cloud) -> None:
     user = cloud.user()
     blank = {
         "source_type": "blank", "destination_type": "volume", "volume_size": 1,
         "boot_index": -1, "delete_on_termination": True,
     }  # fmt: skip
-    server_id = launch(cloud, user, block_device_mapping_v2=[blank])
+    server_id = launch(cloud, user, block_device_mapping_v2=[image_disk(cloud), blank])
     check_all_steps(user, server_id)
     traces = cloud.traces(server_id)
     assert traces["attachments"] == ["attached"]
@@ -114,7 +121,7 @@ def test_a_volume_of_the_user_stays(cloud: Cloud) -> None:
         "source_type": "volume", "destination_type": "volume", "uuid": volume_id,
         "boot_index": -1,
     }  # fmt: skip
-    server_id = launch(cloud, user, block_device_mapping_v2=[disk])
+    server_id = launch(cloud, user, block_device_mapping_v2=[image_disk(cloud), disk])
     path = f"/v3/{user.project_id}/volumes/{volume_id}"
     assert user.ask("volume", "GET", path, 200)["volume"]["status"] == "in-use"
     end(cloud, user, server_id)
