@@ -11,6 +11,7 @@ import msgspec
 
 from minicloud.deploy import join
 from minicloud.deploy.down import down
+from minicloud.deploy.image import AUTO
 from minicloud.deploy.lab import MOST, Lab
 from minicloud.deploy.places import Places
 from minicloud.deploy.stage import StageFailed, describe
@@ -23,6 +24,7 @@ def main() -> int:
     up_options = verbs.add_parser("up", help="set this machine up as a cloud")
     up_options.add_argument("--checkout", type=Path, required=True, help="the tree of the code")
     up_options.add_argument("--host", default="", help="address that clients reach the cloud at")
+    up_options.add_argument("--image", default=AUTO, help="auto, built, cirros or a URL")
     up_options.add_argument("--no-launch", action="store_true", help="without a first server")
     down_options = verbs.add_parser("down", help="stop the cloud")
     down_options.add_argument("--purge", action="store_true", help="and remove every trace of it")
@@ -71,6 +73,7 @@ def main() -> int:
                 checkout=arguments.checkout,
                 host=arguments.host,
                 database_url=os.environ.get("MINICLOUD_DATABASE_URL", ""),
+                image=arguments.image,
                 launch=not arguments.no_launch,
             )
             done = up(Places(), wishes)

@@ -21,7 +21,7 @@ from minicloud.deploy.places import Places
 from minicloud.deploy.seed import Account
 from minicloud.deploy.settings import Settings
 from minicloud.deploy.stage import StageFailed
-from minicloud.domain.errors import MinicloudError, Unauthenticated
+from minicloud.domain.errors import Conflict, MinicloudError, Unauthenticated
 
 _DOMAIN = "default"
 _PROJECT = _ROLE = "service"
@@ -64,9 +64,16 @@ def remove(places: Places, settings: Settings, broker: Broker, names: Iterable[s
     try:
         admin = Account(settings, "admin", settings.admin_password)
         for name in known:
+            # A host that reports no more is forgotten; one with servers on it is not.
+            for service in admin.compute.get("/os-services", host=name).json["services"]:
+                admin.compute.delete(f"/os-services/{service['id']}")
             for user in _users(admin, name):
                 admin.identity.delete(f"/users/{user['id']}")
             _file(places, name).unlink()
+    except Conflict as problem:
+        raise StageFailed(
+            "The cloud does not let go of a host.", problem.message, "delete its servers first"
+        ) from problem
     except MinicloudError as problem:
         raise StageFailed(
             "The hosts' users could not be removed.", problem.message, "is the cloud up?"

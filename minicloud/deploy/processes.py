@@ -11,7 +11,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from minicloud.deploy.ledger import StartedProcess
@@ -106,6 +106,22 @@ def with_argument(marker: str, programs: Sequence[str]) -> list[StartedProcess]:
             process = identify(int(entry.name))
             if process is not None:
                 found.append(process)
+    return found
+
+
+def left_in_session(leader: StartedProcess, names: Collection[str]) -> list[StartedProcess]:
+    """The programs called ``names`` that a process of ``start_detached`` left when it ended."""
+    if is_alive(leader):
+        return []
+    found = []
+    # The kernel gives the number to nobody else while there is anything in the session.
+    for process in _session(leader.pid):
+        try:
+            words = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if any(Path(word).name in names for word in words.split("\0") if word):
+            found.append(process)
     return found
 
 

@@ -11,12 +11,16 @@ from minicloud.client.identity import Credentials, ServiceSession
 from minicloud.client.rest import RestClient
 from minicloud.deploy import clouds, files
 from minicloud.deploy.config import IDENTITY_PORT
+from minicloud.deploy.image import BUILT, source
 from minicloud.deploy.places import Places
 from minicloud.deploy.settings import Settings
 from minicloud.deploy.stage import StageFailed
 from minicloud.domain.errors import MinicloudError
 
 IMAGE = "tiny"
+_QCOW2 = b"QFI\xfb"
+"""What a qcow2 file begins with."""
+
 KEY = "demo"
 PRIVATE_NETWORK = "private"
 FLAVORS = (
@@ -104,14 +108,21 @@ class Seed:
         )
 
     def _image(self, admin: Account, made: list[str]) -> None:
-        """The demo image, public. An image whose upload broke off is made anew."""
+        """The demo image, public.
+
+        One whose upload broke off, or that is from elsewhere than the file, is made anew.
+        """
+        origin = source(self._places.demo_image)
         for image in admin.image.get("/images", name=IMAGE).json["images"]:
-            if image["status"] == "active":
+            if image["status"] == "active" and image.get("demo_source", BUILT) == origin:
                 return
             admin.image.delete(f"/images/{image['id']}")
+        with self._places.demo_image.open("rb") as data:
+            is_qcow2 = data.read(len(_QCOW2)) == _QCOW2
         body = {
-            "name": IMAGE, "disk_format": "qcow2", "container_format": "bare",
-            "visibility": "public", "os_admin_user": "cirros",
+            "name": IMAGE, "disk_format": "qcow2" if is_qcow2 else "raw",
+            "container_format": "bare", "visibility": "public", "os_admin_user": "cirros",
+            "demo_source": origin,
         }  # fmt: skip
         image_id = admin.image.post("/images", body).json["id"]
         with self._places.demo_image.open("rb") as data:

@@ -115,7 +115,17 @@ class Supervisord:
             "stdout_logfile_backups=3",
         ]
 
+    def _end_orphans(self) -> None:
+        """End daemons whose supervisord was killed: nobody would start them again."""
+        killed = self._ledger.record.processes.get("supervisord")
+        if killed is None:
+            return
+        names = {f"minicloud-{daemon}" for daemon in self._ledger.record.daemons}
+        for process in processes.left_in_session(killed, names):
+            processes.end(process, grace_s=_STOP_WAIT_S)
+
     def _start(self) -> None:
+        self._end_orphans()
         started = processes.start_detached(
             [str(self._places.program("supervisord")), "-c", str(self._settings)],
             log=self._places.log("supervisord"),
@@ -136,6 +146,7 @@ class Supervisord:
         process = self._ledger.record.processes.get("supervisord")
         if process is not None:
             processes.end(process, grace_s=_STOP_WAIT_S * 2.0)
+            self._end_orphans()
             self._ledger.forget_process("supervisord")
 
     def _answers(self) -> bool:

@@ -15,7 +15,7 @@ from minicloud.deploy.broker import Broker
 from minicloud.deploy.daemons import Daemons
 from minicloud.deploy.first_launch import FirstLaunch
 from minicloud.deploy.hypervisor import Libvirt
-from minicloud.deploy.image import DemoImage
+from minicloud.deploy.image import AUTO, DemoImage
 from minicloud.deploy.ledger import Ledger
 from minicloud.deploy.places import Places
 from minicloud.deploy.processes import has_systemd
@@ -40,6 +40,7 @@ class Wishes:
     checkout: Path
     host: str = ""
     database_url: str = ""
+    image: str = AUTO
     launch: bool = True
 
 
@@ -69,7 +70,7 @@ def later_stages(places: Places, ledger: Ledger, wishes: Wishes) -> list[Stage]:
     checkout = wishes.checkout
     broker = Broker(places, ledger, chosen)
     libvirt = Libvirt(places, ledger)
-    image = DemoImage(places, checkout)
+    image = DemoImage(places, checkout, wishes.image)
     virt_type = VirtType(places)
     daemons = Daemons(places, ledger, keeper(places, ledger, checkout), checkout)
     return [

@@ -72,7 +72,7 @@ def live_cloud() -> Iterator[LiveCloud]:
         pytest.skip("needs root: tools/up installs a cloud on this machine")
     ours = not (CONFIG / "secrets.json").exists()
     up = subprocess.run(
-        ["bash", str(CHECKOUT / "tools" / "up"), "--no-launch"],
+        ["bash", str(CHECKOUT / "tools" / "up"), "--image", "built", "--no-launch"],
         capture_output=True,
         text=True,
         timeout=900,

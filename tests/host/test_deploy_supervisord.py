@@ -15,7 +15,7 @@ from minicloud.deploy import daemons
 from minicloud.deploy.ledger import Ledger
 from minicloud.deploy.names import DAEMONS
 from minicloud.deploy.places import Places
-from minicloud.deploy.processes import wait_until
+from minicloud.deploy.processes import identify, wait_until
 from minicloud.deploy.supervisord import Supervisord
 
 SUPERVISORD = Path(sys.executable).with_name("supervisord")
@@ -99,6 +99,19 @@ def test_a_killed_daemon_comes_back(keeper: Supervisord) -> None:
     pid = running_after(keeper, 1)["image"]
     os.kill(pid, signal.SIGKILL)
     assert wait_until(lambda: keeper.running().get("image", pid) != pid, limit_s=LIMIT_S)
+
+
+def test_a_killed_supervisord_leaves_no_orphans(places: Places, keeper: Supervisord) -> None:
+    keeper.install()
+    keeper.restart(DAEMONS)
+    orphans = running_after(keeper, len(DAEMONS)).values()
+    os.kill(Ledger(places.ledger).record.processes["supervisord"].pid, signal.SIGKILL)
+    assert wait_until(lambda: keeper.running() == {}, limit_s=LIMIT_S)
+    assert all(identify(pid) for pid in orphans)
+    assert keeper.install()  # as tools/up does
+    assert not any(identify(pid) for pid in orphans)
+    keeper.restart(["api"])
+    running_after(keeper, 1)
 
 
 def test_stopping_leaves_nothing(places: Places, keeper: Supervisord) -> None:
