@@ -19,7 +19,7 @@ from minicloud.deploy.processes import identify, wait_until
 from minicloud.deploy.supervisord import Supervisord
 
 SUPERVISORD = Path(sys.executable).with_name("supervisord")
-PROGRAM = "#!/bin/sh\nid -un\necho x Started\nexec sleep 600\n"
+PROGRAM = "#!/bin/bash\nid -un\necho x Started\nexec -a ${0##*/} sleep 600\n"
 LIMIT_S = 20.0
 
 pytestmark = [
