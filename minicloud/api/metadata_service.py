@@ -13,7 +13,13 @@ from typing import Any
 
 from minicloud.api.lookups import Lookups
 from minicloud.db import servers
-from minicloud.domain.errors import MinicloudError, NotAllowed, RouteNotFound, Unauthenticated
+from minicloud.domain.errors import (
+    MinicloudError,
+    NotAllowed,
+    NotFound,
+    RouteNotFound,
+    Unauthenticated,
+)
 from minicloud.domain.metadata_docs import DATES, decoded_user_data, documents, ec2_tree
 from minicloud.domain.models import Server
 from minicloud.kit.context import Context
@@ -50,14 +56,29 @@ class MetadataService:
         raise RouteNotFound()
 
     def _asking(self, call: Call) -> Server:
-        """The server that asks. NotAllowed without a true signature, NotFound."""
+        """The server that asks. NotAllowed without a true signature, NotFound.
+
+        A host's proxy also says, signed along, at which address of which network it was asked:
+        a server that is known not to be on that network is not the one.
+        """
         server_id = call.headers.get("X-Instance-ID", "")
-        signature = call.headers.get("X-Instance-ID-Signature", "")
-        right = hmac.new(self._secret, server_id.encode(), hashlib.sha256).hexdigest()
+        self._check(server_id, call.headers.get("X-Instance-ID-Signature", ""))
+        network_id = call.headers.get("X-Minicloud-Network-ID", "")
+        address = call.headers.get("X-Forwarded-For", "")
+        if network_id:
+            place = f"{server_id}\n{network_id}\n{address}"
+            self._check(place, call.headers.get("X-Minicloud-Place-Signature", ""))
+        with self._database.read() as tx:
+            server = servers.server_get(tx, server_id)
+        if network_id and server.nics and network_id not in {n.network_id for n in server.nics}:
+            LOG.warning("Server %s is not on network %s", server_id, network_id)
+            raise NotFound(kind="Server", id=server_id)
+        return server
+
+    def _check(self, text: str, signature: str) -> None:
+        right = hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()
         if not self._secret or not hmac.compare_digest(right.encode(), signature.encode()):
             raise NotAllowed(reason="Invalid proxy request signature.")
-        with self._database.read() as tx:
-            return servers.server_get(tx, server_id)
 
     def _openstack(self, server: Server, words: list[str]) -> Reply:
         if not words:

@@ -22,7 +22,9 @@ _QCOW2 = b"QFI\xfb"
 """What a qcow2 file begins with."""
 
 KEY = "demo"
+PUBLIC_NETWORK = "public"
 PRIVATE_NETWORK = "private"
+ROUTER = "router1"
 FLAVORS = (
     # name, id as DevStack's, VCPUs, RAM in MiB, disk in GiB
     ("m1.nano", "42", 1, 192, 1),
@@ -78,6 +80,7 @@ class Seed:
             alt = Account(self._settings, "alt_demo", self._settings.alt_password)
             self._flavors(admin, made)
             self._networks(admin, demo, made)
+            ensure_router(demo, made)
             for account in (demo, alt):
                 open_ssh(account, made)
             self._image(admin, made)
@@ -100,7 +103,7 @@ class Seed:
 
     def _networks(self, admin: Account, demo: Account, made: list[str]) -> None:
         ensure_network(
-            admin, "public", {"router:external": True},
+            admin, PUBLIC_NETWORK, {"router:external": True},
             {"name": "public-subnet", "cidr": "172.24.4.0/24", "enable_dhcp": False}, made,
         )  # fmt: skip
         ensure_network(
@@ -158,6 +161,21 @@ def ensure_network(
     if not account.network.get("/subnets", network_id=network_id).json["subnets"]:
         body = {"subnet": {"network_id": network_id, "ip_version": 4, **subnet}}
         account.network.post("/subnets", body)
+
+
+def ensure_router(account: Account, made: list[str]) -> None:
+    """The private network's way out, and the way of floating IPs in."""
+    if account.network.get("/routers", name=ROUTER).json["routers"]:
+        return
+    network = account.network.get("/networks", name=PRIVATE_NETWORK).json["networks"][0]
+    external = account.network.get("/networks", name=PUBLIC_NETWORK).json["networks"][0]
+    gateway = {"network_id": external["id"]}
+    body = {"router": {"name": ROUTER, "external_gateway_info": gateway}}
+    router_id = account.network.post("/routers", body).json["router"]["id"]
+    for subnet_id in network["subnets"]:
+        path = f"/routers/{router_id}/add_router_interface"
+        account.network.request("PUT", path, body={"subnet_id": subnet_id})
+    made.append("router")
 
 
 def open_ssh(account: Account, made: list[str]) -> None:

@@ -1,39 +1,57 @@
 """DHCP and DNS for one network: a dnsmasq inside its namespace, which outlives this process.
 
 The files are rewritten, and the process is told or started again, only where they differ from
-what is wanted. A process is signalled only if its own command line says that we started it.
+what is wanted.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import select
 import shutil
 import signal
-from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Network, ip_address
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 
 from minicloud.domain import ids
 from minicloud.hostnet import names, namespaces
-from minicloud.hostnet.gateway import ipv4_subnets
+from minicloud.hostnet.dnsmasq import Running, write_if_changed
 from minicloud.hostnet.kernel import Kernel
-from minicloud.hostnet.plan import METADATA_ADDRESS
-from minicloud.hostnet.state import write_atomically
-from minicloud.hostnet.wiring import NetworkWiring, PortWiring, SubnetWiring
+from minicloud.hostnet.router_plan import METADATA_ADDRESS
+from minicloud.hostnet.wiring import (
+    DhcpOption,
+    NetworkWiring,
+    PortWiring,
+    SubnetWiring,
+)
 
 LEASE_SECONDS = 86400
-_STOP_SECONDS = 2.0
 _RESOLV_FILES = (Path("/run/systemd/resolve/resolv.conf"), Path("/etc/resolv.conf"))
 
 
 def served_subnets(network: NetworkWiring) -> list[SubnetWiring]:
-    return [subnet for subnet in ipv4_subnets(network) if subnet.enable_dhcp and subnet.dhcp_ip]
+    """Those that guests get something for from here: addresses, or the word that they may."""
+    return [
+        subnet
+        for subnet in network.subnets
+        if subnet.enable_dhcp
+        and subnet.dhcp_ip
+        and (subnet.ip_version == 4 or subnet.address_mode or subnet.ra_mode)
+    ]
 
 
-def arguments(network: NetworkWiring, directory: Path) -> list[str]:
-    """The command line of a network's dnsmasq, whose files are in ``directory``."""
+def gives_addresses(subnet: SubnetWiring) -> bool:
+    return subnet.ip_version == 4 or subnet.address_mode == "dhcpv6-stateful"
+
+
+def arguments(
+    network: NetworkWiring, directory: Path, ports: Iterable[PortWiring] = ()
+) -> list[str]:
+    """The command line of a network's dnsmasq, whose files are in ``directory``.
+
+    Options that single ports have are in it, since dnsmasq does not survive all changes of a file
+    of them.
+    """
     argv = [
         "dnsmasq",
         "--conf-file=",
@@ -50,22 +68,29 @@ def arguments(network: NetworkWiring, directory: Path) -> list[str]:
         "--dhcp-authoritative",
         "--no-ping",
         "--user=root",
+        *_port_options(ports),
     ]
-    for subnet in served_subnets(network):
-        argv += _subnet_arguments(network, subnet)
+    served = served_subnets(network)
+    if any(subnet.ra_mode for subnet in served):
+        # It is no router itself: guests get their prefix from it, and no default route.
+        argv += ["--enable-ra", f"--ra-param={names.TENANT},mtu:{network.mtu},60,0"]
+    for subnet in served:
+        argv += (_arguments_4 if subnet.ip_version == 4 else _arguments_6)(network, subnet)
     return argv
 
 
 def hosts_text(network: NetworkWiring, ports: Iterable[PortWiring]) -> str:
     """Who gets which address and name: one line a port and subnet."""
-    served = {subnet.id for subnet in served_subnets(network)}
+    served = {subnet.id for subnet in served_subnets(network) if gives_addresses(subnet)}
     lines: set[str] = set()
     for port in ports:
         seen: set[str] = set()
+        tag = f"set:{_tag(port)}," if port.dhcp_options else ""
         for subnet_id, address in port.fixed_ips:
-            if subnet_id in served and subnet_id not in seen and ":" not in address:
+            if subnet_id in served and subnet_id not in seen:
                 seen.add(subnet_id)
-                lines.add(f"{port.mac.lower()},{address},{_hostname(port, address)}\n")
+                shown = f"[{address}]" if ":" in address else address
+                lines.add(f"{port.mac.lower()},{tag}{shown},{_hostname(port, address)}\n")
     return "".join(sorted(lines))
 
 
@@ -79,22 +104,26 @@ def upstream_text(resolv_conf: str) -> str:
     return "".join(f"nameserver {server}\n" for server in servers if _is_elsewhere(server))
 
 
-def has_taken_leases(leases: str, hosts: str) -> bool:
+def has_taken_leases(leases: str, hosts: str, before: str = "") -> bool:
     """Whether a lease keeps one of the hosts' addresses for a guest that is gone.
 
-    dnsmasq would rather refuse the new owner than give it that address.
+    dnsmasq would rather refuse the new owner than give it that address. ``before``: the hosts
+    that there were, since IPv6 leases do not say whose they are.
     """
-    owners = {address: mac for mac, address, _ in (line.split(",") for line in hosts.split())}
-    return any(owners.get(address, mac) != mac for mac, address in _lease_pairs(leases))
+    owners = _owners(hosts)
+    taken = any(owners.get(address, mac) != mac for mac, address in _lease_pairs(leases))
+    return taken or not _moved(before, hosts).isdisjoint(_leases_6(leases))
 
 
-def kept_leases(leases: str, hosts: str) -> str:
+def kept_leases(leases: str, hosts: str, before: str = "") -> str:
     """``leases`` without those whose address has no owner, or another one."""
-    owners = {address: mac for mac, address, _ in (line.split(",") for line in hosts.split())}
+    owners = _owners(hosts)
+    moved = _moved(before, hosts)
     return "".join(
         f"{line}\n"
         for line in leases.splitlines()
         if all(owners.get(address) == mac for mac, address in _lease_pairs(line))
+        and moved.isdisjoint(_leases_6(line))
     )
 
 
@@ -117,13 +146,15 @@ class Dhcp:
             return self.stop(network.id)
         place = self._place(network.id)
         place.mkdir(mode=0o755, parents=True, exist_ok=True)
-        argv = arguments(network, place)
-        hosts = hosts_text(network, ports)
+        members = list(ports)
+        argv = arguments(network, place, members)
+        hosts, before = hosts_text(network, members), _text(place / "hosts")
         changed = write_if_changed(place / "hosts", hosts)
         write_if_changed(place / "resolv.conf", upstream_text(_own_resolv_conf()))
-        running = _Running.find(place / "pid")
+        running = Running.find(place / "pid")
         fit = running is not None and running.serves(argv, namespaces.inode(_space(network.id)))
-        if running and fit and not rebuilt and not has_taken_leases(_text(place / "leases"), hosts):
+        taken = has_taken_leases(_text(place / "leases"), hosts, before)
+        if running and fit and not rebuilt and not taken:
             if changed:
                 running.signal(signal.SIGHUP)
                 return [f"told DHCP of network {network.id} its hosts"]
@@ -131,18 +162,18 @@ class Dhcp:
         if running:
             running.end()
         leases = place / "leases"
-        write_if_changed(leases, kept_leases(_text(leases), hosts))
+        write_if_changed(leases, kept_leases(_text(leases), hosts, before))
         self._kernel.run(argv, "", _space(network.id))
         return [f"started DHCP of network {network.id}"]
 
-    def is_running(self, network: NetworkWiring) -> bool:
+    def is_running(self, network: NetworkWiring, ports: Iterable[PortWiring]) -> bool:
         """Whether all is as after ``ensure``, as far as the process goes."""
         if not served_subnets(network):
             return True
         place = self._place(network.id)
-        running = _Running.find(place / "pid")
+        running = Running.find(place / "pid")
         return running is not None and running.serves(
-            arguments(network, place), namespaces.inode(_space(network.id))
+            arguments(network, place, ports), namespaces.inode(_space(network.id))
         )
 
     def stop(self, network_id: str) -> list[str]:
@@ -150,7 +181,7 @@ class Dhcp:
         place = self._place(network_id)
         if not place.is_dir():
             return []
-        running = _Running.find(place / "pid")
+        running = Running.find(place / "pid")
         if running:
             running.end()
         shutil.rmtree(place, ignore_errors=True)
@@ -171,75 +202,7 @@ class Dhcp:
         return self._directory / network_id
 
 
-class _Running:
-    """A dnsmasq of ours, held by a handle that cannot come to mean another process."""
-
-    def __init__(self, pid: int, handle: int, argv: Sequence[str]) -> None:
-        self._pid = pid
-        self._handle = handle
-        self._argv = argv
-
-    @classmethod
-    def find(cls, pid_file: Path) -> _Running | None:
-        """The process of a pid file, if it lives and its command line names that very file."""
-        try:
-            pid = int(pid_file.read_text())
-            handle = os.pidfd_open(pid)
-        except (FileNotFoundError, ValueError, ProcessLookupError):
-            return None
-        try:
-            argv = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
-        except (FileNotFoundError, ProcessLookupError):
-            argv = []
-        if not argv:
-            # Dead or dying: its sockets stand in the way of the next one until it is gone.
-            _has_ended(handle)
-        if f"--pid-file={pid_file}" not in argv:
-            os.close(handle)
-            return None
-        return cls(pid, handle, argv)
-
-    def __del__(self) -> None:
-        os.close(self._handle)
-
-    def serves(self, argv: Sequence[str], space: int | None) -> bool:
-        """Whether it runs with ``argv`` in the namespace whose identity is ``space``."""
-        try:
-            found = Path(f"/proc/{self._pid}/ns/net").stat().st_ino
-        except (FileNotFoundError, ProcessLookupError):
-            return False
-        return list(self._argv[1:]) == list(argv[1:]) and found == space
-
-    def signal(self, number: signal.Signals) -> None:
-        try:
-            signal.pidfd_send_signal(self._handle, number)
-        except ProcessLookupError:
-            return
-
-    def end(self) -> None:
-        """SIGTERM, then SIGKILL; returns when it is gone."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            self.signal(number)
-            if _has_ended(self._handle):
-                return
-
-
-def _has_ended(handle: int) -> bool:
-    """Wait for the end of a process, but not for long."""
-    waiter = select.poll()
-    waiter.register(handle, select.POLLIN)
-    return bool(waiter.poll(_STOP_SECONDS * 1000))
-
-
-def write_if_changed(path: Path, text: str) -> bool:
-    """Write ``text`` in one step unless it is there already; whether it was written."""
-    if path.exists() and path.read_text() == text:
-        return False
-    write_atomically(path, text.encode(), mode=0o644)
-    return True
-
-
-def _subnet_arguments(network: NetworkWiring, subnet: SubnetWiring) -> list[str]:
+def _arguments_4(network: NetworkWiring, subnet: SubnetWiring) -> list[str]:
     cidr = IPv4Network(subnet.cidr, strict=False)
     tag = f"tag:{subnet.id}"
     own = str(subnet.dhcp_ip)
@@ -258,17 +221,80 @@ def _subnet_arguments(network: NetworkWiring, subnet: SubnetWiring) -> list[str]
     ]
 
 
+def _arguments_6(_network: NetworkWiring, subnet: SubnetWiring) -> list[str]:
+    servers = [server for server in subnet.dns_nameservers if ":" in server]
+    shown = ",".join(f"[{server}]" for server in servers or [str(subnet.dhcp_ip)])
+    return [
+        *ranges_6(subnet, subnet.address_mode or subnet.ra_mode, subnet.id),
+        f"--dhcp-option=tag:{subnet.id},option6:dns-server,{shown}",
+    ]
+
+
+def ranges_6(subnet: SubnetWiring, mode: str, tag: str) -> list[str]:
+    """``slaac``: addresses are the guests' own; ``dhcpv6-stateless``: and the rest is asked for;
+    ``dhcpv6-stateful``: addresses are asked for, too.
+    """
+    cidr = IPv6Network(subnet.cidr, strict=False)
+    words = {"slaac": "ra-only", "dhcpv6-stateless": "ra-stateless"}.get(mode, "static")
+    length, seconds = cidr.prefixlen, LEASE_SECONDS
+    return [f"--dhcp-range=set:{tag},{cidr.network_address},{words},{length},{seconds}"]
+
+
+def _port_options(ports: Iterable[PortWiring]) -> list[str]:
+    return [
+        f"--dhcp-option=tag:{_tag(port)},{_option(option)}"
+        for port in sorted(ports, key=lambda port: port.id)
+        for option in port.dhcp_options
+    ]
+
+
+def _tag(port: PortWiring) -> str:
+    return f"port-{port.id}"
+
+
+def _option(option: DhcpOption) -> str:
+    """As dnsmasq takes it: by number or by name, in the version that it is for."""
+    kind = "option6" if option.ip_version == 6 else "option"
+    name = option.name.removeprefix("option6:").removeprefix("option:")
+    if name.isdigit() and option.ip_version == 4:
+        return f"{name},{option.value}"
+    return f"{kind}:{name},{option.value}"
+
+
+def _owners(hosts: str) -> dict[str, str]:
+    """address -> MAC, of the lines of a file of hosts."""
+    found = {}
+    for line in hosts.split():
+        words = [word for word in line.split(",") if not word.startswith("set:")]
+        found[words[1].strip("[]")] = words[0]
+    return found
+
+
 def _hostname(port: PortWiring, address: str) -> str:
     kept = "".join(
         letter if letter.isascii() and letter.isalnum() else "-" for letter in port.hostname.lower()
     )
-    return kept.strip("-")[:63].rstrip("-") or f"host-{address.replace('.', '-')}"
+    plain = address.replace(".", "-").replace(":", "-").strip("-")
+    return kept.strip("-")[:63].rstrip("-") or f"host-{plain}"
 
 
 def _lease_pairs(leases: str) -> list[tuple[str, str]]:
     """(MAC, address) of each lease; a line is: expiry, MAC, address, name, client id."""
     fields = [line.split() for line in leases.splitlines()]
-    return [(words[1].lower(), words[2]) for words in fields if len(words) >= 4]
+    return [
+        (words[1].lower(), words[2]) for words in fields if len(words) >= 4 and ":" not in words[2]
+    ]
+
+
+def _leases_6(leases: str) -> list[str]:
+    fields = [line.split() for line in leases.splitlines()]
+    return [words[2] for words in fields if len(words) >= 4 and ":" in words[2]]
+
+
+def _moved(before: str, hosts: str) -> set[str]:
+    """The addresses that had an owner before and have none now, or another one."""
+    owners = _owners(hosts)
+    return {address for address, mac in _owners(before).items() if owners.get(address) != mac}
 
 
 def _is_elsewhere(server: str) -> bool:

@@ -13,6 +13,7 @@ from minicloud.domain import ids
 from minicloud.domain.errors import HostProblem
 from minicloud.hostnet import rules
 from minicloud.hostnet.kernel import Kernel
+from minicloud.hostnet.outside import ranges
 from minicloud.hostnet.port_rules import port_table
 from minicloud.hostnet.state import Stored
 from minicloud.hostnet.table import Table, removal
@@ -28,7 +29,7 @@ def tables_of(stored: Stored) -> list[Table]:
     zones = {ids.bridge_name(network_id): zone for network_id, zone in stored.zones.items()}
     return [
         rules.state_table(zones),
-        rules.host_table(),
+        rules.host_table(ranges(stored.wiring.networks)),
         rules.untouched_table("ip6"),
         port_table(stored.wiring),
     ]

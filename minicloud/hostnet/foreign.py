@@ -14,12 +14,16 @@ from minicloud.domain.errors import HostProblem
 from minicloud.hostnet.kernel import Kernel
 
 _MARK = ["-m", "comment", "--comment", "minicloud"]
-_BRIDGED = ["-i", "brm+", "-o", "brm+", *_MARK, "-j", "ACCEPT"]
+_BRIDGED = (
+    ["-i", "brm+", *_MARK, "-j", "ACCEPT"],
+    ["-o", "brm+", *_MARK, "-j", "ACCEPT"],
+)
+"""Both, since the host routes what comes from and goes to external networks' bridges."""
 _ROUTED = (
     ["-i", "mch+", *_MARK, "-j", "ACCEPT"],
     ["-o", "mch+", "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", *_MARK, "-j", "ACCEPT"],
 )
-_RULES = {4: (_BRIDGED, *_ROUTED), 6: (_BRIDGED,)}
+_RULES = {4: (*_BRIDGED, *_ROUTED), 6: _BRIDGED}
 _TOOLS = {4: "iptables", 6: "ip6tables"}
 
 

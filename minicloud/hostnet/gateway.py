@@ -46,11 +46,10 @@ def ipv4_subnets(network: NetworkWiring) -> Iterator[SubnetWiring]:
     return (subnet for subnet in network.subnets if subnet.ip_version == 4)
 
 
-def inside_addresses(subnet: SubnetWiring) -> Iterator[str]:
-    """The namespace's addresses in an IPv4 subnet, with prefix length, the main one first."""
+def inside_addresses(subnet: SubnetWiring) -> list[str]:
+    """The namespace's address in a subnet, with prefix length, if it has one."""
     length = subnet.cidr.partition("/")[2]
-    addresses = [subnet.dhcp_ip, subnet.gateway_ip]
-    return (f"{address}/{length}" for address in dict.fromkeys(addresses) if address)
+    return [f"{subnet.dhcp_ip}/{length}"] if subnet.dhcp_ip else []
 
 
 def transfer(network_id: str, root: Space) -> Transfer:
@@ -90,7 +89,7 @@ def plan_routes(network: NetworkWiring, pair: Transfer, root: Space) -> Routes:
     add: list[str] = []
     skipped: list[str] = []
     for subnet in ipv4_subnets(network):
-        if not any(inside_addresses(subnet)):
+        if not inside_addresses(subnet):
             continue
         cidr = str(IPv4Network(subnet.cidr, strict=False))
         rival = _overlapping(cidr, others)

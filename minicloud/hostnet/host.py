@@ -23,7 +23,9 @@ from minicloud.hostnet.filter import Filter, tables_of
 from minicloud.hostnet.forwarding import port_lines
 from minicloud.hostnet.kernel import Kernel
 from minicloud.hostnet.metadata import MetadataProxy
+from minicloud.hostnet.outside import is_routed, plan_reach, sysctls
 from minicloud.hostnet.plan import (
+    Changes,
     Strays,
     new_port,
     plan_network,
@@ -31,12 +33,16 @@ from minicloud.hostnet.plan import (
     plan_strays,
 )
 from minicloud.hostnet.recency import Recency
+from minicloud.hostnet.router_plan import legs_of
+from minicloud.hostnet.routers import Routers
 from minicloud.hostnet.services import Services
 from minicloud.hostnet.state import StateFile
 from minicloud.hostnet.view import HostView, Space
-from minicloud.hostnet.wiring import HostWiring, NetworkWiring, PortWiring
+from minicloud.hostnet.wiring import HostWiring, NetworkWiring, PortWiring, RouterWiring
 
 LOG = logging.getLogger(__name__)
+_NO_ROUTER = {f"ipv6/conf/{names.TENANT}/accept_ra": "0"}
+"""A network's namespace takes no address or route that a router of the guests' advertises."""
 
 
 class HostNetwork:
@@ -55,7 +61,8 @@ class HostNetwork:
     ) -> None:
         self.kernel = Kernel()
         self._filter = Filter(self.kernel)
-        self._services = Services(state_dir / "dhcp", self.kernel, metadata)
+        self._routers = Routers(self.kernel)
+        self._services = Services(state_dir, self.kernel, metadata)
         self._physical = dict(physical_networks or {})
         self._state = StateFile(state_dir / "hostnet.json")
         self._recency = Recency(time.monotonic)
@@ -74,7 +81,8 @@ class HostNetwork:
             network = next(item for item in wanted.networks if item.id == network.id)
             port = next(item for item in wanted.ports if item.id == port.id)
             tap = ids.tap_name(port.id)
-            seen = self._networks.get(network.id) == network and self._services.are_running(network)
+            served = self._services.are_running(network, _ports_of(before, network))
+            seen = self._networks.get(network.id) == network and served
             plugged = self.kernel.has_link(tap)
             if seen and plugged and self._ports.get(port.id) == port:
                 return tap
@@ -183,25 +191,41 @@ class HostNetwork:
         """
         wiring = self._state.value.wiring
         networks = [item for item in wiring.networks if scope is None or item.id in scope]
+        carried = [router for router in wiring.routers if _is_on(router, networks)]
         wanted = {ids.netns_name(network.id) for network in networks}
+        wanted |= {names.router_space(router.id) for router in carried}
         view = self.kernel.read(wanted | (_our_namespaces() if scope is None else set()))
         words: list[str] = []
         if scope is None:
             strays = plan_strays(wiring, known, view)
-            kept = {network.id for network in networks}
+            kept = {port.network_id for port in wiring.ports}
             words += self._remove(
                 strays, [name for name in self._services.known() if name not in kept]
             )
             view = view.without(set(strays.links), set(strays.namespaces))
         words += self._set_up_host(wiring, view.root)
+        self._routers.make_spaces(carried, view)
         problems: list[str] = []
+        remade: set[str] = set()
         for network in networks:
             try:
-                done, view = self._set_up_network(network, wiring, view)
+                changes, done = self._set_up_network(network, wiring, view)
                 words += done
+                remade |= set(changes.legs)
+                view = view.with_routes(changes.claims)
             except HostProblem as problem:
                 self._networks.pop(network.id, None)
                 problems.append(f"network {network.id}: {problem}")
+        mtus = {network.id: network.mtu for network in wiring.networks}
+        for router in carried:
+            space = view.spaces.get(names.router_space(router.id)) or Space()
+            try:
+                words += self._routers.set_up(router, mtus, space, remade)
+                words += self._services.ensure_router(router, wiring)
+            except HostProblem as problem:
+                problems.append(f"router {router.id}: {problem}")
+        if scope is None:
+            words += self._reach(wiring, view.root)
         if problems:
             raise HostProblem(reason="; ".join(problems))
         for line in words:
@@ -224,23 +248,38 @@ class HostNetwork:
 
     def _set_up_network(
         self, network: NetworkWiring, wiring: HostWiring, view: HostView
-    ) -> tuple[list[str], HostView]:
+    ) -> tuple[Changes, list[str]]:
         name = ids.netns_name(network.id)
         ports = _ports_of(wiring, network)
-        changes = plan_network(network, view, ports, wiring.tunnel_ip)
+        changes = plan_network(
+            network,
+            view,
+            ports,
+            tunnel_ip=wiring.tunnel_ip,
+            routers=wiring.routers,
+            wires=self._physical,
+        )
         words = list(changes.words)
         self.kernel.ip_remove(changes.remove)
         self.kernel.ip_batch(changes.root)
         self.kernel.bridge_batch(changes.forwards)
-        self.kernel.ip_batch(changes.inside, name)
-        words += self._set_up_routing(name, view.spaces.get(name) or Space())
-        words += self._services.ensure(network, ports, rebuilt=changes.rebuilt)
+        if is_routed(network) and changes.root:
+            self.kernel.set_sysctls(sysctls(network))
+        if ports:
+            if changes.rebuilt:
+                self.kernel.set_sysctls(_NO_ROUTER, name)
+            self.kernel.ip_batch(changes.inside, name)
+            words += self._set_up_routing(name, view.spaces.get(name) or Space())
+            words += self._services.ensure(network, ports, rebuilt=changes.rebuilt)
         self._tell_skipped(network.id, list(changes.skipped))
         self._networks[network.id] = network
         self._ports.update({port.id: port for port in ports})
-        routes = [*view.root.routes, *changes.claims]
-        root = msgspec.structs.replace(view.root, routes=routes)
-        return words, msgspec.structs.replace(view, root=root)
+        return changes, words
+
+    def _reach(self, wiring: HostWiring, root: Space) -> list[str]:
+        come, gone = plan_reach(wiring, root)
+        self.kernel.ip_remove([*gone, *come])
+        return ["set the routes to other hosts' external addresses"] if come or gone else []
 
     def _set_up_routing(self, name: str, inside: Space) -> list[str]:
         words: list[str] = []
@@ -259,6 +298,11 @@ class HostNetwork:
         spaces = {names.network_of_namespace(name) for name in strays.namespaces}
         for network_id in sorted({*networks, *filter(None, spaces)}):
             words += self._forget_network(network_id)
+        gone = {*filter(None, map(names.router_of_space, strays.namespaces))}
+        carried = {router.id for router in self._state.value.wiring.routers}
+        for router_id in sorted(gone | set(self._services.known_routers()) - carried):
+            self._routers.forget(router_id)
+            words += self._services.stop_router(router_id)
         self._delete(strays)
         return words + strays.words
 
@@ -285,5 +329,14 @@ def _ports_of(wiring: HostWiring, network: NetworkWiring) -> list[PortWiring]:
     return [port for port in wiring.ports if port.network_id == network.id]
 
 
+def _is_on(router: RouterWiring, networks: Iterable[NetworkWiring]) -> bool:
+    here = {network.id for network in networks}
+    return any(leg.port.network_id in here for leg in legs_of(router)) or not router.legs
+
+
 def _our_namespaces() -> set[str]:
-    return {name for name in namespaces.listed() if names.network_of_namespace(name)}
+    return {
+        name
+        for name in namespaces.listed()
+        if names.network_of_namespace(name) or names.router_of_space(name)
+    }

@@ -6,17 +6,18 @@ is started is counted, because their number is what a change to the network cost
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from minicloud.domain.errors import HostProblem
-from minicloud.hostnet import namespaces
+from minicloud.hostnet import names, namespaces
 from minicloud.hostnet.view import HostView, Rules, Space, parse_links, parse_rules
 from minicloud.hostnet.watch import Watch
 
@@ -26,6 +27,8 @@ _LIMIT = 60
 """Seconds that one command may take on a badly loaded host."""
 
 _IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+_IP6_FORWARD = Path("/proc/sys/net/ipv6/conf/all/forwarding")
+_SYSCTLS = Path("/proc/sys/net")
 _READ = "address show\nroute show table main\n"
 
 
@@ -112,6 +115,16 @@ class Kernel:
         value = "1" if on else "0"
         namespaces.run_in(namespace, lambda: _IP_FORWARD.write_text(value))
 
+    def set_sysctls(self, values: Mapping[str, str], namespace: str | None = None) -> None:
+        """Write ``values``: path below /proc/sys/net -> text. One that is not there is no fault."""
+
+        def write() -> None:
+            for path, text in values.items():
+                with contextlib.suppress(FileNotFoundError):
+                    (_SYSCTLS / path).write_text(text)
+
+        namespaces.run_in(namespace, write)
+
     def has_link(self, name: str) -> bool:
         try:
             socket.if_nametoindex(name)
@@ -139,22 +152,30 @@ class Kernel:
             seen.links = self._read_links(namespace)
         if seen.watch.rules_changed() or seen.rules is None:
             seen.rules = parse_rules(self.run(["nft", "-j", "list", "ruleset"], "", namespace))
-        forwards = namespaces.run_in(namespace, _IP_FORWARD.read_text).strip() == "1"
+        four, six = namespaces.run_in(namespace, _read_forwarding)
         return msgspec.structs.replace(
             seen.links,
             tables=seen.rules.tables,
             forward_drops=seen.rules.forward_drops,
             forward_drops_6=seen.rules.forward_drops_6,
-            ip_forward=forwards,
+            ip_forward=four,
+            ip6_forward=six,
         )
 
     def _read_links(self, namespace: str | None) -> Space:
         where = ["-n", namespace] if namespace else []
         said = self.run(["ip", *where, "-j", "-d", "-batch", "-"], _READ)
+        if namespace and names.router_of_space(namespace):
+            said += self.run(["ip", *where, "-6", "-j", "route", "show", "table", "main"])
         # Forwarding entries are only made on the host's own bridges.
         entries = "" if namespace else self.run(["bridge", "-j", "fdb", "show"])
         links, routes, forwards = parse_links(said, entries)
         return Space(links=links, routes=routes, forwards=forwards)
+
+
+def _read_forwarding() -> tuple[bool, bool]:
+    six = _IP6_FORWARD.read_text() if _IP6_FORWARD.exists() else "0"
+    return _IP_FORWARD.read_text().strip() == "1", six.strip() == "1"
 
 
 def _run(argv: Sequence[str], text: str) -> str:

@@ -1,7 +1,7 @@
-"""The metadata service's door on every network: tells the guests apart and passes them on.
+"""The metadata service's doors on the networks: tells the guests apart and passes them on.
 
-One per process. Each network has a listening socket made inside its namespace, so the network
-is known by the socket and the guest by its address on it, which the port's rules vouch for.
+One per process. A door is a listening socket made inside a namespace, on one network: so the
+network is known by the socket and the guest by its address, which the port's rules vouch for.
 What a guest says of itself is not passed on. Holds no metadata.
 """
 
@@ -74,59 +74,67 @@ class MetadataProxy:
         self._secret = secret.encode()
         self._lock = threading.Lock()
         self._listeners: dict[str, socket.socket] = {}
-        self._guests: dict[str, Mapping[str, Guest]] = {}
+        self._guests: dict[str, tuple[str, Mapping[str, Guest]]] = {}
 
-    def publish(self, network_id: str, guests: Mapping[str, Guest]) -> None:
-        """Say who has which address on a network; replaces what was said before."""
+    def publish(self, door: str, network_id: str, guests: Mapping[str, Guest]) -> None:
+        """Say who of a network has which address at a door; replaces what was said before."""
         with self._lock:
-            self._guests[network_id] = dict(guests)
+            self._guests[door] = (network_id, dict(guests))
 
-    def listen(self, network_id: str, listener: socket.socket) -> None:
-        """Serve a network on ``listener``, which becomes the proxy's, in place of any other."""
+    def listen(self, door: str, listener: socket.socket) -> None:
+        """Serve a door on ``listener``, which becomes the proxy's, in place of any other."""
         with self._lock:
-            old = self._listeners.pop(network_id, None)
-            self._listeners[network_id] = listener
+            old = self._listeners.pop(door, None)
+            self._listeners[door] = listener
         _end(old)
         threading.Thread(
             target=self._accept,
-            args=(network_id, listener),
-            name=f"metadata-{network_id[:8]}",
+            args=(door, listener),
+            name=f"metadata-{door[:8]}",
             daemon=True,
         ).start()
 
-    def forget(self, network_id: str) -> None:
-        """Stop serving a network. Unknown ones are fine."""
+    def forget(self, door: str) -> None:
+        """Stop serving a door. Unknown ones are fine."""
         with self._lock:
-            self._guests.pop(network_id, None)
-            old = self._listeners.pop(network_id, None)
+            self._guests.pop(door, None)
+            old = self._listeners.pop(door, None)
         _end(old)
 
     def close(self) -> None:
-        for network_id in list(self._listeners):
-            self.forget(network_id)
+        for door in list(self._listeners):
+            self.forget(door)
 
-    def answer(self, network_id: str, address: str, request: Request) -> Reply:
-        """What the guest with ``address`` on a network gets for a request."""
+    def answer(self, door: str, address: str, request: Request) -> Reply:
+        """What the guest with ``address`` at a door gets for a request."""
         if request.method not in ("GET", "HEAD"):
             return Reply(status=405, headers={"Allow": "GET, HEAD"})
         with self._lock:
-            guest = self._guests.get(network_id, {}).get(address)
+            network_id, guests = self._guests.get(door, ("", {}))
+        guest = guests.get(address)
         if guest is None:
             return Reply(status=404)
-        headers = {**request.headers, **self._identity(guest), "X-Forwarded-For": address}
+        identity = self._identity(guest, network_id, address)
+        headers = {**request.headers, **identity, "X-Forwarded-For": address}
         try:
             return self._ask(request, headers)
         except (OSError, http.client.HTTPException) as problem:
             LOG.warning("The metadata service does not answer: %s", type(problem).__name__)
             return Reply(status=503, headers={"Retry-After": "2"})
 
-    def _identity(self, guest: Guest) -> dict[str, str]:
-        digest = hmac.new(self._secret, guest.server_id.encode(), hashlib.sha256)
+    def _identity(self, guest: Guest, network_id: str, address: str) -> dict[str, str]:
+        """Who asks, as OpenStack signs it, and where from, signed along with it."""
+        where = f"{guest.server_id}\n{network_id}\n{address}"
         return {
             "X-Instance-ID": guest.server_id,
             "X-Tenant-ID": guest.project_id,
-            "X-Instance-ID-Signature": digest.hexdigest(),
+            "X-Instance-ID-Signature": self._signed(guest.server_id),
+            "X-Minicloud-Network-ID": network_id,
+            "X-Minicloud-Place-Signature": self._signed(where),
         }
+
+    def _signed(self, text: str) -> str:
+        return hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()
 
     def _ask(self, request: Request, headers: Mapping[str, str]) -> Reply:
         secure = self._upstream.scheme == "https"
@@ -143,7 +151,7 @@ class MetadataProxy:
         kept = {name: response.headers[name] for name in _PASSED_BACK if name in response.headers}
         return Reply(status=response.status, headers=kept, body=body)
 
-    def _accept(self, network_id: str, listener: socket.socket) -> None:
+    def _accept(self, door: str, listener: socket.socket) -> None:
         """Take connections until the listener is closed; more than a few wait in the kernel."""
         places = threading.BoundedSemaphore(_AT_ONCE)
         while True:
@@ -156,12 +164,12 @@ class MetadataProxy:
             except OSError:  # closed by forget() or listen()
                 return
             threading.Thread(
-                target=self._serve, args=(network_id, address, connection, places), daemon=True
+                target=self._serve, args=(door, address, connection, places), daemon=True
             ).start()
 
     def _serve(
         self,
-        network_id: str,
+        door: str,
         address: str,
         connection: socket.socket,
         places: threading.BoundedSemaphore,
@@ -170,7 +178,7 @@ class MetadataProxy:
             with connection:
                 try:
                     request = parse_request(read_head(connection, self._patience))
-                    reply = self.answer(network_id, address, request)
+                    reply = self.answer(door, address, request)
                     with_body = request.method != "HEAD"
                 except BadRequest as problem:
                     reply, with_body = Reply(status=problem.status), True

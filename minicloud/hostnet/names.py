@@ -30,6 +30,7 @@ _TAIL = r"[0-9a-f]{8}-[0-9a-f]{2}"
 _BRIDGE = re.compile(rf"brm{_TAIL}")
 _LEG = re.compile(rf"mc[bhrg]{_TAIL}")
 _TUNNEL = re.compile(rf"mcv{_TAIL}")
+_ROUTER_SPACE = re.compile(r"minicloud-router-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 _NAMESPACE = re.compile(r"minicloud-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 
 
@@ -46,6 +47,37 @@ def host_leg(network_id: str) -> str:
 def tunnel(network_id: str) -> str:
     """A network's VXLAN device."""
     return f"mcv{network_id[:11]}"
+
+
+def router_space(router_id: str) -> str:
+    """The namespace of a router."""
+    return f"minicloud-router-{router_id}"
+
+
+def router_of_space(name: str) -> str | None:
+    """The router id in one of our namespaces' names; None for any other namespace."""
+    match = _ROUTER_SPACE.fullmatch(name)
+    return match.group(1) if match else None
+
+
+def inner_leg(port_id: str) -> str:
+    """The bridge's end of the veth pair to a router's port on a network of guests."""
+    return f"mcr{port_id[:11]}"
+
+
+def outer_leg(port_id: str) -> str:
+    """The bridge's end of the veth pair to a router's port on its external network."""
+    return f"mcg{port_id[:11]}"
+
+
+def inside(port_id: str) -> str:
+    """The router's end of the pair to a network of guests."""
+    return f"in-{port_id[:11]}"
+
+
+def outside(port_id: str) -> str:
+    """The router's end of the pair to its external network."""
+    return f"ex-{port_id[:11]}"
 
 
 def gateway_mac(network_id: str) -> str:

@@ -74,9 +74,25 @@ def run_in(name: str | None, work: Callable[[], _T]) -> _T:
     return results[0]
 
 
-def listen(name: str, address: str, port: int) -> socket.socket:
-    """A listening TCP socket inside the namespace ``name``. Raises HostProblem or OSError."""
-    return run_in(name, lambda: socket.create_server((address, port), backlog=64))
+def listen(name: str, address: str, port: int, device: str = "") -> socket.socket:
+    """A listening TCP socket inside the namespace ``name``; for what comes in by ``device`` if
+    one is given. Raises HostProblem or OSError.
+    """
+
+    def make() -> socket.socket:
+        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if device:
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+            made.bind((address, port))
+            made.listen(64)
+        except OSError:
+            made.close()
+            raise
+        return made
+
+    return run_in(name, make)
 
 
 def _enter(name: str) -> None:

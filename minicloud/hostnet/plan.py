@@ -6,24 +6,25 @@ is judged by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from minicloud.domain import ids
-from minicloud.hostnet import names
+from minicloud.hostnet import devices, names
 from minicloud.hostnet.forwarding import has_tunnel, plan_forwards, plan_tunnel
 from minicloud.hostnet.gateway import (
     Transfer,
     inside_addresses,
-    ipv4_subnets,
     plan_routes,
     transfer,
 )
+from minicloud.hostnet.outside import Place, plan_place, plan_wire
+from minicloud.hostnet.port_rules import link_local
+from minicloud.hostnet.router_plan import METADATA_ADDRESS, legs_of, legs_on, plan_legs
 from minicloud.hostnet.view import HostView, Link, Route, Space
-from minicloud.hostnet.wiring import HostWiring, NetworkWiring, PortWiring
+from minicloud.hostnet.wiring import HostWiring, NetworkWiring, PortWiring, RouterWiring
 
-METADATA_ADDRESS = "169.254.169.254"
 _UPLINK_MTU = 1500
 _BRIDGE_SETTINGS = "forward_delay 0 mcast_snooping 0 nf_call_iptables 1 nf_call_ip6tables 1"
 
@@ -46,6 +47,8 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """Routes that the network has afterwards, for the networks planned after it."""
     rebuilt: bool = False
     """The namespace's device into the bridge is new: whoever was bound to the old one is deaf."""
+    legs: Sequence[str] = ()
+    """The bridge's ends of pairs that are new."""
 
 
 class Strays(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,21 +69,82 @@ class Strays(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan_network(
-    network: NetworkWiring, view: HostView, ports: Sequence[PortWiring] = (), tunnel_ip: str = ""
+    network: NetworkWiring,
+    view: HostView,
+    ports: Sequence[PortWiring] = (),
+    *,
+    tunnel_ip: str = "",
+    routers: Sequence[RouterWiring] = (),
+    wires: Mapping[str, str] | None = None,
 ) -> Changes:
-    """Bridge, namespace, the two pairs of devices between, the way to other hosts, and the
-    host's routes.
+    """A network on this host: its bridge and what is on it, and the way to other hosts.
+
+    Where it has ports here, also the namespace that serves them, and the host's way to them.
+    ``wires``: physical network -> the device by which this host is on it.
     """
+    remove: list[str] = []
+    words: list[str] = []
+    root = _bridge(network, view.root)
+    legs = legs_on(routers, network.id)
+    leg_remove, leg_lines, remade = plan_legs(legs, network, view)
+    tunnel_remove, tunnel_lines = plan_tunnel(network, tunnel_ip, view.root)
+    remove += [*leg_remove, *tunnel_remove]
+    remade += [names.tunnel(network.id)] if tunnel_remove else []
+    root += [*leg_lines, *tunnel_lines]
+    own = _place(network, view.root, wires or {})
+    root += own.lines
+    members = [(leg.port.mac, leg.bridge_end) for leg in legs]
+    served = _served(network, view) if ports else Served()
+    remove += served.remove
+    root += served.root
+    words += served.words
+    if ports:
+        members.append((names.gateway_mac(network.id), names.bridge_leg(network.id)))
+        remade += [names.bridge_leg(network.id)] if served.rebuilt else []
+    if root or remove:
+        words.append(f"set up network {network.id} on the host")
+    port_lines: list[str] = []
+    for port in ports:
+        added = plan_port(port, network.mtu, view.root)
+        port_lines += added
+        words += [f"plugged {ids.tap_name(port.id)}"] if added else []
+    forwards = plan_forwards(network, ports, members, tunnel_ip, view.root, remade=remade)
+    if forwards and not (root or port_lines):
+        words.append(f"told the bridge of network {network.id} who is where")
+    if served.inside:
+        words.append(f"set up network {network.id} in its namespace")
+    return Changes(
+        remove=remove,
+        root=[*root, *port_lines],
+        forwards=forwards,
+        inside=served.inside,
+        words=words,
+        skipped=[*own.skipped, *served.skipped],
+        claims=[*own.claims, *served.claims],
+        rebuilt=served.rebuilt,
+        legs=remade,
+    )
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """What the namespace of a network with guests needs."""
+
+    remove: Sequence[str] = ()
+    root: Sequence[str] = ()
+    inside: Sequence[str] = ()
+    words: Sequence[str] = ()
+    skipped: Sequence[str] = ()
+    claims: Sequence[Route] = ()
+    rebuilt: bool = False
+
+
+def _served(network: NetworkWiring, view: HostView) -> Served:
     name = ids.netns_name(network.id)
     have = view.spaces.get(name)
     inside = have or Space()
     root: list[str] = []
-    words: list[str] = []
-    plugged: list[str] = []
-    root += _bridge(network, view.root)
     if have is None:
         root.append(f"netns add {name}")
-        words.append(f"made namespace {name}")
     pair = transfer(network.id, view.root)
     tenant_lines, rebuilt = _tenant_pair(network, view.root, inside)
     uplink_lines, uplink_rebuilt = _uplink_pair(network, view.root, inside, pair)
@@ -88,39 +152,24 @@ def plan_network(
     ends = [(names.bridge_leg(network.id), rebuilt), (names.host_leg(network.id), uplink_rebuilt)]
     remove = [f"link del dev {end}" for end, new in ends if new and end in view.root.links]
     remove += [f"netns del {name}"] if have is None and name in view.spaces else []
-    tunnel_remove, tunnel_lines = plan_tunnel(network, tunnel_ip, view.root)
-    remove += tunnel_remove
-    port_lines: list[str] = []
-    for port in ports:
-        added = plan_port(port, network.mtu, view.root)
-        port_lines += added
-        plugged += [f"plugged {ids.tap_name(port.id)}"] if added else []
     routes = plan_routes(network, pair, _without_device(view.root, network, uplink_rebuilt))
-    root += [*tenant_lines, *uplink_lines, *tunnel_lines, *routes.delete, *routes.add]
-    remade = [names.bridge_leg(network.id)] if rebuilt else []
-    remade += [names.tunnel(network.id)] if tunnel_remove else []
-    legs = [(names.gateway_mac(network.id), names.bridge_leg(network.id))]
-    forwards = plan_forwards(network, ports, legs, tunnel_ip, view.root, remade=remade)
     gone = {names.TENANT} if rebuilt else set()
     gone |= {names.UPLINK} if uplink_rebuilt else set()
-    inside_lines = _inside(network, pair, inside, gone)
-    if root or tunnel_remove:
-        words.append(f"set up network {network.id} on the host")
-    words += plugged
-    if forwards and not (root or port_lines):
-        words.append(f"told the bridge of network {network.id} who is where")
-    if inside_lines:
-        words.append(f"set up network {network.id} in its namespace")
-    return Changes(
+    return Served(
         remove=remove,
-        root=[*root, *port_lines],
-        forwards=forwards,
-        inside=inside_lines,
-        words=words,
+        root=[*root, *tenant_lines, *uplink_lines, *routes.delete, *routes.add],
+        inside=_inside(network, pair, inside, gone),
+        words=[f"made namespace {name}"] if have is None else [],
         skipped=routes.skipped,
         claims=routes.claims,
         rebuilt=rebuilt,
     )
+
+
+def _place(network: NetworkWiring, root: Space, wires: Mapping[str, str]) -> Place:
+    if network.physical_network:
+        return plan_wire(network, wires, root)
+    return plan_place(network, root) if network.external else Place()
 
 
 def plan_port(port: PortWiring, mtu: int, root: Space) -> Sequence[str]:
@@ -153,11 +202,10 @@ def plan_strays(desired: HostWiring, known_ports: Iterable[str], view: HostView)
     networks = {network.id for network in desired.networks}
     keep = {ids.tap_name(port.id) for port in desired.ports}
     for network_id in networks:
-        keep |= {
-            ids.bridge_name(network_id),
-            names.bridge_leg(network_id),
-            names.host_leg(network_id),
-        }
+        keep.add(ids.bridge_name(network_id))
+    for network_id in {port.network_id for port in desired.ports}:
+        keep |= {names.bridge_leg(network_id), names.host_leg(network_id)}
+    keep |= {leg.bridge_end for router in desired.routers for leg in legs_of(router)}
     keep |= {
         names.tunnel(network.id)
         for network in desired.networks
@@ -166,9 +214,9 @@ def plan_strays(desired: HostWiring, known_ports: Iterable[str], view: HostView)
     known = {ids.tap_name(port_id) for port_id in known_ports}
     ours = [link for link in view.root.links.values() if _is_ours(link, known)]
     strays = sorted((link for link in ours if link.name not in keep), key=_members_first)
-    spaces = [
-        name for name in sorted(view.spaces) if names.network_of_namespace(name) not in networks
-    ]
+    served = {ids.netns_name(port.network_id) for port in desired.ports}
+    served |= {names.router_space(router.id) for router in desired.routers}
+    spaces = [name for name in sorted(view.spaces) if name not in served]
     return Strays(links=[link.name for link in strays], namespaces=spaces)
 
 
@@ -219,48 +267,29 @@ def _bridge(network: NetworkWiring, root: Space) -> list[str]:
 
 def _tenant_pair(network: NetworkWiring, root: Space, inside: Space) -> tuple[list[str], bool]:
     outer, bridge = names.bridge_leg(network.id), ids.bridge_name(network.id)
-    lines, rebuilt = _pair(network.id, outer, names.TENANT, root, inside)
-    link = None if rebuilt else root.links.get(outer)
-    if link is None or (link.mtu, link.master, link.up) != (network.mtu, bridge, True):
-        lines.append(f"link set dev {outer} mtu {network.mtu} master {bridge} up")
-    return lines, rebuilt
+    lines = devices.pair(outer, names.TENANT, ids.netns_name(network.id), root, inside)
+    link = None if lines else root.links.get(outer)
+    return lines + devices.member(outer, network.mtu, bridge, link), bool(lines)
 
 
 def _uplink_pair(
     network: NetworkWiring, root: Space, inside: Space, pair: Transfer
 ) -> tuple[list[str], bool]:
     outer = names.host_leg(network.id)
-    lines, rebuilt = _pair(network.id, outer, names.UPLINK, root, inside)
-    link = None if rebuilt else root.links.get(outer)
-    if link is None or not link.up:
-        lines.append(f"link set dev {outer} up")
-    lines += _addresses(outer, [f"{pair.host}/31"], link)
-    return lines, rebuilt
-
-
-def _pair(
-    network_id: str, outer: str, inner: str, root: Space, inside: Space
-) -> tuple[list[str], bool]:
-    """Lines for a veth pair from the host into the namespace; whether it is made anew."""
-    if outer in root.links and inner in inside.links:
-        return [], False
-    space = ids.netns_name(network_id)
-    lines = [
-        f"link add name {outer} type veth peer name {inner} netns {space}",
-        f"link set dev {outer} addrgenmode none",
-    ]
-    return lines, True
+    lines = devices.pair(outer, names.UPLINK, ids.netns_name(network.id), root, inside)
+    link = None if lines else root.links.get(outer)
+    up = [] if link is not None and link.up else [f"link set dev {outer} up"]
+    return [*lines, *up, *devices.addresses_of(outer, [f"{pair.host}/31"], link)], bool(lines)
 
 
 def _inside(network: NetworkWiring, pair: Transfer, space: Space, remade: set[str]) -> list[str]:
     links = {name: link for name, link in space.links.items() if name not in remade}
     lines = [] if "lo" in links and links["lo"].up else ["link set dev lo up"]
-    tenant, uplink = links.get(names.TENANT), links.get(names.UPLINK)
     mac = names.gateway_mac(network.id)
-    if tenant is None or tenant.mac != mac:
-        lines.append(f"link set dev {names.TENANT} address {mac}")
-    lines += _device(names.TENANT, network.mtu, _tenant_addresses(network), tenant)
-    lines += _device(names.UPLINK, _UPLINK_MTU, [f"{pair.inside}/31"], uplink)
+    wanted = _tenant_addresses(network, mac)
+    tenant, uplink = links.get(names.TENANT), links.get(names.UPLINK)
+    lines += devices.inside(names.TENANT, mac, network.mtu, wanted, tenant)
+    lines += devices.inside(names.UPLINK, "", _UPLINK_MTU, [f"{pair.inside}/31"], uplink)
     has_default = any(
         route.destination == "default" and route.via == str(pair.host)
         for route in space.routes
@@ -271,27 +300,9 @@ def _inside(network: NetworkWiring, pair: Transfer, space: Space, remade: set[st
     return lines
 
 
-def _device(name: str, mtu: int, addresses: Sequence[str], link: Link | None) -> list[str]:
-    lines = [] if link else [f"link set dev {name} addrgenmode none"]
-    if link is None or link.mtu != mtu or not link.up:
-        lines.append(f"link set dev {name} mtu {mtu} up")
-    return lines + _addresses(name, addresses, link)
-
-
-def _tenant_addresses(network: NetworkWiring) -> list[str]:
-    own = [address for subnet in ipv4_subnets(network) for address in inside_addresses(subnet)]
-    return [*own, f"{METADATA_ADDRESS}/32"]
-
-
-def _addresses(device: str, wanted: Sequence[str], link: Link | None) -> list[str]:
-    have = list(link.addresses) if link else []
-    extra = [address for address in have if address not in wanted]
-    # Deleting a subnet's first address takes its others along: so it goes last, and then all
-    # that are wanted are said again.
-    missing = wanted if extra else [address for address in wanted if address not in have]
-    return [f"address del {address} dev {device}" for address in reversed(extra)] + [
-        f"address replace {address} dev {device}" for address in missing
-    ]
+def _tenant_addresses(network: NetworkWiring, mac: str) -> list[str]:
+    own = [address for subnet in network.subnets for address in inside_addresses(subnet)]
+    return [*own, f"{METADATA_ADDRESS}/32", f"{link_local(mac)}/64"]
 
 
 def _without_device(root: Space, network: NetworkWiring, rebuilt: bool) -> Space:

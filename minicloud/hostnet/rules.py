@@ -5,7 +5,7 @@ What guests' ports may send and receive is in ``port_rules``, what routers do in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from minicloud.hostnet import names
 from minicloud.hostnet.gateway import TRANSFER_RANGE
@@ -64,9 +64,14 @@ def untouched_table(family: str) -> Table:
     )
 
 
-def host_table() -> Table:
-    """The host's own routing: guests get out, and nobody gets in to them but the host itself."""
+def host_table(external: Sequence[str] = ()) -> Table:
+    """The host's own routing: only the host itself gets in to guests, and what is on an external
+    network gets out under the host's address.
+
+    ``external``: the ranges of those whose gateway the host is.
+    """
     untouched = untouched_table("ip")
+    out = f'oifname != "{names.BRIDGES}" oifname != "lo" masquerade'
     return Table(
         family="ip",
         chains={
@@ -77,7 +82,8 @@ def host_table() -> Table:
             ],
             "outward": [
                 f'ip saddr {TRANSFER_RANGE} oifname != "{names.HOST_LEGS}" '
-                'oifname != "lo" masquerade'
+                'oifname != "lo" masquerade',
+                *([f"ip saddr {{ {', '.join(external)} }} {out}"] if external else []),
             ],
         },
         hooks={
@@ -89,7 +95,7 @@ def host_table() -> Table:
 
 
 def namespace_table() -> Table:
-    """Inside a network's namespace: one address outwards, and the gateway's towards guests.
+    """Inside a network's namespace: the host gets in to the guests, and guests do not get out.
 
     A guest answers what comes from its own subnet by the device it came in on, even if it has
     no default route or has it by another of its ports; so the host's requests are given the
@@ -98,10 +104,17 @@ def namespace_table() -> Table:
     return Table(
         family="ip",
         chains={
+            "through": [
+                f'iifname "{names.TENANT}" ct state established,related accept',
+                f'iifname "{names.TENANT}" drop',
+            ],
             "outward": [
                 f'oifname "{names.UPLINK}" masquerade',
                 f'oifname "{names.TENANT}" ip saddr {TRANSFER_RANGE} masquerade',
-            ]
+            ],
         },
-        hooks={"outward": "nat hook postrouting priority 100"},
+        hooks={
+            "through": "filter hook forward priority 0",
+            "outward": "nat hook postrouting priority 100",
+        },
     )

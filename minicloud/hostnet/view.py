@@ -20,6 +20,10 @@ Forward = tuple[str, str, str]
 """A forwarding entry: MAC, device, and the other host's address for one of a VXLAN device's own."""
 
 
+REACH_PROTOCOL = "219"
+"""Of the routes that lead to other hosts' external addresses: nobody else's that is known."""
+
+
 class Link(msgspec.Struct, frozen=True, kw_only=True):
     """A network device. Addresses have their prefix length: ``10.0.0.1/24``."""
 
@@ -52,6 +56,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     connected: bool = False
     """Made by the kernel for an address of the device."""
     version: int = 4
+    is_reach: bool = False
+    """One of those that lead to other hosts' external addresses."""
 
 
 class Space(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +71,7 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a stranger's FORWARD chain (Docker's, ufw's) drops what it does not know."""
     forward_drops_6: bool = False
     ip_forward: bool = False
+    ip6_forward: bool = False
     forwards: frozenset[Forward] = frozenset()
     """Forwarding entries that somebody made, as against learnt ones."""
 
@@ -74,6 +81,11 @@ class HostView(msgspec.Struct, frozen=True, kw_only=True):
 
     root: Space
     spaces: Mapping[str, Space | None] = {}
+
+    def with_routes(self, claims: Sequence[Route]) -> HostView:
+        """The view as it is once the host has these routes as well."""
+        root = msgspec.structs.replace(self.root, routes=[*self.root.routes, *claims])
+        return msgspec.structs.replace(self, root=root)
 
     def without(self, links: set[str], spaces: set[str]) -> HostView:
         """The view as it is once these links and namespaces are gone."""
@@ -179,6 +191,7 @@ def _route(entry: dict[str, Any]) -> Route:
         via=entry.get("gateway"),
         connected=entry.get("protocol") == "kernel",
         version=version,
+        is_reach=entry.get("protocol") == REACH_PROTOCOL,
     )
 
 

@@ -20,6 +20,10 @@ from minicloud.kit.web import WebServer, build_app
 SECRET = "between proxies and api"
 
 
+def _signed(secret: str, text: str) -> str:
+    return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
 class Guest:
     """Asks as the proxy does for one server."""
 
@@ -36,6 +40,18 @@ class Guest:
             },
             timeout=10,
         )
+
+    def ask_at(self, network_id: str, address: str, secret: str = SECRET) -> int:
+        """The status of an answer to a request from a place."""
+        place = f"{self._server_id}\n{network_id}\n{address}"
+        headers = {
+            "X-Instance-ID": self._server_id,
+            "X-Instance-ID-Signature": _signed(SECRET, self._server_id),
+            "X-Minicloud-Network-ID": network_id,
+            "X-Forwarded-For": address,
+            "X-Minicloud-Place-Signature": _signed(secret, place),
+        }
+        return requests.get(f"{self._url}/", headers=headers, timeout=10).status_code
 
     def text(self, path: str) -> str:
         answer = self.ask(path)
@@ -137,3 +153,9 @@ def test_nobody_is_answered_without_a_secret(cloud: ComputeCloud, guest: Guest) 
         assert there.ask("/latest/user-data", secret="").status_code == 403
     finally:
         web.stop()
+
+
+def test_the_place_that_asks_is_signed_and_has_to_be_the_servers(guest: Guest) -> None:
+    assert guest.ask_at(NETWORK, "10.0.0.9") == 200
+    assert guest.ask_at(NETWORK, "10.0.0.9", secret="guessed") == 403
+    assert guest.ask_at("another-network", "10.0.0.9") == 404

@@ -20,6 +20,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from dhcp6 import address_by_dhcp
+
 from minicloud.hostnet import namespaces
 
 _CLONE_FS = 0x00000200
@@ -111,6 +113,7 @@ class Guest(Space):
     def __init__(self, name: str, tap: str, mac: str, directory: Path) -> None:
         super().__init__(name)
         self._directory = directory
+        self._mac = mac
         self._outer = _attach(tap)
         self._inner = namespaces.run_in(name, lambda: _attach("eth0"))
         self._stop, self._stopper = os.pipe()
@@ -144,6 +147,10 @@ class Guest(Space):
         if not offer.exists():
             return {}
         return dict(line.split("=", 1) for line in offer.read_text().splitlines())
+
+    def dhcp_6(self) -> str:
+        """The address that DHCPv6 gives; "" if none."""
+        return namespaces.run_in(self.name, lambda: address_by_dhcp("eth0", self._mac))
 
     def _copy(self) -> None:
         ways = {self._outer: self._inner, self._inner: self._outer}
@@ -196,10 +203,14 @@ def _attach(name: str) -> int:
 def _ping(space: str | None, address: str, source: str | None) -> bool:
     origin = ["-I", source] if source else []
     argv = ["busybox", "ping", "-c", "1", "-W", "1", *origin, address]
-    done = namespaces.run_in(
-        space, lambda: subprocess.run(argv, capture_output=True, text=True, check=False)
-    )
-    return done.returncode == 0
+    # The first may be lost to whoever is just being looked for.
+    for _ in range(2):
+        done = namespaces.run_in(
+            space, lambda: subprocess.run(argv, capture_output=True, text=True, check=False)
+        )
+        if done.returncode == 0:
+            return True
+    return False
 
 
 def _check(result: int) -> None:

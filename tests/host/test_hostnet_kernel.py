@@ -53,7 +53,7 @@ def test_host_and_guests_reach_each_other(plug: Plug) -> None:
     assert first.dhcp() and second.dhcp()
     assert answers("10.20.1.11")
     assert first.answers("10.20.1.12")
-    assert first.answers("10.20.1.1")
+    assert first.answers("10.20.1.2")
 
 
 def test_a_guest_without_a_default_route_answers_the_host(plug: Plug) -> None:
@@ -96,11 +96,9 @@ def test_the_second_network_of_a_range_works_inside_but_the_host_keeps_the_first
     assert answers("10.20.7.12"), "the range is free again"
 
 
-def test_guests_get_out_and_nobody_gets_in_or_across(plug: Plug, outside: Space) -> None:
+def test_nobody_but_the_host_gets_in_and_nobody_across(plug: Plug, outside: Space) -> None:
     one, two = a_network(1), a_network(2)
-    first, second = (plug(net, a_port(net, 11), by_hand=True) for net in (one, two))
-    assert first.answers("203.0.113.2")
-    assert second.answers("203.0.113.2")
+    first, _ = (plug(net, a_port(net, 11), by_hand=True) for net in (one, two))
     assert not first.answers("10.20.2.11")
     assert answers("10.20.2.11")
     outside.run("ip", "route", "add", "10.20.0.0/16", "via", "203.0.113.1")
@@ -117,7 +115,6 @@ def test_beside_a_firewall_that_drops_forwarded_packets(
     assert first.dhcp() and second.dhcp()
     assert answers("10.20.1.11")
     assert first.answers("10.20.1.12")
-    assert first.answers("203.0.113.2")
     assert host.restore() == []
     host.purge()
     assert run("iptables", "-S", "FORWARD") == "-P FORWARD DROP\n"
@@ -230,7 +227,7 @@ def test_what_a_stranger_broke_is_mended(
     network, port = a_network(1), a_port(a_network(1), 11)
     guest = plug(network, port)
     assert guest.dhcp()["ip"] == "10.20.1.11"
-    assert guest.answers("10.20.1.1"), "and has learnt the gateway's MAC address"
+    assert guest.answers("10.20.1.2"), "and has learnt the namespace's MAC address"
     desired = wiring((network, port))
     leg = json.loads(run("ip", "-j", "address", "show", names.host_leg(network.id)))[0]
     values = {

@@ -52,7 +52,9 @@ def proxy(upstream: http.server.ThreadingHTTPServer) -> Iterator[MetadataProxy]:
 @pytest.fixture
 def door(proxy: MetadataProxy) -> tuple[str, int]:
     listener = socket.create_server(("127.0.0.1", 0))
-    proxy.publish("net", {"127.0.0.1": Guest(server_id=SERVER_ID, project_id="project")})
+    proxy.publish(
+        "net", "a-network", {"127.0.0.1": Guest(server_id=SERVER_ID, project_id="project")}
+    )
     address: tuple[str, int] = listener.getsockname()
     proxy.listen("net", listener)
     return address
@@ -88,6 +90,10 @@ def test_a_guest_is_named_to_the_service(door: tuple[str, int]) -> None:
     assert said["X-Instance-ID"] == SERVER_ID
     assert said["X-Tenant-ID"] == "project"
     assert said["X-Instance-ID-Signature"] == signature
+    place = f"{SERVER_ID}\na-network\n127.0.0.1".encode()
+    assert said["X-Minicloud-Network-ID"] == "a-network"
+    signed = hmac.new(b"s3cret", place, hashlib.sha256).hexdigest()
+    assert said["X-Minicloud-Place-Signature"] == signed
     assert said["X-Forwarded-For"] == "127.0.0.1"
 
 
@@ -121,7 +127,7 @@ def test_the_services_own_answers_come_back(door: tuple[str, int]) -> None:
 def test_a_stranger_on_the_network_gets_nothing(
     proxy: MetadataProxy, door: tuple[str, int]
 ) -> None:
-    proxy.publish("net", {"10.0.0.9": Guest(server_id=SERVER_ID)})
+    proxy.publish("net", "a-network", {"10.0.0.9": Guest(server_id=SERVER_ID)})
     assert ask(door)[0].status == 404
 
 

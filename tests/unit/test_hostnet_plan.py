@@ -10,6 +10,7 @@ from minicloud.domain.errors import HostProblem
 from minicloud.hostnet import names
 from minicloud.hostnet.gateway import Transfer, plan_routes, transfer
 from minicloud.hostnet.plan import plan_network, plan_port, plan_removal, plan_strays
+from minicloud.hostnet.port_rules import link_local
 from minicloud.hostnet.view import HostView, Link, Route, Space, parse_links, parse_rules
 from minicloud.hostnet.wiring import (
     HostWiring,
@@ -71,13 +72,20 @@ def settled() -> HostView:
             Route(destination=f"{PAIR.host}/31", device=HOST_LEG, connected=True),
         ],
     )
-    tenant = ["10.0.0.2/24", "10.0.0.1/24", "169.254.169.254/32"]
+    tenant = ["10.0.0.2/24", "169.254.169.254/32"]
+    mac = names.gateway_mac(NETWORK.id)
     inside = Space(
         links={
             item.name: item
             for item in (
                 link("lo", mtu=65536),
-                link("tenant", mtu=1450, mac=names.gateway_mac(NETWORK.id), addresses=tenant),
+                link(
+                    "tenant",
+                    mtu=1450,
+                    mac=mac,
+                    addresses=tenant,
+                    addresses_6=[f"{link_local(mac)}/64"],
+                ),
                 link("uplink", addresses=[f"{PAIR.inside}/31"]),
             )
         },
@@ -103,18 +111,19 @@ def test_a_settled_network_needs_nothing() -> None:
 
 
 def test_a_network_is_made_in_an_order_that_works() -> None:
-    changes = plan_network(NETWORK, HostView(root=Space()))
+    changes = plan_network(NETWORK, HostView(root=Space()), [PORT])
     verbs = [" ".join(line.split()[:2]) + " " + line.split()[-1] for line in changes.root]
     assert verbs.index(f"netns add {SPACE}") < verbs.index(f"link add {SPACE}")
     assert changes.root[0].startswith(f"link add name {BRIDGE} type bridge")
-    assert changes.root[-1] == f"route replace 10.0.0.0/24 via {PAIR.inside} dev {HOST_LEG}"
+    assert f"route replace 10.0.0.0/24 via {PAIR.inside} dev {HOST_LEG}" in changes.root
+    assert changes.root[-1] == f"link set dev {TAP} mtu 1450 master {BRIDGE} up"
     assert "address replace 169.254.169.254/32 dev tenant" in changes.inside
     assert changes.inside[-1] == f"route replace default via {PAIR.host} dev uplink"
     assert changes.rebuilt
 
 
 def test_a_half_made_namespace_is_made_again() -> None:
-    changes = plan_network(NETWORK, HostView(root=Space(), spaces={SPACE: None}))
+    changes = plan_network(NETWORK, HostView(root=Space(), spaces={SPACE: None}), [PORT])
     assert changes.remove == [f"netns del {SPACE}"]
     assert f"netns add {SPACE}" in changes.root
 
@@ -125,7 +134,7 @@ def test_a_pair_that_lost_its_end_is_made_again() -> None:
     assert inside is not None
     rest = {name: item for name, item in inside.links.items() if name != "tenant"}
     half = HostView(root=view.root, spaces={SPACE: msgspec.structs.replace(inside, links=rest)})
-    changes = plan_network(NETWORK, half)
+    changes = plan_network(NETWORK, half, [PORT])
     assert changes.remove == [f"link del dev {BRIDGE_LEG}"]
     assert changes.rebuilt
 
@@ -140,7 +149,7 @@ def test_a_pair_that_lost_its_end_is_made_again() -> None:
     ],
 )
 def test_a_changed_bridge_is_set_right(values: dict[str, object], line: str) -> None:
-    assert plan_network(NETWORK, with_link(settled(), BRIDGE, **values)).root == [line]
+    assert plan_network(NETWORK, with_link(settled(), BRIDGE, **values), [PORT]).root == [line]
 
 
 def test_a_tap_is_made_or_set_right() -> None:
@@ -163,7 +172,7 @@ def test_the_bridge_is_told_who_is_where_and_learns_nothing() -> None:
 
 
 def test_a_network_reaches_just_the_hosts_that_have_a_port_of_it() -> None:
-    changes = plan_network(spread(FAR), settled(), [PORT], HERE)
+    changes = plan_network(spread(FAR), settled(), [PORT], tunnel_ip=HERE)
     tunnel = names.tunnel(NETWORK.id)
     assert changes.root[0].startswith(
         f"link add name {tunnel} type vxlan id 42 local {HERE} dstport 4789 nolearning"
@@ -187,7 +196,7 @@ def test_a_network_reaches_just_the_hosts_that_have_a_port_of_it() -> None:
     ids=["nobody elsewhere", "no address here", "no address there", "no overlay"],
 )
 def test_a_network_without_a_way_has_no_tunnel(network: NetworkWiring, tunnel_ip: str) -> None:
-    changes = plan_network(network, settled(), [PORT], tunnel_ip)
+    changes = plan_network(network, settled(), [PORT], tunnel_ip=tunnel_ip)
     assert (changes.root, changes.forwards) == ([], [])
 
 
@@ -210,8 +219,8 @@ def test_a_port_that_moved_is_followed() -> None:
     everybody = "00:00:00:00:00:00"
     view = tunnelled((everybody, tunnel, THERE), (FAR.mac, tunnel, ""), (FAR.mac, tunnel, THERE))
     moved = msgspec.structs.replace(FAR, host_ip=ELSEWHERE)
-    assert plan_network(spread(FAR), view, [PORT], HERE).forwards == []
-    assert plan_network(spread(moved), view, [PORT], HERE).forwards == [
+    assert plan_network(spread(FAR), view, [PORT], tunnel_ip=HERE).forwards == []
+    assert plan_network(spread(moved), view, [PORT], tunnel_ip=HERE).forwards == [
         f"fdb del {everybody} dev {tunnel} dst {THERE} self",
         f"fdb append {everybody} dev {tunnel} dst {ELSEWHERE} self permanent",
         f"fdb replace {FAR.mac} dev {tunnel} dst {ELSEWHERE} self permanent",
@@ -220,7 +229,7 @@ def test_a_port_that_moved_is_followed() -> None:
 
 def test_a_tunnel_of_another_address_is_made_again_and_one_without_use_goes() -> None:
     tunnel = names.tunnel(NETWORK.id)
-    changes = plan_network(spread(FAR), tunnelled(), [PORT], ELSEWHERE)
+    changes = plan_network(spread(FAR), tunnelled(), [PORT], tunnel_ip=ELSEWHERE)
     assert changes.remove == [f"link del dev {tunnel}"]
     assert f"local {ELSEWHERE}" in changes.root[0]
     keep = HostWiring(networks=[spread()], ports=[PORT], tunnel_ip=HERE)
@@ -236,11 +245,10 @@ def test_a_subnets_first_address_is_deleted_last_and_the_wanted_ones_said_again(
     )
     links = {**inside.links, "tenant": tenant}
     other = HostView(root=view.root, spaces={SPACE: msgspec.structs.replace(inside, links=links)})
-    assert plan_network(NETWORK, other).inside == [
+    assert plan_network(NETWORK, other, [PORT]).inside == [
         "address del 10.9.0.2/24 dev tenant",
         "address del 10.9.0.1/24 dev tenant",
         "address replace 10.0.0.2/24 dev tenant",
-        "address replace 10.0.0.1/24 dev tenant",
         "address replace 169.254.169.254/32 dev tenant",
     ]
 
@@ -289,8 +297,8 @@ def test_a_route_to_a_subnet_that_is_gone_goes() -> None:
 
 def test_two_networks_planned_in_one_pass_do_not_claim_the_same() -> None:
     other = msgspec.structs.replace(NETWORK, id="0000002a-1111-4000-8000-000000000001")
-    first = plan_network(NETWORK, HostView(root=Space()))
-    second = plan_network(other, HostView(root=Space(routes=first.claims)))
+    first = plan_network(NETWORK, HostView(root=Space()), [PORT])
+    second = plan_network(other, HostView(root=Space(routes=first.claims)), [PORT])
     assert len(second.skipped) == 1
     assert any("198.18.0.86/31" in line for line in second.root)
 
