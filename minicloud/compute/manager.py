@@ -178,7 +178,8 @@ class ComputeManager(ComputeRPC):
                 self._working[server_id] = running
             OPERATIONS_RUNNING.inc()
             try:
-                self._carry_out(ctx, running, received)
+                while self._carry_out(ctx, running, received):
+                    received = clock.now()
             except StaleOperation:
                 self._rests.pop(operation_id, None)
                 LOG.info("Operation %s is no longer ours", operation_id)
@@ -192,7 +193,8 @@ class ComputeManager(ComputeRPC):
                     self._working.pop(server_id, None)
                     self._known.discard(operation_id)
 
-    def _carry_out(self, ctx: Context, running: _Running, received: float) -> None:
+    def _carry_out(self, ctx: Context, running: _Running, received: float) -> bool:
+        """Whether the operation has another stage, which is this host's too."""
         called, watch = clock.now(), time.perf_counter()
         work = self._conductor.operation_take(
             ctx, operation_id=running.operation_id, host=self._tools.name, epoch=self.epoch
@@ -222,8 +224,8 @@ class ComputeManager(ComputeRPC):
             if ended.result == "cancelled":
                 journal.take()
                 LOG.info("%s of server %s was cancelled", operation.verb, work.server.id)
-                return
-            self._finish(ctx, running, operation, job, journal, ended)
+                return False
+            return self._finish(ctx, running, operation, job, journal, ended)
 
     def _record_arrival(
         self, journal: OperationJournal, work: Work, received: float, called: float, took: float
@@ -246,7 +248,7 @@ class ComputeManager(ComputeRPC):
         job: Job,
         journal: OperationJournal,
         ended: Ended,
-    ) -> None:
+    ) -> bool:
         result = ended.result
         if result == "failed" and operation.verb in MAY_GO_ELSEWHERE:
             again = operation.state != "stuck" and _may_do_better(ended.problem)
@@ -272,14 +274,14 @@ class ComputeManager(ComputeRPC):
         self._rest_after(operation.id, result)
         for attempt in range(1, _FINISH_TRIES + 1):
             try:
-                self._conductor.operation_finish(ctx, outcome=outcome)
-                return
+                return self._conductor.operation_finish(ctx, outcome=outcome)
             except Unavailable as problem:
                 # It may have been written all the same; then the next try is told that the
                 # operation is no longer ours, which ends this one well.
                 LOG.warning("The end of %s is told again: %s", operation.id, problem.message)
                 if attempt == _FINISH_TRIES or running.cancelled.wait(_FINISH_PAUSE_S):
                     raise
+        raise AssertionError("the last try returns or raises")
 
     def _rest_after(self, operation_id: str, result: str) -> None:
         before = self._rests.pop(operation_id, None)

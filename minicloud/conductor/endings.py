@@ -54,7 +54,15 @@ def end_operation(
         _hand_over(tx, operation, recipe, host, then=(), message=outcome.message)
         return Next.TELL
     else:
-        fail(tx, operation, outcome.message, undone=True, problem=outcome.problem)
+        broken = VmState.ERROR if operation.goes_back else None
+        fail(
+            tx,
+            operation,
+            outcome.message,
+            undone=True,
+            problem=outcome.problem,
+            becomes=broken,
+        )
     return Next.NOTHING
 
 
@@ -170,17 +178,19 @@ def fail(
     *,
     undone: bool,
     problem: Problem | None = None,
+    becomes: VmState | None = None,
 ) -> None:
     """The operation failed. ``undone``: nothing of a launch is left on the host.
 
-    An empty ``message`` leaves what is known of an earlier problem.
+    An empty ``message`` leaves what is known of an earlier problem. ``becomes``: where the server
+    is now, if not where its verb's row says.
     """
     message = message or operation.message or ""
     operations.operation_update(
         tx, operation.id, states=_ENDABLE, state="failed", message=message, problem=problem
     )
     verb = VERBS[operation.verb]
-    values: dict[str, Any] = {"vm_state": verb.fail or operation.prior_state}
+    values: dict[str, Any] = {"vm_state": becomes or verb.fail or operation.prior_state}
     if values["vm_state"] == VmState.ERROR:
         values["fault"] = _fault(message)
     if operation.verb == "create" and undone:

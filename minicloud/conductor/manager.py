@@ -85,7 +85,7 @@ class ConductorManager(ConductorRPC):
         with self._database.write() as tx:
             self._keep(tx, journal)
 
-    def operation_finish(self, ctx: Context, *, outcome: Outcome) -> None:
+    def operation_finish(self, ctx: Context, *, outcome: Outcome) -> bool:
         with self._database.write() as tx:
             operation = self._owned(tx, outcome.operation_id, outcome.host, outcome.epoch)
             if outcome.journal is not None:
@@ -99,8 +99,11 @@ class ConductorManager(ConductorRPC):
         )  # fmt: skip
         if following is Next.PLACE:
             self._unplaced()
+        elif following is Next.TELL and operation.host == outcome.host:
+            return True
         elif following is Next.TELL:
             self._tell(ctx, operation)
+        return False
 
     def _tell(self, ctx: Context, operation: Operation) -> None:
         """The next host has work. If the message is lost, it finds the row by itself."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import os
+import stat
 from pathlib import Path
 
 from minicloud.deploy import command, files, processes
@@ -16,6 +17,7 @@ _URI = "qemu:///system"
 _START_LIMIT_S = 30.0
 _KVM = Path("/dev/kvm")
 _KVM_GROUP = "kvm"
+_GROUP_MAY = stat.S_IRGRP | stat.S_IWGRP
 _REAPER = ("tini", "-s", "--")
 """libvirt waits for ended guests to be reaped, and they are no children of its own: a first
 process that is slow at that would hold up every stop."""
@@ -73,8 +75,11 @@ class Libvirt:
     def purge(self) -> None:
         self._apparmor.remove()
         for thing in list(self._ledger.record.made):
-            if thing.startswith("kvm-group:") and _KVM.exists():
-                os.chown(_KVM, -1, int(thing.partition(":")[2]))
+            kind, _, before = thing.partition(":")
+            if kind == "kvm-group" and _KVM.exists():
+                os.chown(_KVM, -1, int(before))
+            elif kind == "kvm-mode" and _KVM.exists():
+                _KVM.chmod(int(before, 8))
 
     def _open_kvm(self) -> None:
         """QEMU's user may open /dev/kvm, as udev arranges where it runs.
@@ -84,12 +89,16 @@ class Libvirt:
         """
         try:
             group = grp.getgrnam(_KVM_GROUP).gr_gid
-            found = _KVM.stat().st_gid
+            found = _KVM.stat()
         except (KeyError, FileNotFoundError):
             return
-        if found != group:
-            self._ledger.note_made(f"kvm-group:{found}")
+        if found.st_gid != group:
+            self._ledger.note_made(f"kvm-group:{found.st_gid}")
             os.chown(_KVM, -1, group)
+        mode = stat.S_IMODE(found.st_mode)
+        if mode & _GROUP_MAY != _GROUP_MAY:
+            self._ledger.note_made(f"kvm-mode:{mode:o}")
+            _KVM.chmod(mode | _GROUP_MAY)
 
     def _start(self, name: str) -> None:
         files.directory(self._places.run, mode=0o755)  # gone after a boot, and wanted by a purge

@@ -31,6 +31,9 @@ class ConductorRPC:
         raise NotImplementedError
 
     @call()
-    def operation_finish(self, ctx: Context, *, outcome: Outcome) -> None:
-        """End the operation. StaleOperation when it was taken over; safe to repeat."""
+    def operation_finish(self, ctx: Context, *, outcome: Outcome) -> bool:
+        """End the operation, or the present one of its stages: True when the next is this host's.
+
+        StaleOperation when it was taken over; safe to repeat.
+        """
         raise NotImplementedError

@@ -63,6 +63,7 @@ class Cloud:
         call_timeout_s: float = 10.0,
         max_attempts: int = 3,
         place_wait_s: float = 2.0,
+        shelved_offload: bool = True,
         urls: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.directory = directory
@@ -70,6 +71,7 @@ class Cloud:
         self.rest = RestServices(directory, host=hosts[0], token_cache_s=token_cache_s, urls=urls)
         self.database = self.rest.database("compute")
         self._max_attempts = max_attempts
+        self._shelved_offload = shelved_offload
         self._servers: dict[str, Any] = {}
         self._placer = self._new_placer(place_wait_s)
         self.rest.add("compute", self._api())
@@ -142,6 +144,7 @@ class Cloud:
             limits=QUOTA,
             service_down_s=DOWN_S,
             host="control",
+            shelved_offload=self._shelved_offload,
         )
         return rest_service(parts, Policy(RULES), tokens.authenticate)
 
@@ -185,6 +188,15 @@ class Cloud:
         """The host has not been heard of for long: nobody expects it back."""
         with self.database.write() as tx:
             tx.execute(services.update().where(services.c.host == host).values(last_seen=1.0))
+
+    def enable_only(self, *names: str) -> None:
+        """New servers go to these hosts."""
+        with self.database.write() as tx:
+            tx.execute(
+                services.update()
+                .where(services.c.binary == hosts.COMPUTE)
+                .values(disabled=services.c.host.not_in(names))
+            )
 
     def expire(self, server_id: str) -> None:
         """The time of the server's operation is up."""

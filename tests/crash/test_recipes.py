@@ -1,14 +1,15 @@
 """Every step of every recipe: failed, repeated, and killed before and after.
 
-Generic over ``RECIPES``: a new recipe is covered by being in that table, once ``BEGIN`` says how a
-user begins its verb. A kill is an exception that nothing in the daemon catches; the host then
+Generic over ``RECIPES``: a new recipe is covered by being in that table, once ``STORIES`` says how
+it comes to be worked on. A kill is an exception that nothing in the daemon catches; the host then
 begins a new life on what the old one left. (Real processes are killed in tests/clients.)
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pytest
 from cloud import Cloud, running, wait_until
@@ -16,17 +17,77 @@ from user import User
 
 from minicloud.compute.recipes import RECIPES, Job
 from minicloud.domain.errors import HostProblem
-from minicloud.domain.states import VERBS, status
 from minicloud.kit.operations import Recipe, Step
 
-BEGIN: Mapping[str, Callable[[User, str], object]] = {
-    "delete": lambda user, server: user.delete(server),
-    "start": lambda user, server: user.act(server, os_start={}),
-    "stop": lambda user, server: user.act(server, os_stop={}),
-    "reboot": lambda user, server: user.act(server, reboot={"type": "SOFT"}),
-    "reboot_hard": lambda user, server: user.act(server, reboot={"type": "HARD"}),
+
+class Story(NamedTuple):
+    """How a user, or an administrator, comes to the point where a host works on a recipe."""
+
+    recipe: str
+    act: dict[str, Any]
+    """The action: its name and what it is given. Empty for a launch and a delete."""
+    status: str = "ACTIVE"
+    """The server's status when all has gone well."""
+    before: Sequence[dict[str, Any]] = ()
+    """Actions done before, each to its end."""
+    hosts: Sequence[str] = ("lab1",)
+    """Hosts that take servers."""
+
+
+_STOP, _PAUSE, _SUSPEND = {"os-stop": None}, {"pause": None}, {"suspend": None}
+_RESCUE, _SHELVE, _OFFLOAD = {"rescue": None}, {"shelve": None}, {"shelveOffload": None}
+_RESIZE, _MIGRATE = {"resize": {"flavorRef": "2"}}, {"migrate": None}
+_CONFIRM, _REVERT, _UNSHELVE = {"confirmResize": None}, {"revertResize": None}, {"unshelve": None}
+_IMAGE = {"createImage": {"name": "shot"}}
+_BACKUP = {"createBackup": {"name": "shot", "backup_type": "daily", "rotation": 1}}
+_BOTH = ("lab1", "lab2")
+STORIES: Mapping[str, Story] = {
+    "create": Story("create", {}),
+    "delete": Story("delete", {}, ""),
+    "start": Story("start", {"os-start": None}, before=[_STOP]),
+    "stop": Story("stop", _STOP, "SHUTOFF"),
+    "reboot": Story("reboot", {"reboot": {"type": "SOFT"}}),
+    "reboot_hard": Story("reboot_hard", {"reboot": {"type": "HARD"}}),
+    "pause": Story("pause", _PAUSE, "PAUSED"),
+    "unpause": Story("unpause", {"unpause": None}, before=[_PAUSE]),
+    "suspend": Story("suspend", _SUSPEND, "SUSPENDED"),
+    "resume": Story("resume", {"resume": None}, before=[_SUSPEND]),
+    "rescue": Story("rescue", _RESCUE, "RESCUE"),
+    "unrescue": Story("unrescue", {"unrescue": None}, before=[_RESCUE]),
+    "rebuild": Story("rebuild", {"rebuild": {}}),
+    "createImage": Story("createImage", _IMAGE),
+    "createBackup": Story("createBackup", _BACKUP),
+    "resize": Story("resize", _RESIZE, "VERIFY_RESIZE"),
+    "resize, finished": Story("resize:finish", _RESIZE, "VERIFY_RESIZE"),
+    "resize, put back": Story("resize:back", _RESIZE),
+    "resize, confirmed": Story("confirmResize", _CONFIRM, before=[_RESIZE]),
+    "resize, reverted": Story("revertResize", _REVERT, before=[_RESIZE]),
+    "migrate": Story("resize", _MIGRATE, "VERIFY_RESIZE", hosts=_BOTH),
+    "migrate, finished": Story("resize:finish", _MIGRATE, "VERIFY_RESIZE", hosts=_BOTH),
+    "migrate, put back": Story("resize:back", _MIGRATE, hosts=_BOTH),
+    "migrate, reverted": Story("revertResize", _REVERT, before=[_MIGRATE], hosts=_BOTH),
+    "migrate, back again": Story("revertResize:finish", _REVERT, before=[_MIGRATE], hosts=_BOTH),
+    "evacuate": Story("evacuate", {"evacuate": {}}, hosts=_BOTH),
+    "shelve": Story("shelve", _SHELVE, "SHELVED"),
+    "shelveOffload": Story("shelveOffload", _OFFLOAD, "SHELVED_OFFLOADED", before=[_SHELVE]),
+    "unshelve": Story("unshelve", _UNSHELVE, before=[_SHELVE, _OFFLOAD]),
+    "unshelve_here": Story("unshelve_here", _UNSHELVE, before=[_SHELVE]),
 }
-STEPS = [(verb, step.name) for verb, recipe in RECIPES.items() for step in recipe.steps]
+STEPS = [
+    (name, step, after)
+    for name, story in STORIES.items()
+    for number, step in enumerate(RECIPES[story.recipe].steps)
+    # Before a step is after the one in front of it, but for what its undo finds.
+    for after in ((False, True) if number == 0 or step.undo else (True,))
+]
+CASES = [
+    pytest.param(name, step.name, after, id=f"{name}-{step.name}-{'after' if after else 'before'}")
+    for name, step, after in STEPS
+]
+
+
+def test_every_recipe_has_a_story() -> None:
+    assert {story.recipe for story in STORIES.values()} == set(RECIPES)
 
 
 class Killed(BaseException):
@@ -53,12 +114,24 @@ class Trouble:
         return step
 
 
-def troubled(verb: str, name: str, trouble: Trouble) -> Mapping[str, Recipe[Job]]:
+def troubled(recipe: str, name: str, trouble: Trouble) -> Mapping[str, Recipe[Job]]:
     steps = [
         step._replace(do=trouble.around(step.do)) if step.name == name else step
-        for step in RECIPES[verb].steps
+        for step in RECIPES[recipe].steps
     ]
-    return {**RECIPES, verb: Recipe(verb, steps)}
+    return _failing_first({**RECIPES, recipe: Recipe(recipe, steps)}, recipe)
+
+
+def _failing_first(recipes: Mapping[str, Recipe[Job]], recipe: str) -> Mapping[str, Recipe[Job]]:
+    """What puts a server back is worked on when the stage before it has failed."""
+    if recipe != "resize:back":
+        return recipes
+
+    def fail(_job: Job) -> None:
+        raise HostProblem(reason="the disk is on fire")
+
+    steps = [Step("fail", fail), *RECIPES["resize:finish"].steps]
+    return {**recipes, "resize:finish": Recipe("resize:finish", steps)}
 
 
 def twice(work: Callable[[Job], None] | None) -> Callable[[Job], None] | None:
@@ -79,13 +152,24 @@ def doubled(recipe: Recipe[Job]) -> Recipe[Job]:
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with running(tmp_path_factory.mktemp("recipes"), place_wait_s=0.3) as cloud:
+    directory = tmp_path_factory.mktemp("recipes")
+    with running(
+        directory, hosts=_BOTH, place_wait_s=0.3, shelved_offload=False, max_attempts=2
+    ) as cloud:
+        admin = cloud.user("admin")
+        flavor = {"name": "larger", "id": "2", "vcpus": 2, "ram": 1024, "disk": 2}
+        admin.ask("compute", "POST", "/v2.1/flavors", 200, json={"flavor": flavor})
         yield cloud
 
 
 @pytest.fixture(scope="module")
 def user(cloud: Cloud) -> User:
     return cloud.user()
+
+
+@pytest.fixture(scope="module")
+def admin(cloud: Cloud) -> User:
+    return cloud.user("admin")
 
 
 def launch(cloud: Cloud, user: User) -> str:
@@ -102,79 +186,111 @@ def launch(cloud: Cloud, user: User) -> str:
     return server_id
 
 
-def begin(cloud: Cloud, user: User, verb: str, recipes: Mapping[str, Recipe[Job]]) -> str:
-    """A server on which ``verb`` is under way on a host that has ``recipes``."""
-    host = cloud.hosts["lab1"]
-    if verb == "create":
+def begin(
+    cloud: Cloud, user: User, admin: User, name: str, recipes: Mapping[str, Recipe[Job]]
+) -> str:
+    """A server on which the story's verb is under way on hosts that have ``recipes``."""
+    story = STORIES[name]
+    if name == "create":
+        cloud.enable_only("lab1")
         live_again(cloud, recipes)
         return launch(cloud, user)
+    cloud.enable_only("lab2" if name == "evacuate" else "lab1")
     server_id = launch(cloud, user)
     cloud.settle()
     assert user.status(server_id) == "ACTIVE", user.server(server_id)
-    if verb == "start":
-        BEGIN["stop"](user, server_id)
+    cloud.enable_only(*story.hosts)
+    for action in story.before:
+        act(admin, server_id, action)
         cloud.settle()
+    if name == "evacuate":
+        cloud.hosts["lab2"].stop()
+        cloud.silence("lab2")
     live_again(cloud, recipes)
-    assert host.is_up
-    BEGIN[verb](user, server_id)
+    if name == "delete":
+        user.delete(server_id)
+    elif name == "rebuild":
+        act(admin, server_id, {"rebuild": {"imageRef": cloud.image_id}})
+    else:
+        act(admin, server_id, story.act)
     return server_id
 
 
+def act(admin: User, server_id: str, action: dict[str, Any]) -> None:
+    answer = admin.call("compute", "POST", f"/v2.1/servers/{server_id}/action", json=action)
+    assert answer.status_code in (200, 202, 204), answer.text
+
+
 def live_again(cloud: Cloud, recipes: Mapping[str, Recipe[Job]]) -> None:
-    host = cloud.hosts["lab1"]
-    host.stop()
-    host.recipes = recipes
-    host.start()
-    host.turn()
+    """A new life for every host that is up."""
+    living = [host for host in cloud.hosts.values() if host.is_up]
+    for host in living:
+        host.stop()
+        host.recipes = recipes
+        host.start()
+    for host in living:
+        host.turn()
 
 
-def check_done(cloud: Cloud, user: User, verb: str, server_id: str) -> None:
+def check_done(cloud: Cloud, user: User, name: str, server_id: str) -> None:
     cloud.settle()
-    if verb == "delete":
-        assert user.status(server_id) == ""
-    else:
-        assert user.status(server_id) == status(VERBS[verb].ok, None), user.server(server_id)
-        assert {"ports", "attachments", "volumes", "claim"} <= set(cloud.traces(server_id))
+    status = STORIES[name].status
+    assert user.status(server_id) == status, cloud.operations(server_id)[0]
+    if status:
+        server = user.server(server_id)
+        assert server["OS-EXT-STS:task_state"] is None
+        kept = {"ports", "attachments", "volumes"}
+        assert kept <= set(cloud.traces(server_id))
+        assert ("claim" in cloud.traces(server_id)) == (status != "SHELVED_OFFLOADED")
 
 
 def check_gone(cloud: Cloud, user: User, server_id: str) -> None:
     """The server can be deleted, and then there is nothing left of it anywhere."""
+    for host in cloud.hosts.values():
+        if not host.is_up:
+            host.start()
+    cloud.settle()
     if user.status(server_id):
         user.delete(server_id)
     cloud.settle()
     assert user.status(server_id) == ""
+    cloud.turn()  # a host that kept something for a revert hears of the delete
     assert cloud.traces(server_id) == {}
-    host = cloud.hosts["lab1"]
-    assert len(host.network.taps()) == len(host.network.ports())
+    for host in cloud.hosts.values():
+        assert len(host.network.taps()) == len(host.network.ports())
+    images = cloud.service_clients().own_image.images_by_properties().value
+    assert [image.name for image in images if (image.name or "").startswith("minicloud")] == []
+    assert [image.name for image in images if image.status != "active"] == []
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize(("verb", "name"), STEPS)
-def test_killed(cloud: Cloud, user: User, verb: str, name: str, after: bool) -> None:
+@pytest.mark.parametrize(("name", "step", "after"), CASES)
+def test_killed(cloud: Cloud, user: User, admin: User, name: str, step: str, after: bool) -> None:
     trouble = Trouble(Killed(), after=after)
-    server_id = begin(cloud, user, verb, troubled(verb, name, trouble))
+    recipe = STORIES[name].recipe
+    recipes = troubled(recipe, step, trouble)
+    server_id = begin(cloud, user, admin, name, recipes)
     assert wait_until(trouble.happened.is_set)
+    live_again(cloud, _failing_first(RECIPES, recipe))
+    check_done(cloud, user, name, server_id)
     live_again(cloud, RECIPES)
-    check_done(cloud, user, verb, server_id)
     check_gone(cloud, user, server_id)
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize(("verb", "name"), STEPS)
-def test_failed(cloud: Cloud, user: User, verb: str, name: str, after: bool) -> None:
+@pytest.mark.parametrize(("name", "step", "after"), CASES)
+def test_failed(cloud: Cloud, user: User, admin: User, name: str, step: str, after: bool) -> None:
     trouble = Trouble(HostProblem(reason="the disk is on fire"), after=after)
-    server_id = begin(cloud, user, verb, troubled(verb, name, trouble))
+    server_id = begin(cloud, user, admin, name, troubled(STORIES[name].recipe, step, trouble))
     assert wait_until(trouble.happened.is_set)
-    if verb == "delete":
+    if name == "delete":
         live_again(cloud, RECIPES)  # it tries again at once in a new life
-        check_done(cloud, user, verb, server_id)
+        check_done(cloud, user, name, server_id)
     else:
         cloud.settle()
         operation = cloud.operations(server_id)[0]
         assert operation.state == "failed"
         assert "the disk is on fire" in (operation.message or "")
         assert user.server(server_id)["OS-EXT-STS:task_state"] is None
-    if verb == "create":
+    if name == "create":
         assert user.status(server_id) == "ERROR"
         assert "the disk is on fire" in user.server(server_id)["fault"]["message"]
         assert cloud.traces(server_id) == {}
@@ -182,25 +298,28 @@ def test_failed(cloud: Cloud, user: User, verb: str, name: str, after: bool) -> 
     check_gone(cloud, user, server_id)
 
 
-@pytest.mark.parametrize("verb", RECIPES)
-def test_every_step_twice(cloud: Cloud, user: User, verb: str) -> None:
-    server_id = begin(cloud, user, verb, {**RECIPES, verb: doubled(RECIPES[verb])})
-    check_done(cloud, user, verb, server_id)
+@pytest.mark.parametrize("name", STORIES)
+def test_every_step_twice(cloud: Cloud, user: User, admin: User, name: str) -> None:
+    recipe = STORIES[name].recipe
+    recipes = _failing_first({**RECIPES, recipe: doubled(RECIPES[recipe])}, recipe)
+    server_id = begin(cloud, user, admin, name, recipes)
+    check_done(cloud, user, name, server_id)
     live_again(cloud, RECIPES)
     check_gone(cloud, user, server_id)
 
 
-def test_every_undo_twice(cloud: Cloud, user: User) -> None:
-    last = RECIPES["create"].steps[-1].name
-    trouble = Trouble(HostProblem(reason="the disk is on fire"), after=True)
-    recipe = doubled(RECIPES["create"])
+@pytest.mark.parametrize("name", ["create", "unshelve", "rescue", "resize, finished"])
+def test_every_undo_twice(cloud: Cloud, user: User, admin: User, name: str) -> None:
+    key = STORIES[name].recipe
+    last = RECIPES[key].steps[-1].name
+    trouble = Trouble(HostProblem(reason="the disk is on fire"), after=False)
+    recipe = doubled(RECIPES[key])
     steps = [
         step._replace(do=trouble.around(step.do)) if step.name == last else step
         for step in recipe.steps
     ]
-    server_id = begin(cloud, user, "create", {**RECIPES, "create": Recipe("create", steps)})
+    server_id = begin(cloud, user, admin, name, {**RECIPES, key: Recipe(key, steps)})
     cloud.settle()
-    assert user.status(server_id) == "ERROR"
-    assert cloud.traces(server_id) == {}
+    assert cloud.operations(server_id)[0].state == "failed"
     live_again(cloud, RECIPES)
     check_gone(cloud, user, server_id)
