@@ -33,6 +33,10 @@ _A = AttachmentStatus
 _SHARED = (VolumeStatus.RESERVED.value, VolumeStatus.ATTACHING.value, VolumeStatus.IN_USE.value,
            VolumeStatus.DETACHING.value)  # fmt: skip
 """What a volume is while others have it that may have several."""
+_CLAIMED = frozenset(
+    each.value for each in (VolumeStatus.RESERVED, VolumeStatus.ATTACHING, VolumeStatus.IN_USE)
+)
+"""Statuses in which the server that has a claim may make another."""
 
 
 class AttachmentService:
@@ -323,7 +327,7 @@ class AttachmentService:
         mine = server_id and any(each.server_id == server_id for each in now.attachments)
         if now.multiattach and now.status in _SHARED and (now.attachments or server_id):
             return
-        if not mine or now.status not in (VolumeStatus.RESERVED.value, VolumeStatus.IN_USE.value):
+        if not mine or now.status not in _CLAIMED:
             raise refused(now, "reserve", [each.value for each in MOVES["reserve"].start])
 
     def _connect_row(

@@ -13,6 +13,9 @@ from minicloud.cli import guest, names, ordering
 from minicloud.cli.session import Cloud, Thing, cloud
 from minicloud.domain.errors import Conflict, NotFound
 
+_RUNS = frozenset({"ACTIVE", "RESCUE", "VERIFY_RESIZE", "PASSWORD"})
+"""Statuses in which a guest runs."""
+
 _DEMO_KEY = Path("~/.config/openstack/minicloud_demo_key").expanduser()
 _USER = "cirros"
 _OPTIONS = (
@@ -42,7 +45,7 @@ def ssh_command(server: str, command: tuple[str, ...], user: str | None, key: Pa
     """Log in to SERVER, or run COMMAND there."""  # fmt: skip
     here = cloud()
     found = here.server(server)
-    if found["status"] != "ACTIVE":
+    if found["status"] not in _RUNS:
         raise Conflict(
             reason=f"{found['name']} is {found['status']}; 'minicloud start {found['name']}' "
             "starts a server that is SHUTOFF."
