@@ -48,6 +48,7 @@ from minicloud.compute.recipes.domain import (
 from minicloud.compute.recipes.image import ensure_image, ensure_image_of_root
 from minicloud.compute.recipes.job import HostTools, Job, step
 from minicloud.compute.recipes.move import (
+    drop_images,
     drop_sent_disks,
     fetch_disks,
     forget_kept_root,
@@ -89,7 +90,7 @@ DELETE = Recipe(
         step("domain", drop_domain),
         step("volumes", drop_volumes_at_delete),
         step("ports", drop_ports),
-        step("image", drop_shelved_image),
+        step("images", drop_images),
         step("disks", drop_disks),
     ),
 )
@@ -188,10 +189,10 @@ RECIPES: Mapping[str, Recipe[Job]] = {
         Recipe(
             "resize:back",
             (
+                step("sent", drop_sent_disks),
                 *_WIRED,
                 step("domain", ensure_domain_as_before),
                 step("attachments", complete_volumes),
-                step("sent", drop_sent_disks),
             ),
         ),
         Recipe("confirmResize", (step("disks", forget_kept_root),)),

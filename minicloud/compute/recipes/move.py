@@ -11,9 +11,13 @@ import contextlib
 
 from minicloud.compute.recipes.disks import local_disk_names
 from minicloud.compute.recipes.job import Job
+from minicloud.compute.recipes.snapshot import drop_shelved_image
 from minicloud.compute.recipes.volumes import release_volumes
 from minicloud.domain.errors import NotFound
 from minicloud.domain.ids import derive
+
+_MOVES = "minicloud_moves"
+"""Property of an image that is a disk on its way: the server's id."""
 
 
 def send_disks(job: Job) -> None:
@@ -28,7 +32,12 @@ def send_disks(job: Job) -> None:
         try:
             status = client.image_get(image_id).value.status
         except NotFound:
-            client.image_create(f"minicloud-move-{name}", image_id=image_id, disk_format="qcow2")
+            client.image_create(
+                f"minicloud-move-{name}",
+                image_id=image_id,
+                disk_format="qcow2",
+                properties={_MOVES: server.id},
+            )
             status = "queued"
         if status != "active":
             client.image_upload(image_id, storage.copy_disk(server.id, name))
@@ -66,6 +75,16 @@ def drop_sent_disks(job: Job) -> None:
     for name in local_disk_names(job):
         with contextlib.suppress(NotFound):
             job.clients.own_image.image_delete(_image_id(job, name))
+
+
+def drop_images(job: Job) -> None:
+    """Nothing is kept of the server at the image service: its end."""
+    drop_shelved_image(job)
+    if job.was_broken:
+        # A way back that failed may have left disks there.
+        for image in job.clients.own_image.images_by_properties(**{_MOVES: job.server.id}).value:
+            with contextlib.suppress(NotFound):
+                job.clients.own_image.image_delete(image.id)
 
 
 def put_back(job: Job) -> None:
