@@ -58,7 +58,10 @@ def address_sets(members: Members) -> dict[str, AddressSet]:
 
 def collapsed(addresses: Iterable[str]) -> list[IPv4Network | IPv6Network]:
     """The same addresses by as few ranges as can be, in order."""
-    networks = [ip_network(text, strict=False) for text in addresses]
+    texts = list(dict.fromkeys(addresses))
+    if len(texts) == 1:
+        return [ip_network(texts[0], strict=False)]
+    networks = [ip_network(text, strict=False) for text in texts]
     four = [one for one in networks if isinstance(one, IPv4Network)]
     six = [one for one in networks if isinstance(one, IPv6Network)]
     return [*collapse_addresses(four), *collapse_addresses(six)]

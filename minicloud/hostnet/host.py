@@ -19,7 +19,7 @@ from minicloud.domain import ids
 from minicloud.domain.errors import HostProblem
 from minicloud.hostnet import foreign, names, namespaces, rules
 from minicloud.hostnet.desired import has_any, knows_all_about, normal, with_port, without_port
-from minicloud.hostnet.filter import Filter, tables_of
+from minicloud.hostnet.filter import Filter
 from minicloud.hostnet.forwarding import port_lines
 from minicloud.hostnet.kernel import Kernel
 from minicloud.hostnet.metadata import MetadataProxy
@@ -36,7 +36,7 @@ from minicloud.hostnet.recency import Recency
 from minicloud.hostnet.router_plan import legs_of
 from minicloud.hostnet.routers import Routers
 from minicloud.hostnet.services import Services
-from minicloud.hostnet.state import StateFile
+from minicloud.hostnet.state import StateFile, Stored
 from minicloud.hostnet.view import HostView, Space
 from minicloud.hostnet.wiring import HostWiring, NetworkWiring, PortWiring, RouterWiring
 
@@ -118,7 +118,7 @@ class HostNetwork:
             elif self.kernel.has_link(ids.tap_name(port_id)):
                 self._delete(Strays(links=[ids.tap_name(port_id)]))
             self._state.write_wiring(after)
-            self._filter.load(tables_of(self._state.value))
+            self._filter.load(self._state.value)
             if network is not None:
                 self._serve(network, after)
 
@@ -144,7 +144,7 @@ class HostNetwork:
             view = self.kernel.read(_our_namespaces())
             strays = plan_strays(HostWiring(), known, view)
             words = self._remove(strays, self._services.known())
-            words += self._filter.ensure([], view.root.tables)
+            words += self._filter.ensure(Stored(), view.root.tables)
             for version, family in ((4, "ip"), (6, "ip6")):
                 if (family, "filter") in view.root.tables:
                     words += foreign.remove_forwarding(self.kernel, version)
@@ -162,7 +162,7 @@ class HostNetwork:
         """The short way, without a look at the kernel; False if it did not agree."""
         wiring = self._state.value.wiring
         try:
-            self._filter.load(tables_of(self._state.value))
+            self._filter.load(self._state.value)
             self.kernel.ip_batch(new_port(port, network.mtu))
             self.kernel.bridge_batch(port_lines(port))
         except HostProblem as problem:
@@ -233,7 +233,7 @@ class HostNetwork:
         return words
 
     def _set_up_host(self, wiring: HostWiring, root: Space) -> list[str]:
-        words = self._filter.ensure(tables_of(self._state.value), root.tables)
+        words = self._filter.ensure(self._state.value, root.tables)
         if not wiring.networks:
             return words
         if not root.ip_forward:

@@ -7,8 +7,8 @@ Only here do ports have names. Where connections stand is not known here on ever
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address
 
 from minicloud.domain import ids
 from minicloud.hostnet import names
@@ -49,14 +49,21 @@ _STATE = (
 )
 
 
-def port_table(wiring: HostWiring) -> Table:
-    """The judgement of every port of ours.
+Memo = dict[str, tuple[PortWiring, Sequence[str]]]
+"""Port id -> the port and its spoofing rules as they were last made: they are many."""
+
+
+def port_table(wiring: HostWiring, memo: Memo | None = None) -> Table:
+    """The judgement of every port of ours. ``memo``: of earlier calls, brought up to date.
 
     A bridge also hands frames up to the host's network stack, past the network's own gateway;
     nothing of a tenant's has business there, except on external networks, whose gateway the
     host is.
     """
     ports = sorted(wiring.ports, key=lambda port: port.id)
+    if memo:
+        for gone in memo.keys() - {port.id for port in ports}:
+            del memo[gone]
     external = {network.id for network in wiring.networks if network.external}
     groups = {group.id: group for group in wiring.groups}
     members = {item.id: item for item in _with_local(wiring.sets, ports)}
@@ -80,7 +87,7 @@ def port_table(wiring: HostWiring) -> Table:
             profile = _profile(port, groups)
             chains |= profile
             name = _profile_name(port.groups)
-            chains[f"from-{tap}"] = _spoofing_rules(port)
+            chains[f"from-{tap}"] = _remembered(port, memo)
             chains[f"to-{tap}"] = [
                 "ether daddr and 01:00:00:00:00:00 == 00:00:00:00:00:00 "
                 f"ether daddr != {{ {', '.join(_macs(port))} }} drop",
@@ -163,6 +170,15 @@ def _macs(port: PortWiring) -> list[str]:
     return list(dict.fromkeys([port.mac, *(mac.lower() for mac, _ in port.pairs)]))
 
 
+def _remembered(port: PortWiring, memo: Memo | None) -> Sequence[str]:
+    if memo is None:
+        return _spoofing_rules(port)
+    known = memo.get(port.id)
+    if known is None or known[0] != port:
+        known = memo[port.id] = (port, _spoofing_rules(port))
+    return known[1]
+
+
 def _spoofing_rules(port: PortWiring) -> Sequence[str]:
     """What does not bear the port's own addresses is dropped where it arrives."""
     own = [(port.mac, address) for _, address in port.fixed_ips]
@@ -171,8 +187,7 @@ def _spoofing_rules(port: PortWiring) -> Sequence[str]:
     six = _unique((mac, address) for mac, address in claims if ":" in address)
     six += [(mac, link_local(mac)) for mac in _macs(port)]
     macs = ", ".join(_macs(port))
-    spans = collapsed(address for _, address in six)
-    targets = ", ".join(_span(network) for network in spans)
+    targets = ", ".join(_spans(address for _, address in six))
     # Without an address yet, a guest asks whether its own is free.
     probing = [(mac, _UNDECIDED) for mac in _macs(port)]
     undecided = [(mac, "::") for mac in _macs(port)]
@@ -207,21 +222,29 @@ def _claim(mac_field: str, ip_field: str, pairs: Sequence[tuple[str, str]]) -> s
 
 
 def _without_overlaps(addresses: Iterable[str]) -> list[str]:
-    return [shown(network) for network in collapsed(addresses)]
+    texts = list(dict.fromkeys(addresses))
+    if not any("/" in text for text in texts):
+        return texts
+    return [shown(network) for network in collapsed(texts)]
 
 
 def _unique(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return list(dict.fromkeys(pairs))
 
 
-def _span(network: IPv4Network | IPv6Network) -> str:
-    first, last = int(network.network_address), int(network.broadcast_address)
-    return f"{first:#034x}" if first == last else f"{first:#034x}-{last:#034x}"
+def _spans(addresses: Iterable[str]) -> Iterator[str]:
+    """IPv6 addresses and ranges as numbers, which is how a packet's bytes are matched."""
+    texts = list(dict.fromkeys(addresses))
+    if not any("/" in text for text in texts):
+        yield from (f"{int(IPv6Address(text)):#034x}" for text in texts)
+        return
+    for network in collapsed(texts):
+        first, last = int(network.network_address), int(network.broadcast_address)
+        yield f"{first:#034x}" if first == last else f"{first:#034x}-{last:#034x}"
 
 
 def link_local(mac: str) -> str:
     """The address that IPv6 makes out of a MAC address (modified EUI-64)."""
     octets = [int(part, 16) for part in mac.split(":")]
     octets = [octets[0] ^ 2, *octets[1:3], 0xFF, 0xFE, *octets[3:]]
-    value = int.from_bytes(bytes(octets), "big")
-    return str(ip_network((0xFE80 << 112 | value, 128)).network_address)
+    return str(IPv6Address(0xFE80 << 112 | int.from_bytes(bytes(octets), "big")))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from minicloud.hostnet import names
+from minicloud.hostnet.forwarding import VXLAN_PORT
 from minicloud.hostnet.gateway import TRANSFER_RANGE
 from minicloud.hostnet.port_rules import ANSWER, INVALID, RELATED
 from minicloud.hostnet.table import Table
@@ -64,11 +65,14 @@ def untouched_table(family: str) -> Table:
     )
 
 
-def host_table(external: Sequence[str] = ()) -> Table:
+def host_table(
+    external: Sequence[str] = (), tunnels: Mapping[int, Sequence[str]] | None = None
+) -> Table:
     """The host's own routing: only the host itself gets in to guests, and what is on an external
     network gets out under the host's address.
 
-    ``external``: the ranges of those whose gateway the host is.
+    ``external``: the ranges of those whose gateway the host is. ``tunnels``: VXLAN identifier ->
+    the hosts that may send in it; of other identifiers, others' perhaps, nothing is said.
     """
     untouched = untouched_table("ip")
     out = f'oifname != "{names.BRIDGES}" oifname != "lo" masquerade'
@@ -76,6 +80,12 @@ def host_table(external: Sequence[str] = ()) -> Table:
         family="ip",
         chains={
             **untouched.chains,
+            "tunnels": [
+                # The identifier: 96 bits into the UDP datagram.
+                f"udp dport {VXLAN_PORT} @th,96,24 {segment:#x} "
+                f"ip saddr != {{ {', '.join(partners)} }} drop"
+                for segment, partners in sorted((tunnels or {}).items())
+            ],
             "inward": [
                 f'oifname "{names.HOST_LEGS}" ct state established,related accept',
                 f'oifname "{names.HOST_LEGS}" drop',
@@ -88,6 +98,7 @@ def host_table(external: Sequence[str] = ()) -> Table:
         },
         hooks={
             **untouched.hooks,
+            "tunnels": "filter hook input priority 0",
             "inward": "filter hook forward priority 0",
             "outward": "nat hook postrouting priority 100",
         },
