@@ -24,14 +24,19 @@ from minicloud.volume.attachments import AttachmentService
 from minicloud.volume.backends import DEFAULT, Backends
 from minicloud.volume.backends.base import Backend
 from minicloud.volume.backends.files import FileBackend
+from minicloud.volume.backup_routes import BackupRoutes
+from minicloud.volume.backups import BackupService
 from minicloud.volume.catalog_routes import CatalogRoutes
 from minicloud.volume.desired import DesiredExports
 from minicloud.volume.exports import Exporter
 from minicloud.volume.filling import Filling
+from minicloud.volume.group_routes import GroupRoutes
+from minicloud.volume.groups import GroupService
 from minicloud.volume.images import Images
 from minicloud.volume.imaging import Imaging
 from minicloud.volume.jobs import Jobs
 from minicloud.volume.live import LiveVolumes
+from minicloud.volume.manage_routes import ManageRoutes
 from minicloud.volume.messages import MessageService
 from minicloud.volume.presence import Roll
 from minicloud.volume.quota_routes import QuotaRoutes
@@ -40,8 +45,10 @@ from minicloud.volume.reconcile import Reconciler, Services
 from minicloud.volume.retyping import Retyping
 from minicloud.volume.routes import Routes, rest_service, scoped, table
 from minicloud.volume.service import VolumeService
+from minicloud.volume.sharing_routes import MessageRoutes, TransferRoutes
 from minicloud.volume.snapshot_routes import SnapshotRoutes
 from minicloud.volume.snapshots import SnapshotService
+from minicloud.volume.transfers import TransferService
 from minicloud.volume.type_routes import TypeRoutes
 from minicloud.volume.types import Types
 from minicloud.volume.vault import Vault
@@ -106,8 +113,9 @@ def build(
     )  # fmt: skip
     vault = Vault(settings.backup_dir or settings.data_dir / "backups")
     filling = Filling(database, backends, live, images, vault)
+    roll = Roll(database, backends, host=host)
     volumes = VolumeService(
-        database, backends, live, quotas, types, images, filling, jobs, host=host
+        database, backends, live, quotas, types, images, filling, jobs, roll, host=host
     )
     snapshots = SnapshotService(database, backends, live, quotas, volumes)
     attachments = AttachmentService(
@@ -116,7 +124,9 @@ def build(
     imaging = Imaging(database, backends, live, images, filling, volumes, jobs)
     retyping = Retyping(database, backends, quotas, types, volumes, jobs)
     messages = MessageService(database)
-    roll = Roll(database, backends, host=host)
+    backups = BackupService(database, backends, live, quotas, vault, filling, volumes, jobs)
+    transfers = TransferService(database, quotas, volumes)
+    groups = GroupService(database, quotas, types, volumes, snapshots)
     way = Way(
         socket=exports.socket_path,
         address=address,
@@ -129,18 +139,23 @@ def build(
         SnapshotRoutes(snapshots, scoped),
         AttachmentRoutes(attachments, scoped, way=way),
         TypeRoutes(types, scoped),
+        BackupRoutes(backups, scoped),
+        TransferRoutes(transfers, scoped),
+        MessageRoutes(messages, scoped),
+        GroupRoutes(groups, scoped),
+        ManageRoutes(retyping, scoped),
         QuotaRoutes(quotas, scoped),
         CatalogRoutes(roll, scoped, host=host),
     ]
     services = Services(
         volumes=volumes, snapshots=snapshots, attachments=attachments, imaging=imaging,
-        retyping=retyping, messages=messages,
+        retyping=retyping, messages=messages, backups=backups,
     )  # fmt: skip
     return Graph(
         service=rest_service(
             table(nouns), authenticate=authenticate, policy_file=settings.policy_file
         ),
-        reconciler=Reconciler(database, backends, exports, desired, live, roll, services),
+        reconciler=Reconciler(database, backends, exports, desired, live, roll, services, vault),
         jobs=jobs,
         services=services,
         backends=backends,

@@ -73,8 +73,8 @@ class Exporter:
 
     def __init__(self, directory: Path, *, tls_dir: Path | None = None) -> None:
         self._directory, self._tls_dir = directory, tls_dir
-        self._control = directory / "control"
-        length = len(os.fsencode(self._qmp_path(_LONGEST_ID)))
+        self._control = directory / "qmp"
+        length = len(os.fsencode(self.socket_path(_LONGEST_ID)))
         if length > _SOCKET_PATH:
             raise ValueError(
                 f"export_dir is {length - _SOCKET_PATH} characters too long for Unix sockets: "
@@ -124,6 +124,16 @@ class Exporter:
                     with Qmp(self._qmp_path(volume_id)) as qmp:
                         self._match(qmp, served)
                     self._match_gateways(served)
+
+    def while_idle(self, volume_id: str, work: Callable[[], None]) -> bool:
+        """Do ``work`` unless the volume is served; nobody starts to serve it meanwhile. Whether
+        it was done.
+        """
+        with self._alone():
+            if processes.command_line(self._pid_path(volume_id)) is not None:
+                return False
+            work()
+            return True
 
     def switch(self, volume_id: str, disk: DiskFile) -> None:
         """Have the volume's daemon go on writing in ``disk``, an empty file on the one it has
@@ -288,7 +298,7 @@ class Exporter:
         return self._control / f"{volume_id}.pid"
 
     def _qmp_path(self, volume_id: str) -> Path:
-        return self._control / f"{volume_id}.qmp"
+        return self._control / volume_id
 
     def _gateway_pid(self, volume_id: str, export_id: str) -> Path:
         return self._control / f"{volume_id}.{export_id}.pid"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
-from minicloud.volume.backends.base import Switch
+from minicloud.volume.backends.base import Quiet, Switch
 from minicloud.volume.desired import DesiredExports
 from minicloud.volume.exports import Exporter
 
@@ -22,11 +21,11 @@ class LiveVolumes:
         """How the volume's exporter, where there is one, goes on in another file."""
         return partial(self._exporter.switch, volume_id)
 
-    def pause(self, volume_id: str, work: Callable[[], None]) -> None:
-        """Do ``work`` on the volume's files while its guests wait. HostProblem."""
-        self._exporter.restart(volume_id, partial(self._desired.of, volume_id), work)
+    def pausing(self, volume_id: str) -> Quiet:
+        """Work on the volume's files while its guests wait."""
+        wanted = partial(self._desired.of, volume_id)
+        return lambda work: self._exporter.restart(volume_id, wanted, work)
 
-    def may_pause(self, volume_id: str) -> bool:
-        """Whether every guest of the volume comes again after a pause."""
-        served = self._desired.of(volume_id)
-        return served is None or all(export.reconnects for export in served.exports)
+    def idle(self, volume_id: str) -> Quiet:
+        """Work on the volume's files if it is not served, and let nobody serve it meanwhile."""
+        return partial(self._exporter.while_idle, volume_id)

@@ -20,8 +20,8 @@ from minicloud.volume.attachment_store import values_of
 from minicloud.volume.listing import Listing
 from minicloud.volume.models import messages
 from minicloud.volume.records import Message
+from minicloud.volume.views import MESSAGES_KEPT_S
 
-KEPT_S = 30 * 86400.0
 _EVENTS = {"VOLUME": "VOLUME_VOLUME_001_001", "VOLUME_SNAPSHOT": "VOLUME_VOLUME_SNAPSHOT_009_001",
            "VOLUME_BACKUP": "VOLUME_VOLUME_BACKUP_013_001"}  # fmt: skip
 
@@ -63,7 +63,9 @@ class MessageService:
 
     def forget_old(self) -> None:
         with self._database.write() as tx:
-            tx.execute(messages.delete().where(messages.c.created_at < clock.now() - KEPT_S))
+            tx.execute(
+                messages.delete().where(messages.c.created_at < clock.now() - MESSAGES_KEPT_S)
+            )
 
     def _visible(self, tx: Transaction, ctx: Context, message_id: str) -> Message:
         found: list[Message] = []

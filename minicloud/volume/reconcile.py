@@ -15,10 +15,11 @@ import msgspec
 from minicloud.domain.errors import MinicloudError
 from minicloud.domain.ids import derive
 from minicloud.kit.db import Database
-from minicloud.volume import attachment_store, snapshot_store, store
+from minicloud.volume import attachment_store, backup_store, snapshot_store, store
 from minicloud.volume.attachments import AttachmentService
 from minicloud.volume.backends import Backends
 from minicloud.volume.backends.base import Known
+from minicloud.volume.backups import BackupService
 from minicloud.volume.desired import DesiredExports
 from minicloud.volume.exports import Exporter
 from minicloud.volume.imaging import Imaging
@@ -29,7 +30,8 @@ from minicloud.volume.records import Volume
 from minicloud.volume.retyping import Retyping
 from minicloud.volume.service import VolumeService
 from minicloud.volume.snapshots import SnapshotService
-from minicloud.volume.states import AttachmentStatus, SnapshotStatus, VolumeStatus
+from minicloud.volume.states import AttachmentStatus, BackupStatus, SnapshotStatus, VolumeStatus
+from minicloud.volume.vault import Vault
 
 LOG = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     imaging: Imaging
     retyping: Retyping
     messages: MessageService
+    backups: BackupService
 
 
 class Reconciler:
@@ -55,10 +58,11 @@ class Reconciler:
         live: LiveVolumes,
         roll: Roll,
         services: Services,
+        vault: Vault,
     ) -> None:
         self._database, self._backends, self._roll = database, backends, roll
         self._exporter, self._desired, self._live = exporter, desired, live
-        self._services, self._host = services, services.volumes.host
+        self._services, self._host, self._vault = services, services.volumes.host, vault
 
     def run(self) -> None:
         """One pass. What goes wrong with one thing does not keep it from the others."""
@@ -66,9 +70,11 @@ class Reconciler:
         self._roll.report()
         self._finish_volumes()
         self._finish_snapshots()
+        self._finish_backups()
         self._finish_attachments()
         for name, backend in self._backends:
             backend.sweep(partial(self._known, name))
+        self._vault.sweep()
         self._services.messages.forget_old()
 
     def _finish_volumes(self) -> None:
@@ -79,6 +85,7 @@ class Reconciler:
             VolumeStatus.EXTENDING: here.volumes.finish_extending,
             VolumeStatus.REVERTING: here.snapshots.finish_reverting,
             VolumeStatus.UPLOADING: here.imaging.finish_uploading,
+            VolumeStatus.RESTORING: here.backups.finish_restoring,
             VolumeStatus.RETYPING: here.retyping.finish,
             VolumeStatus.DELETING: here.volumes.finish_deleting,
         }
@@ -106,6 +113,17 @@ class Reconciler:
                 self._services.snapshots.finish_creating(snapshot)
             else:
                 self._services.snapshots.finish_deleting(snapshot)
+
+    def _finish_backups(self) -> None:
+        with self._database.read() as tx:
+            unfinished = backup_store.backups_in(
+                tx, self._host, [BackupStatus.CREATING, BackupStatus.DELETING]
+            )
+        for backup in unfinished:
+            if backup.status == BackupStatus.CREATING.value:
+                self._services.backups.finish_creating(backup)
+            else:
+                self._services.backups.finish_deleting(backup)
 
     def _finish_attachments(self) -> None:
         with self._database.read() as tx:

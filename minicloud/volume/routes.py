@@ -20,7 +20,7 @@ from minicloud.volume.volume_routes import Scoped
 VERSIONS = Versions(
     service_type="volume",
     lowest=(3, 0),
-    newest=(3, 44),
+    newest=(3, 71),
     legacy_header="X-OpenStack-Volume-API-Version",
 )
 

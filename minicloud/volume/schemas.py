@@ -281,3 +281,110 @@ class GetLog(msgspec.Struct, forbid_unknown_fields=True):
     binary: str | None = None
     server: str | None = None
     prefix: str | None = None
+
+
+class BackupCreate(msgspec.Struct, forbid_unknown_fields=True):
+    volume_id: Id
+    container: Name | None = None
+    name: Name | None = None
+    description: Text | None = None
+    incremental: Flag = False
+    force: Flag = False
+    snapshot_id: str | None = None
+    metadata: Metadata | None = None
+    availability_zone: Name | None = None
+
+
+class BackupUpdate(msgspec.Struct, forbid_unknown_fields=True):
+    name: Name | UnsetType | None = UNSET
+    description: Text | UnsetType | None = UNSET
+    metadata: Metadata | None = None
+
+
+class BackupRestore(msgspec.Struct, forbid_unknown_fields=True):
+    volume_id: str | None = None
+    name: Name | None = None
+
+
+class BackupRecord(msgspec.Struct, forbid_unknown_fields=True):
+    backup_service: Annotated[str, Meta(min_length=1, max_length=255)]
+    backup_url: Annotated[str, Meta(min_length=1, max_length=65536)]
+
+
+class BackupStatus(msgspec.Struct, forbid_unknown_fields=True):
+    status: str
+
+
+class TransferCreate(msgspec.Struct, forbid_unknown_fields=True):
+    volume_id: Id
+    name: Name | None = None
+    no_snapshots: Flag = False
+
+
+class TransferAccept(msgspec.Struct, forbid_unknown_fields=True):
+    auth_key: Annotated[str, Meta(min_length=1, max_length=255)]
+
+
+class GroupTypeCreate(msgspec.Struct, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+    description: Text | None = None
+    group_specs: Metadata | None = None
+    is_public: Flag = True
+
+
+class GroupTypeUpdate(msgspec.Struct, forbid_unknown_fields=True):
+    name: Name | UnsetType | None = UNSET
+    description: Text | UnsetType | None = UNSET
+    is_public: Flag | UnsetType = UNSET
+
+
+class GroupSpecs(msgspec.Struct, forbid_unknown_fields=True):
+    group_specs: Metadata
+
+
+class GroupCreate(msgspec.Struct, forbid_unknown_fields=True):
+    group_type: Name
+    volume_types: Annotated[list[Name], Meta(min_length=1, max_length=128)]
+    name: Name | None = None
+    description: Text | None = None
+    availability_zone: Name | None = None
+
+
+class GroupFromSource(msgspec.Struct, forbid_unknown_fields=True):
+    name: Name | None = None
+    description: Text | None = None
+    source_group_id: str | None = None
+    group_snapshot_id: str | None = None
+
+
+class GroupUpdate(msgspec.Struct, forbid_unknown_fields=True):
+    name: Name | UnsetType | None = UNSET
+    description: Text | UnsetType | None = UNSET
+    add_volumes: Annotated[str, Meta(max_length=65536)] | None = None
+    remove_volumes: Annotated[str, Meta(max_length=65536)] | None = None
+
+
+class GroupDelete(msgspec.Struct, forbid_unknown_fields=True):
+    delete_volumes: Flag = msgspec.field(name="delete-volumes", default=False)
+
+
+class GroupStatus(msgspec.Struct, forbid_unknown_fields=True):
+    status: str
+
+
+class GroupSnapshotCreate(msgspec.Struct, forbid_unknown_fields=True):
+    group_id: Id
+    name: Name | None = None
+    description: Text | None = None
+
+
+class ManageVolume(msgspec.Struct, forbid_unknown_fields=True):
+    ref: dict[Key, Text]
+    host: Host | None = None
+    cluster: str | None = None
+    name: Name | None = None
+    description: Text | None = None
+    volume_type: Name | None = None
+    availability_zone: Name | None = None
+    metadata: Metadata | None = None
+    bootable: Flag = False

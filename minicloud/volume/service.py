@@ -26,6 +26,7 @@ from minicloud.volume.images import Images, check_fits, image_metadata
 from minicloud.volume.jobs import Jobs
 from minicloud.volume.listing import Listing
 from minicloud.volume.live import LiveVolumes
+from minicloud.volume.presence import Roll
 from minicloud.volume.quotas import Quotas
 from minicloud.volume.records import Snapshot, Usage, Volume, VolumeType
 from minicloud.volume.states import ALONE, MOVES, SnapshotStatus, VolumeStatus
@@ -78,12 +79,13 @@ class VolumeService:
         images: Images,
         filling: Filling,
         jobs: Jobs,
+        roll: Roll,
         *,
         host: str,
     ) -> None:
         self._database, self._backends, self._live = database, backends, live
         self._quotas, self._types, self._images = quotas, types, images
-        self._filling, self._jobs = filling, jobs
+        self._filling, self._jobs, self._roll = filling, jobs, roll
         self.host = host
 
     # -- reading ---------------------------------------------------------------------------------
@@ -144,10 +146,16 @@ class VolumeService:
                 type_name=kind.name,
             )
             self._quotas.admit(tx, asked.project_id, volumes=1, gigabytes=size_gb, size_gb=size_gb)
+            if asked.group_id:
+                _check_group(store.group_of(tx, asked.group_id), asked, kind)
             if asked.snapshot_id and not snapshot_store.snapshot_lock(tx, asked.snapshot_id):
                 raise NotFound(kind="Snapshot", id=asked.snapshot_id)
             store.volume_add(tx, made)
-        if made.host == self.host:
+            closed = not self._roll.takes_volumes(tx, made.host)
+        if closed:
+            problem = HostProblem(reason="No valid backend was found: the operator disabled it.")
+            self._end(made, "create_failed", problem)
+        elif made.host == self.host:
             self.finish_creating(made)
         return made
 
@@ -201,14 +209,10 @@ class VolumeService:
             self.finish_extending(msgspec.structs.replace(volume, size_gb=size_gb))
 
     def finish_extending(self, volume: Volume) -> None:
-        backend = self._backends.of(volume)
-
-        def grow() -> None:
-            backend.ensure(volume.id, volume.size_bytes)
-
         try:
-            if (backend.size(volume.id) or 0) < volume.size_bytes:
-                self._live.pause(volume.id, grow)
+            self._backends.of(volume).grow(
+                volume.id, volume.size_bytes, self._live.pausing(volume.id)
+            )
         except HostProblem as problem:
             self._end(volume, "extend_failed", problem)
             return
@@ -465,6 +469,18 @@ def _backend(kind: VolumeType, source: _Source) -> str:
             )
         return source.backend
     return wanted or "files"
+
+
+def _check_group(
+    group: tuple[str, Sequence[str]] | None, asked: NewVolume, kind: VolumeType
+) -> None:
+    """Invalid and NotFound: the volume cannot be made in the group."""
+    if group is None or group[0] != asked.project_id:
+        raise NotFound(kind="Group", id=asked.group_id)
+    if kind.id not in group[1]:
+        raise Invalid(
+            reason=f"Invalid volume type: {kind.name} is not one of group {asked.group_id}'s."
+        )
 
 
 def _says_multiattach(kind: VolumeType) -> bool:

@@ -20,6 +20,7 @@ from minicloud.volume import listing, messages, store
 from minicloud.volume import snapshot_store as rows
 from minicloud.volume.access import is_visible
 from minicloud.volume.backends import Backends
+from minicloud.volume.backends.base import Backend
 from minicloud.volume.listing import Listing
 from minicloud.volume.live import LiveVolumes
 from minicloud.volume.quotas import Quotas
@@ -162,7 +163,9 @@ class SnapshotService:
     def finish_deleting(self, snapshot: Snapshot) -> None:
         """From ``deleting`` to gone; where the backend cannot, the next pass tries again."""
         try:
-            self._backends.of(snapshot).ensure_snapshot_absent(snapshot.id)
+            backend = self._backends.of(snapshot)
+            backend.ensure_snapshot_absent(snapshot.id)
+            self._compact(snapshot.volume_id, backend)
         except HostProblem as problem:
             LOG.error("Snapshot %s stays deleting: %s", snapshot.id, problem.message)
             return
@@ -257,6 +260,13 @@ class SnapshotService:
         self.visible(tx, ctx, snapshot_id)
         rows.snapshot_lock(tx, snapshot_id)
         return self.visible(tx, ctx, snapshot_id)
+
+    def _compact(self, volume_id: str, backend: Backend) -> None:
+        """What only the snapshot needed goes, unless a guest has the volume."""
+        with self._database.read() as tx:
+            volume = store.volume_get(tx, volume_id)
+        if volume is not None and volume.status == VolumeStatus.AVAILABLE.value:
+            backend.compact(volume_id, self._live.idle(volume_id))
 
     def _end(self, snapshot: Snapshot, to: SnapshotStatus, problem: MinicloudError | None) -> None:
         with self._database.write() as tx:

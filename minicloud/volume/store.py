@@ -201,6 +201,14 @@ def _remove(tx: Transaction, table: sa.Table, volume_id: str, keys: Sequence[str
     return tx.execute(change).rowcount
 
 
+def group_of(tx: Transaction, group_id: str) -> tuple[str, Sequence[str]] | None:
+    """(project, types of its volumes) of a group, whose row is held until ``tx`` ends."""
+    tx.execute(groups.update().where(groups.c.id == group_id).values(id=groups.c.id))
+    query = sa.select(groups.c.project_id, groups.c.volume_types).where(groups.c.id == group_id)
+    row = tx.execute(query).one_or_none()
+    return None if row is None else (row.project_id, row.volume_types)
+
+
 def project_lock(tx: Transaction, project_id: str) -> dict[str, int]:
     """Hold the project's row until the transaction ends; the limits set for it alone."""
     touch = projects.update().where(projects.c.id == project_id).values(id=projects.c.id)

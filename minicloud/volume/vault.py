@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -110,7 +110,7 @@ class Vault:
                 reason=f"The backup {backup_id} is not readable: {type(problem).__name__}"
             ) from problem
 
-    def sweep(self, known: Collection[str], young_s: float = 86400.0) -> None:
+    def sweep(self, young_s: float = 86400.0) -> None:
         """Remove what an interrupted call left behind. A whole backup stays whatever the rows
         say: it may be imported again.
         """

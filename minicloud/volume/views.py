@@ -13,10 +13,22 @@ import msgspec
 from minicloud.domain.ids import derive
 from minicloud.kit.clock import iso_micro
 from minicloud.kit.web.versions import Conversion
-from minicloud.volume.records import Attachment, Snapshot, Volume, VolumeType
+from minicloud.volume.records import (
+    Attachment,
+    Backup,
+    Group,
+    GroupSnapshot,
+    GroupType,
+    Message,
+    Snapshot,
+    Transfer,
+    Volume,
+    VolumeType,
+)
 from minicloud.volume.states import AttachmentStatus
 
 Json = dict[str, Any]
+MESSAGES_KEPT_S = 30 * 86400.0
 ZONE = "nova"
 """The one availability zone, named as every OpenStack installer names it."""
 
@@ -200,6 +212,123 @@ def snapshot_detail(snapshot: Snapshot) -> Json:
     }
 
 
+def _links(base_url: str, path: str) -> list[Json]:
+    return [
+        {"rel": "self", "href": f"{base_url}/v3/{path}"},
+        {"rel": "bookmark", "href": f"{base_url}/{path}"},
+    ]
+
+
+def backup_summary(backup: Backup, base_url: str) -> Json:
+    path = f"{backup.project_id}/backups/{backup.id}"
+    return {"id": backup.id, "name": backup.name or None, "links": _links(base_url, path)}
+
+
+def backup_view(backup: Backup, built_upon: int, base_url: str, *, shows_project: bool) -> Json:
+    touched = backup.updated_at != backup.created_at
+    view: Json = {
+        **backup_summary(backup, base_url),
+        "status": backup.status,
+        "size": backup.size_gb,
+        "object_count": backup.object_count,
+        "availability_zone": ZONE,
+        "container": None,
+        "created_at": iso_micro(backup.created_at),
+        "updated_at": iso_micro(backup.updated_at) if touched else None,
+        "description": backup.description or None,
+        "fail_reason": backup.fail_reason,
+        "volume_id": backup.volume_id,
+        "snapshot_id": backup.snapshot_id,
+        "is_incremental": backup.parent_id is not None,
+        "has_dependent_backups": built_upon > 0,
+        "data_timestamp": iso_micro(backup.data_at),
+        "metadata": dict(backup.metadata),
+        "user_id": backup.user_id,
+    }
+    if shows_project:
+        view["os-backup-project-attr:project_id"] = backup.project_id
+    return view
+
+
+def transfer_view(transfer: Transfer, base_url: str) -> Json:
+    path = f"{transfer.project_id}/volume-transfers/{transfer.id}"
+    return {
+        "id": transfer.id,
+        "name": transfer.name or None,
+        "volume_id": transfer.volume_id,
+        "links": _links(base_url, path),
+    }
+
+
+def transfer_detail(transfer: Transfer, base_url: str) -> Json:
+    return {
+        **transfer_view(transfer, base_url),
+        "created_at": iso_micro(transfer.created_at),
+        "no_snapshots": transfer.no_snapshots,
+        "source_project_id": transfer.project_id,
+        "destination_project_id": None,
+        "accepted": False,
+    }
+
+
+def message_view(message: Message, base_url: str) -> Json:
+    path = f"{message.project_id}/messages/{message.id}"
+    return {
+        "id": message.id,
+        "event_id": message.event_id,
+        "user_message": message.text,
+        "message_level": "ERROR",
+        "created_at": iso_micro(message.created_at),
+        "guaranteed_until": iso_micro(message.created_at + MESSAGES_KEPT_S),
+        "request_id": message.request_id,
+        "resource_type": message.resource_type,
+        "resource_uuid": message.resource_id,
+        "links": _links(base_url, path),
+    }
+
+
+def group_type_view(kind: GroupType, *, specs: bool) -> Json:
+    view: Json = {
+        "id": kind.id,
+        "name": kind.name,
+        "description": kind.description,
+        "is_public": kind.is_public,
+    }
+    return {**view, "group_specs": dict(kind.group_specs)} if specs else view
+
+
+def group_view(group: Group, volumes: Sequence[str] | None) -> Json:
+    """``volumes``: the ids of what is in it, where they were asked for."""
+    view: Json = {
+        "id": group.id,
+        "name": group.name or None,
+        "description": group.description or None,
+        "status": group.status,
+        "availability_zone": ZONE,
+        "created_at": iso_micro(group.created_at),
+        "group_type": group.group_type_id,
+        "volume_types": list(group.volume_types),
+        "group_snapshot_id": group.group_snapshot_id,
+        "source_group_id": group.source_group_id,
+        "replication_status": "disabled",
+        "project_id": group.project_id,
+    }
+    return view if volumes is None else {**view, "volumes": list(volumes)}
+
+
+def group_snapshot_view(found: GroupSnapshot) -> Json:
+    return {
+        "id": found.id,
+        "group_id": found.group_id,
+        "name": found.name or None,
+        "description": found.description or None,
+        "status": found.status,
+        "created_at": iso_micro(found.created_at),
+        "group_type_id": found.group_type_id,
+        "project_id": found.project_id,
+    }
+
+
 def type_view(kind: VolumeType, *, specs: bool, qos: bool) -> Json:
     """``specs`` and ``qos``: whether the caller may see them."""
     view: Json = {
@@ -284,4 +413,25 @@ SUMMARY_DOWN: Sequence[Conversion] = (
 SERVICE_DOWN: Sequence[Conversion] = (
     ((3, 49), _each("service", _without("backend_state"))),
     ((3, 7), _each("service", _without("cluster"))),
+)
+BACKUP_DOWN: Sequence[Conversion] = (
+    ((3, 56), _each("backup", _without("user_id"))),
+    ((3, 43), _each("backup", _without("metadata"))),
+    ((3, 18), _each("backup", _without("os-backup-project-attr:project_id"))),
+)
+TRANSFER_DOWN: Sequence[Conversion] = (
+    (
+        (3, 57),
+        _each("transfer", _without("source_project_id", "destination_project_id", "accepted")),
+    ),
+    ((3, 55), _each("transfer", _without("no_snapshots"))),
+)
+GROUP_DOWN: Sequence[Conversion] = (
+    ((3, 58), _each("group", _without("project_id"))),
+    ((3, 38), _each("group", _without("replication_status"))),
+    ((3, 25), _each("group", _without("volumes"))),
+    ((3, 14), _each("group", _without("group_snapshot_id", "source_group_id"))),
+)
+GROUP_SNAPSHOT_DOWN: Sequence[Conversion] = (
+    ((3, 58), _each("group_snapshot", _without("project_id"))),
 )

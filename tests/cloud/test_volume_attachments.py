@@ -106,8 +106,8 @@ def test_an_export_ends_with_its_attachment(cloud: VolumeCloud) -> None:
     cloud.detach(attachment["id"])
     command = Path(f"/proc/{pid}/cmdline")  # of a process not yet reaped: empty
     assert not command.exists() or command.read_bytes() == b""
-    assert sorted(path.name for path in cloud.sockets.iterdir()) == ["control", "lock"]
-    assert list((cloud.sockets / "control").iterdir()) == []
+    assert sorted(path.name for path in cloud.sockets.iterdir()) == ["lock", "qmp"]
+    assert list((cloud.sockets / "qmp").iterdir()) == []
 
 
 def test_qemus_user_reaches_a_socket_it_can_name_and_finds_none(cloud: VolumeCloud) -> None:
@@ -116,7 +116,7 @@ def test_qemus_user_reaches_a_socket_it_can_name_and_finds_none(cloud: VolumeClo
     assert path.stat().st_mode & 0o777 == 0o666
     assert cloud.sockets.stat().st_mode & 0o777 == 0o711
     assert path.stem == attachment["volume_id"]
-    assert (cloud.sockets / "control").stat().st_mode & 0o777 == 0o700, "who has QMP has all files"
+    assert (cloud.sockets / "qmp").stat().st_mode & 0o777 == 0o700, "who has QMP has all files"
 
 
 def test_a_volume_is_claimed_once(cloud: VolumeCloud) -> None:

@@ -85,7 +85,7 @@ class VolumeCloud:
 
     def pid(self, volume_id: str) -> int:
         """The process id of the volume's exporter."""
-        return int((self.sockets / "control" / f"{volume_id}.pid").read_text())
+        return int((self.sockets / "qmp" / f"{volume_id}.pid").read_text())
 
     def kill(self, volume_id: str) -> None:
         """kill -9 its exporter, and wait for its end."""
@@ -143,7 +143,7 @@ def volume_cloud(
 
 def end_exporters(directory: Path) -> None:
     """kill -9 everything that serves volumes below ``directory``."""
-    for path in (directory / "control").glob("*.pid"):
+    for path in (directory / "qmp").glob("*.pid"):
         with contextlib.suppress(ProcessLookupError, ValueError, FileNotFoundError):
             pid = int(path.read_text())
             if str(path) in Path(f"/proc/{pid}/cmdline").read_text():

@@ -176,7 +176,7 @@ class Place:
             except OSError:
                 continue
             for argument in arguments:
-                if argument.startswith(f"{self.sockets}/control/".encode()):
+                if argument.startswith(f"{self.sockets}/qmp/".encode()):
                     found[Path(argument.decode()).stem] = int(entry.parent.name)
         return found
 
@@ -214,7 +214,7 @@ def test_a_volume_half_deleted_goes(place: Place, when: str) -> None:
     assert place.files() == set()
 
 
-@pytest.mark.parametrize("when", ["ensure:before", "ensure:after"])
+@pytest.mark.parametrize("when", ["grow:before", "grow:after"])
 def test_a_volume_half_grown_is_finished(place: Place, when: str) -> None:
     volume = place.daemon().make()
     place.dies_of(when, lambda daemon: daemon.extend(volume.id, 3))
@@ -266,7 +266,7 @@ def test_a_late_turn_does_not_disturb_what_came_after(place: Place) -> None:
     assert daemon.volumes.get(CTX, volume.id).status == "deleting"
 
     small = daemon.make()
-    place.dies_of("ensure:before", lambda mortal: mortal.extend(small.id, 3))
+    place.dies_of("grow:before", lambda mortal: mortal.extend(small.id, 3))
     daemon.volumes.finish_extending(small)
     assert daemon.volumes.get(CTX, small.id).status == "extending"
 
@@ -302,7 +302,7 @@ def test_an_export_that_no_row_wants_ends(place: Place) -> None:
         attachment_store.attachment_remove(tx, attachment.id)
     daemon.reconciler.run()
     assert place.exporters() == {}
-    assert sorted(path.name for path in place.sockets.iterdir()) == ["control", "lock"]
+    assert sorted(path.name for path in place.sockets.iterdir()) == ["lock", "qmp"]
 
 
 def test_a_strangers_process_under_our_pid_is_left_alone(place: Place) -> None:
@@ -315,12 +315,12 @@ def test_a_strangers_process_under_our_pid_is_left_alone(place: Place) -> None:
         signal.pause()
         os._exit(0)
     try:
-        (place.sockets / "control" / f"{volume.id}.pid").write_text(f"{stranger}\n")
+        (place.sockets / "qmp" / f"{volume.id}.pid").write_text(f"{stranger}\n")
         with daemon.database.write() as tx:
             attachment_store.attachment_remove(tx, attachment.id)
         daemon.reconciler.run()
         assert os.waitpid(stranger, os.WNOHANG) == (0, 0), "it lives"
-        assert not (place.sockets / "control" / f"{volume.id}.pid").exists()
+        assert not (place.sockets / "qmp" / f"{volume.id}.pid").exists()
     finally:
         os.kill(stranger, signal.SIGKILL)
         os.waitpid(stranger, 0)

@@ -39,6 +39,12 @@ Switch = Callable[[DiskFile], None]
 writes that were not answered before. Called also when it may have happened already."""
 
 
+Quiet = Callable[[Callable[[], None]], object]
+"""Does the given work while nobody has the volume open, or not at all. A backend calls it with its
+own lock held, and never takes that lock within: the other way round two could wait for each other.
+"""
+
+
 class Backend(abc.ABC):
     # -- volumes ---------------------------------------------------------------------------------
     @abc.abstractmethod
@@ -46,6 +52,10 @@ class Backend(abc.ABC):
         """Make the volume exist with at least ``size_bytes``; new bytes read as zero, bytes that
         were there stay. HostProblem: it cannot (no space, say); then nothing has changed.
         """
+
+    @abc.abstractmethod
+    def grow(self, volume_id: str, size_bytes: int, quiet: Quiet) -> None:
+        """Give a volume that may be in use at least ``size_bytes``. HostProblem."""
 
     @abc.abstractmethod
     def ensure_from(self, volume_id: str, origin_id: str, size_bytes: int) -> None:
@@ -107,9 +117,9 @@ class Backend(abc.ABC):
         """
 
     @abc.abstractmethod
-    def compact(self, volume_id: str) -> None:
-        """Give back space and depth that deleted snapshots left behind; nobody has the volume
-        open. HostProblem; then nothing has changed.
+    def compact(self, volume_id: str, quiet: Quiet) -> None:
+        """Give back space and depth that deleted snapshots left behind. HostProblem; then nothing
+        has changed.
         """
 
     @abc.abstractmethod

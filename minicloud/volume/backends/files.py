@@ -30,7 +30,7 @@ from minicloud.domain.errors import HostProblem
 from minicloud.domain.ids import derive, is_uuid
 from minicloud.kit import clock
 from minicloud.volume.backends import qemu_img
-from minicloud.volume.backends.base import Backend, Capacity, DiskFile, Known, Switch
+from minicloud.volume.backends.base import Backend, Capacity, DiskFile, Known, Quiet, Switch
 
 LOG = logging.getLogger(__name__)
 _LINKS = ("volumes", "snapshots", "images")
@@ -67,6 +67,11 @@ class FileBackend(Backend):
             if self._layer("volumes", volume_id) is None:
                 self._new_raw(volume_id, size_bytes)
             self._grow(volume_id, size_bytes)
+
+    def grow(self, volume_id: str, size_bytes: int, quiet: Quiet) -> None:
+        with self._acting("grow", volume_id), self._alone():
+            if _size(self.disk(volume_id).path) < size_bytes:
+                quiet(lambda: self._grow(volume_id, size_bytes))
 
     def ensure_from(self, volume_id: str, origin_id: str, size_bytes: int) -> None:
         with self._acting("make", volume_id), self._alone():
@@ -159,25 +164,34 @@ class FileBackend(Backend):
     def scratch(self) -> Path:
         return self._directory / "scratch"
 
-    def compact(self, volume_id: str) -> None:
+    def compact(self, volume_id: str, quiet: Quiet) -> None:
         """A layer below that nothing else needs takes up the one above it, where that is quick.
         The volume reads the same at every moment: what was already written below is what lies
         above.
         """
         with self._acting("compact", volume_id), self._alone():
-            while True:
-                top = self._layer("volumes", volume_id)
-                below = _below(top) if top is not None else None
-                if top is None or below is None or self._users(below) != {top}:
-                    return
-                if top.stat().st_blocks * 512 > _QUICKLY_MERGED:
-                    return
-                size = _size(top)
-                qemu_img.commit(_disk_file(top))
-                if _size(below) < size:
-                    qemu_img.grow(_disk_file(below), size)
-                self._link("volumes", volume_id, below)
-                self._remove(top)
+            if self._mergeable(volume_id):
+                quiet(lambda: self._merge_all(volume_id))
+
+    def _merge_all(self, volume_id: str) -> None:
+        while pair := self._mergeable(volume_id):
+            top, below = pair
+            size = _size(top)
+            qemu_img.commit(_disk_file(top))
+            if _size(below) < size:
+                qemu_img.grow(_disk_file(below), size)
+            self._link("volumes", volume_id, below)
+            self._remove(top)
+
+    def _mergeable(self, volume_id: str) -> tuple[Path, Path] | None:
+        """The volume's layer and the one below it, where nothing else needs that."""
+        top = self._layer("volumes", volume_id)
+        below = _below(top) if top is not None else None
+        if top is None or below is None or self._users(below) != {top}:
+            return None
+        if top.stat().st_blocks * 512 > _QUICKLY_MERGED:
+            return None
+        return top, below
 
     def depth(self, volume_id: str) -> int:
         """How many layers the volume's bytes lie in."""
