@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from minicloud.api import extra_specs
 from minicloud.api.schemas.fields import truth, whole
 from minicloud.api.schemas.flavors import FlavorCreate, brief_view, flavor_view
 from minicloud.db import flavors
@@ -118,6 +119,15 @@ class Flavors:
             flavor = self._named(tx, call)
             _keep_specs(tx, flavor, {**flavor.extra_specs, **given})
         return {"extra_specs": given}
+
+    def add_checked_specs(self, call: Call) -> Any:
+        """From 2.86 on."""
+        extra_specs.check(call.body.extra_specs)
+        return self.add_specs(call)
+
+    def set_checked_spec(self, call: Call) -> Any:
+        extra_specs.check(call.body)
+        return self.set_spec(call)
 
     def set_spec(self, call: Call) -> Any:
         key, given = call.params["key"], call.body

@@ -91,11 +91,12 @@ class Launcher:
 
     def create(self, call: Call) -> Reply:
         order = self._order(call)
+        by_reservation = truth(order.body.return_reservation_id, "return_reservation_id")
         made, launches = self._write(call, order)
         self._placer.place(call.ctx, launches)
         first = made[0]
         location = {"Location": f"{call.base_url}/v2.1/servers/{first.id}"}
-        if truth(order.body.return_reservation_id, "return_reservation_id"):
+        if by_reservation:
             return Reply(body={"reservation_id": first.reservation_id})
         view = {
             "id": first.id,

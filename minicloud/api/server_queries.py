@@ -69,7 +69,10 @@ QUERY = Query(
             "sort_key", "sort_dir",
         )
     ),
-    since={"changes-before": (2, 66), "locked": (2, 73), **dict.fromkeys(_TAGS, (2, 26))},
+    since={
+        "ip6": (2, 5), "changes-before": (2, 66), "locked": (2, 73),
+        **dict.fromkeys(_TAGS, (2, 26)),
+    },
     strict_from=(2, 75),
 )  # fmt: skip
 

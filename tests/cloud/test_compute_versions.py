@@ -34,7 +34,7 @@ SINCE = {
     (2, 100): {"scheduler_hints"},
 }
 VERSIONS = [(2, n) for n in (1, 2, 3, 8, 9, 15, 16, 18, 19, 25, 26, 46, 47, 62, 63, 70, 71, 72,
-                             73, 74, 75, 89, 90, 95, 96)]  # fmt: skip
+                             73, 74, 75, 89, 90, 95, 96, 97, 98, 99, 100)]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -40,9 +40,12 @@ def server_routes(servers: Servers, launcher: Launcher) -> list[Route]:
                   policy=_P + "servers:index", query=QUERY, summary="List servers.")
             for since, rules in _LISTS
         ),
-        Route(method="POST", path="/servers", handler=launcher.create,
-              policy=_P + "servers:create", status=202, body=bodies.CREATE,
-              summary="Launch servers."),
+        *(
+            Route(method="POST", path="/servers", handler=launcher.create, since=since,
+                  policy=_P + "servers:create", status=202, body=body,
+                  summary="Launch servers.")
+            for since, body in bodies.CREATES
+        ),
         *(
             Route(method="GET", path="/servers/detail", handler=servers.detail(rules),
                   since=since, policy=_P + "servers:detail", query=QUERY, down=views.DOWN,

@@ -124,6 +124,11 @@ def _with_capacity(item: Json) -> None:
         item.update(more)
 
 
+def _no_empty_servers(item: Json) -> None:
+    if item.get("servers") == []:
+        del item["servers"]
+
+
 def _cpu_info_as_text(item: Json) -> None:
     if "cpu_info" in item:
         item["cpu_info"] = msgspec.json.encode(item["cpu_info"]).decode()
@@ -141,6 +146,7 @@ HYPERVISORS_DOWN = for_each(
     "hypervisors",
     (
         ((2, 88), _with_capacity),
+        ((2, 75), _no_empty_servers),
         ((2, 53), _hypervisor_by_number),
         ((2, 28), _cpu_info_as_text),
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from minicloud.api.schemas.fields import Flag, HostName, Key, LongText, Name, Number, Text, Uuid
 from minicloud.domain.errors import Invalid
 from minicloud.kit.web import Body
-from minicloud.kit.web.versions import Json
+from minicloud.kit.web.versions import Conversion, Json, Version
 
 Tag = Annotated[str, Meta(min_length=1, max_length=60, pattern=r"^[^,/\x00-\x1f\x7f]+\Z")]
 Address = Annotated[str, Meta(max_length=64, pattern=r"^[0-9a-fA-F.:]*\Z")]
@@ -203,9 +203,13 @@ def _networks_may_be_absent(body: Json) -> Json:
     return {**body, "networks": networks or "auto"}
 
 
-def _no_device_tags(body: Json) -> Json:
-    for key in ("networks", "block_device_mapping_v2"):
-        _refuse_inside(body, key, "tag")
+def _no_nic_tags(body: Json) -> Json:
+    _refuse_inside(body, "networks", "tag")
+    return body
+
+
+def _no_disk_tags(body: Json) -> Json:
+    _refuse_inside(body, "block_device_mapping_v2", "tag")
     return body
 
 
@@ -244,12 +248,27 @@ CREATE = Body(
     },
     until={"personality": (2, 56)},
     up=(
-        ((2, 32), _no_device_tags),
         ((2, 37), _networks_may_be_absent),
         ((2, 67), _no_volume_type),
         ((2, 94), _hostname_without_domain),
     ),
 )
+_LATER = (2, 10**6)
+_NO_NIC_TAGS, _NO_DISK_TAGS = (_LATER, _no_nic_tags), (_LATER, _no_disk_tags)
+
+
+def _create(*refusals: Conversion) -> Body:
+    return msgspec.structs.replace(CREATE, up=(*refusals, *CREATE.up))
+
+
+CREATES: Sequence[tuple[Version | None, Body]] = (
+    ((2, 42), CREATE),
+    ((2, 37), _create(_NO_NIC_TAGS, _NO_DISK_TAGS)),
+    ((2, 33), _create(_NO_DISK_TAGS)),
+    ((2, 32), CREATE),
+    (None, _create(_NO_NIC_TAGS, _NO_DISK_TAGS)),
+)
+"""Since when which body: tags of devices came, went by mistake, and came back."""
 UPDATE = Body(
     type=ServerUpdate,
     wrapper="server",

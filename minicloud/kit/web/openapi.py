@@ -158,18 +158,25 @@ class _Bodies:
     def content(self, rows: Sequence[Route]) -> Json:
         """Media type -> schema; empty where no row reads a body."""
         found: dict[str, list[Json]] = {}
+        actions: set[str] = set()
         for row in rows:
             if row.raw:
                 found.setdefault("application/octet-stream", [])
+            elif row.action in actions:
+                continue  # its newest shape comes first
             elif row.action or row.body is not None:
-                media = row.media_types if row.media_types else (_JSON,)
-                for kind in media:
-                    options = found.setdefault(kind, [])
-                    schema = {**self._schema(row), **_versions(row.since, row.until)}
+                for media in row.media_types or (_JSON,):
+                    options = found.setdefault(media, [])
+                    schema = self._schema(row)
+                    if row.action:
+                        actions.add(row.action)
+                        of_key = [other for other in rows if other.action == row.action]
+                        schema |= _versions(_lowest(of_key), _highest(of_key))
                     if schema not in options:
                         options.append(schema)
+        word = "oneOf" if actions else "anyOf"
         return {
-            media: {"schema": options[0] if len(options) == 1 else {"oneOf": options}}
+            media: {"schema": options[0] if len(options) == 1 else {word: options}}
             if options
             else {}
             for media, options in sorted(found.items())
