@@ -49,6 +49,7 @@ def rest_service(
         routes=telling(routes(service), hints) if hints else routes(service),
         policy=Policy(RULES, policy_file=policy_file),
         dialect=dialects.neutron,
+        strict=False,
         catalog_types=frozenset({"network"}),
         authenticate=authenticate,
         unauthenticated_headers={"WWW-Authenticate": f'Keystone uri="{auth_url}"'},

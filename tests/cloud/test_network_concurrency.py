@@ -163,3 +163,126 @@ def test_rules_and_groups_go_together(database_url: str) -> None:
 
             assert set(at_once(clouds, race, 8)) <= {201, 204, 404}
             clouds[0].ask("GET", f"/security-groups/{group['id']}", 404)
+
+
+def outside(cloud: NetworkCloud) -> str:
+    return cloud.network("172.24.4.0/27", token="admin", **{"router:external": True})
+
+
+def test_a_subnet_is_connected_to_one_router(database_url: str) -> None:
+    with two_daemons(database_url) as clouds:
+        network_id = clouds[0].network()
+        subnet_id = clouds[0].show("network", network_id)["subnets"][0]
+        routers = [clouds[0].make("router")["id"] for _ in range(2)]
+
+        def connect(cloud: NetworkCloud, n: int) -> int:
+            path = f"/routers/{routers[n % 2]}/add_router_interface"
+            return int(cloud.call("PUT", path, json={"subnet_id": subnet_id}).status_code)
+
+        results = at_once(clouds, connect, 12)
+        assert results.count(200) == 1
+        assert set(results) == {200, 400, 409}
+        owner = "network:router_interface"
+        assert len(clouds[0].ask("GET", f"/ports?device_owner={owner}", 200)["ports"]) == 1
+
+
+def test_overlapping_subnets_do_not_meet_in_a_router(database_url: str) -> None:
+    with two_daemons(database_url) as clouds:
+        subnets = [
+            clouds[0].show("network", clouds[0].network(f"10.0.0.0/{length}"))["subnets"][0]
+            for length in (24, 25, 26, 27)
+        ]
+        router_id = clouds[0].make("router")["id"]
+
+        def connect(cloud: NetworkCloud, n: int) -> int:
+            path = f"/routers/{router_id}/add_router_interface"
+            return int(cloud.call("PUT", path, json={"subnet_id": subnets[n % 4]}).status_code)
+
+        results = at_once(clouds, connect, 8)
+        assert results.count(200) == 1
+        assert results.count(400) == 7
+
+
+def test_an_address_gets_one_floating_ip(database_url: str) -> None:
+    with two_daemons(database_url) as clouds:
+        external, network_id = outside(clouds[0]), clouds[0].network()
+        subnet_id = clouds[0].show("network", network_id)["subnets"][0]
+        gateway = {"external_gateway_info": {"network_id": external}}
+        router = clouds[0].make("router", **gateway)["id"]
+        path = f"/routers/{router}/add_router_interface"
+        clouds[0].ask("PUT", path, 200, json={"subnet_id": subnet_id})
+        port_id = clouds[0].make("port", network_id=network_id)["id"]
+        wanted = {"floating_network_id": external, "port_id": port_id}
+        results = at_once(
+            clouds, lambda cloud, n: status(cloud, "floatingip", "demo", **wanted), 10
+        )
+        assert results.count((201, "")) == 1
+        assert results.count((409, "FloatingIPPortAlreadyAssociated")) == 9
+        # 30 host addresses, less the network's gateway, the router's, and the one given.
+        results = at_once(
+            clouds,
+            lambda cloud, n: status(cloud, "floatingip", "demo", floating_network_id=external),
+            30,
+        )
+        assert results.count((201, "")) == 27
+        assert results.count((409, "IpAddressGenerationFailure")) == 3
+        floating = clouds[0].ask("GET", "/floatingips", 200)["floatingips"]
+        assert len({each["floating_ip_address"] for each in floating}) == 28
+
+
+def test_an_interface_goes_or_a_floating_ip_comes(database_url: str) -> None:
+    """Never a floating IP that leads through a router that is no longer connected."""
+    with two_daemons(database_url) as clouds:
+        external, network_id = outside(clouds[0]), clouds[0].network()
+        subnet_id = clouds[0].show("network", network_id)["subnets"][0]
+        gateway = {"external_gateway_info": {"network_id": external}}
+        path = f"/routers/{clouds[0].make('router', **gateway)['id']}"
+        port_id = clouds[0].make("port", network_id=network_id)["id"]
+        for _ in range(4):
+            clouds[0].ask("PUT", path + "/add_router_interface", 200, json={"subnet_id": subnet_id})
+
+            def race(cloud: NetworkCloud, n: int) -> int:
+                if n:
+                    body = {"floating_network_id": external, "port_id": port_id}
+                    answer = cloud.call("POST", "/floatingips", json={"floatingip": body})
+                else:
+                    answer = cloud.call("PUT", path + "/remove_router_interface",
+                                        json={"subnet_id": subnet_id})  # fmt: skip
+                return int(answer.status_code)
+
+            removed, associated = at_once(clouds, race, 2)
+            assert (removed, associated) in ((200, 404), (409, 201))
+            for each in clouds[0].ask("GET", "/floatingips", 200)["floatingips"]:
+                clouds[0].ask("DELETE", f"/floatingips/{each['id']}", 204)
+            if removed == 409:
+                body = {"subnet_id": subnet_id}
+                clouds[0].ask("PUT", path + "/remove_router_interface", 200, json=body)
+
+
+def test_a_pool_is_cut_without_overlap(database_url: str) -> None:
+    with two_daemons(database_url) as clouds:
+        pool_id = clouds[0].make("subnetpool", prefixes=["10.8.0.0/24"], default_prefixlen=28)["id"]
+        networks = [clouds[0].make("network")["id"] for _ in range(20)]
+
+        def cut(cloud: NetworkCloud, n: int) -> tuple[int, str]:
+            wanted = {"network_id": networks[n], "ip_version": 4, "subnetpool_id": pool_id}
+            return status(cloud, "subnet", "demo", **wanted)
+
+        results = at_once(clouds, cut, 20)
+        assert results.count((201, "")) == 16
+        assert results.count((409, "SubnetAllocationError")) == 4
+        subnets = clouds[0].ask("GET", "/subnets", 200)["subnets"]
+        assert len({subnet["cidr"] for subnet in subnets}) == 16
+
+
+def test_a_project_gets_one_first_network(database_url: str) -> None:
+    with two_daemons(database_url) as clouds:
+        clouds[0].network("172.24.4.0/27", "admin", **{"router:external": True, "is_default": True})
+        clouds[0].make("subnetpool", "admin", prefixes=["10.8.0.0/16"], default_prefixlen=24,
+                       shared=True, is_default=True)  # fmt: skip
+        path = f"/auto-allocated-topology/{DEMO}"
+        made = at_once(clouds, lambda cloud, n: cloud.ask("GET", path, 200), 8)
+        assert len({each["auto_allocated_topology"]["id"] for each in made}) == 1
+        assert len(clouds[0].ask("GET", "/routers", 200)["routers"]) == 1
+        subnets = clouds[0].ask("GET", f"/subnets?project_id={DEMO}", 200)["subnets"]
+        assert len(subnets) == 1

@@ -116,7 +116,7 @@ def test_quotas(tmp_path: Path) -> None:
                 ] == [DEMO]  # fmt: skip
         low = {"quota": {"network": 1, "check_limit": True}}
         cloud.ask("PUT", f"/quotas/{DEMO}", 409, "admin", json=low)
-        for wrong in ({"colour": 1}, {"network": -2}, {"network": "1"}, {"network": True}):
+        for wrong in ({"colour": 1}, {"network": -2}, {"network": "x"}, {"network": True}):
             cloud.ask("PUT", f"/quotas/{DEMO}", 400, "admin", json={"quota": wrong})
         cloud.ask("DELETE", f"/quotas/{DEMO}", 204, "admin")
         assert cloud.ask("GET", f"/quotas/{DEMO}", 200)["quota"]["network"] == 2

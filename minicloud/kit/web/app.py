@@ -186,7 +186,9 @@ def _answer(service: Service, routes: list[Route], params: dict[str, str]) -> fl
                 params=params,
                 query=query,
                 headers=request.headers,
-                body=None if route.body is None else fit(value, route.body, version),
+                body=None
+                if route.body is None
+                else fit(value, route.body, version, strict=service.strict),
                 stream=request.stream if route.raw else None,
                 path=request.path,
                 base_url=request.host_url.rstrip("/"),

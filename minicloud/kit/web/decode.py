@@ -26,10 +26,10 @@ def action_of(value: Any) -> str:
     return str(next(iter(value)))
 
 
-def fit(value: Any, spec: Any, version: Version | None) -> Any:
+def fit(value: Any, spec: Any, version: Version | None, *, strict: bool = True) -> Any:
     """``value``, parsed JSON, as ``spec`` (a type or a Body) describes it."""
     if not isinstance(spec, Body):
-        return convert(value, spec)
+        return convert(value, spec, strict=strict)
     if not isinstance(value, dict):
         raise Invalid(reason="The request body must be a JSON object.")
     if spec.wrapper:
@@ -56,13 +56,16 @@ def fit(value: Any, spec: Any, version: Version | None) -> Any:
         for since, lift in spec.up:
             if version < since:
                 value = lift(value)
-    return convert(value, spec.type)
+    return convert(value, spec.type, strict=strict)
 
 
-def convert(value: Any, kind: Any) -> Any:
-    """``value`` as ``kind``; Invalid says where it does not fit. ``at`` is ``$.a.b[0]``."""
+def convert(value: Any, kind: Any, *, strict: bool = True) -> Any:
+    """``value`` as ``kind``; Invalid says where it does not fit. ``at`` is ``$.a.b[0]``.
+
+    Not ``strict``: numbers and flags may come as text.
+    """
     try:
-        return msgspec.convert(value, kind, strict=True)
+        return msgspec.convert(value, kind, strict=strict)
     except (msgspec.ValidationError, RecursionError) as problem:
         words = str(problem)
         if words.startswith("Object contains unknown field"):

@@ -184,6 +184,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """What the catalog calls this service: access rules of tokens that name another are not for
     it."""
     vary: str = ""
+    strict: bool = True
+    """Whether numbers and flags in bodies must be JSON's own; else they may come as text."""
     request_id_headers: Sequence[str] = ("X-Openstack-Request-Id",)
     document_path: str = "/openapi.json"
     """Where the service describes itself, to anybody; empty: nowhere."""
