@@ -64,6 +64,10 @@ class NbdDisk(msgspec.Struct, frozen=True, kw_only=True, tag="nbd"):
     socket: str = ""
     host: str = ""
     port: int = 0
+    tls: bool = False
+    """Encrypted, with the certificates of QEMU's configuration on this host."""
+    reconnect_s: int = 0
+    """How long the guest waits for an exporter that is away; 0: not at all."""
     boot_index: int | None = None
     serial: str = ""
     readonly: bool = False

@@ -51,7 +51,12 @@ def ensure_volumes(job: Job) -> None:
 def connect(job: Job, known: list[Attachment], volume_id: str, disk: BlockDevice) -> Attachment:
     """The server's attachment of the volume, connected to this host; ``known``: those it has."""
     client = job.clients.volume
-    connector = {"host": job.tools.name, "mountpoint": f"/dev/{disk.device}"}
+    connector: dict[str, object] = {
+        "host": job.tools.name,
+        "mountpoint": f"/dev/{disk.device}",
+        # Our guests come again when an exporter was away: see virt.libvirt.patience.
+        "nbd_reconnect": True,
+    }
     attachment = attachment_of(known, volume_id)
     if attachment is None:
         return client.attachment_create(volume_id, job.server.id, connector).value
@@ -135,6 +140,8 @@ def nbd_disk(attachment: Attachment, disk: BlockDevice) -> NbdDisk:
         socket=data.get("socket") or "",
         host=data.get("host") or "",
         port=data.get("port") or 0,
+        tls=bool(data.get("tls")),
+        reconnect_s=data.get("reconnect_delay") or 0,
         boot_index=disk.boot_index,
         serial=attachment.volume_id,
         readonly=data.get("access_mode") == "ro",

@@ -9,6 +9,7 @@ Nothing here knows what a server is for or when to give up: that is ``driver.py`
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 import threading
@@ -319,6 +320,20 @@ class Connection:
             domain.blockResize(target, size_bytes, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
 
         self._on_domain("resize a disk of", uuid, act)
+
+    def ask_qemu(self, uuid: str, command: str, arguments: dict[str, Any]) -> Any:
+        """What QEMU returns to a command of its own protocol. HostProblem where it refuses."""
+        import libvirt_qemu
+
+        def ask(connection: Any) -> Any:
+            words = json.dumps({"execute": command, "arguments": arguments})
+            domain = connection.lookupByUUIDString(uuid)
+            return json.loads(libvirt_qemu.qemuMonitorCommand(domain, words, 0))
+
+        answer = self._run(f"have QEMU do {command} in domain {uuid}", ask)
+        if "error" in answer:
+            raise HostProblem(reason=f"QEMU refuses {command}: {answer['error'].get('desc')}")
+        return answer["return"]
 
     def inject_nmi(self, uuid: str) -> None:
         self._run(f"interrupt domain {uuid}", lambda c: c.lookupByUUIDString(uuid).injectNMI(0))

@@ -7,10 +7,12 @@ definition is ``xml.py``'s, the calls and their errors are ``connection.py``'s, 
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from minicloud.domain.errors import HostProblem
@@ -24,11 +26,13 @@ from minicloud.virt.driver import (
     Driver,
     FileDisk,
     HostInfo,
+    NbdDisk,
 )
-from minicloud.virt.libvirt import devices, xml
+from minicloud.virt.libvirt import devices, patience, xml
 from minicloud.virt.libvirt.connection import Connection, RawDomain
 from minicloud.virt.libvirt.usage import diagnostics_of
 
+LOG = logging.getLogger(__name__)
 _ASK_AGAIN_S = 10.0
 """A guest that was still booting did not hear the first request."""
 _CONNECT_S = 5.0
@@ -94,6 +98,8 @@ class LibvirtDriver(Driver):
                 xml.domain_xml(spec, virt_type=self._virt_type, features=self._features)
             )
             self._connection.start(spec.server_id)
+            for disk in spec.disks:
+                self._make_patient(spec.server_id, disk)
 
     def ensure_paused(self, server_id: str) -> None:
         domain = self._ours(server_id)
@@ -115,6 +121,8 @@ class LibvirtDriver(Driver):
         off = domain is not None and domain.power in (Power.SHUTDOWN, Power.NOSTATE)
         if off and self._connection.is_saved(spec.server_id):
             self._connection.restore(spec.server_id)
+            for disk in spec.disks:
+                self._make_patient(spec.server_id, disk)
         else:
             self.ensure_running(spec)
 
@@ -157,17 +165,45 @@ class LibvirtDriver(Driver):
     def ensure_device(self, server_id: str, device: Device) -> None:
         if self._ours(server_id) is not None:
             devices.ensure_device(self._connection, server_id, device, self._features)
+            self._make_patient(server_id, device)
 
     def ensure_no_device(self, server_id: str, device: Device, *, limit_s: float) -> None:
         if self._ours(server_id) is not None:
             devices.ensure_no_device(self._connection, server_id, device, limit_s)
+            if isinstance(device, NbdDisk) and self._is_running(server_id):
+                patience.forget_unused(partial(self._connection.ask_qemu, server_id))
 
     def has_device(self, server_id: str, device: Device) -> bool:
         return devices.has_device(self._connection, server_id, device)
 
     def ensure_disk_size(self, server_id: str, disk: Disk, size_bytes: int) -> None:
-        if self._ours(server_id) is not None:
-            self._connection.resize_disk(server_id, disk.target, size_bytes)
+        if self._ours(server_id) is None:
+            return
+        if isinstance(disk, NbdDisk) and disk.reconnect_s and self._is_running(server_id):
+            patience.touch(partial(self._connection.ask_qemu, server_id), disk)
+        self._connection.resize_disk(server_id, disk.target, size_bytes)
+
+    def _make_patient(self, server_id: str, device: Device) -> None:
+        """A guest that is off is told when it starts. What QEMU refuses leaves the disk as it is:
+        it works, and only does not wait for an exporter.
+        """
+        if not isinstance(device, NbdDisk) or not device.reconnect_s:
+            return
+        if not self._is_running(server_id):
+            return
+        ask = partial(self._connection.ask_qemu, server_id)
+        try:
+            patient = patience.make_patient(ask, device, device.reconnect_s)
+        except HostProblem as problem:
+            LOG.warning("Disk %s of server %s: %s", device.target, server_id, problem.message)
+        else:
+            if not patient:
+                LOG.warning(
+                    "Disk %s of server %s does not wait for its exporter", device.target, server_id
+                )
+
+    def _is_running(self, server_id: str) -> bool:
+        return self._connection.live_definition(server_id) is not None
 
     def device_addresses(self, server_id: str) -> Mapping[str, str]:
         live = self._connection.live_definition(server_id)

@@ -286,6 +286,8 @@ def _disk(devices: ET.Element, disk: Disk) -> None:
     else:
         options = {"name": "qemu", "type": "raw", "cache": "none"}
         source = _sub(element, "source", protocol="nbd", name=disk.export)
+        if disk.tls:
+            source.set("tls", "yes")
         if disk.socket:
             _sub(source, "host", transport="unix", socket=disk.socket)
         else:

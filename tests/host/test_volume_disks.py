@@ -1,0 +1,150 @@
+"""Volumes as disks of real guests: the exporter dies, the volume grows, snapshots are taken, and
+the guest sees no error.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import guest
+import pytest
+from labhost import LabHost, missing, wait_for
+from volume import VolumeCloud, volume_cloud
+
+from minicloud.domain.ids import domain_name, new_id
+from minicloud.virt.driver import DomainSpec, FileDisk, NbdDisk
+from minicloud.virt.libvirt import disks
+
+pytestmark = [pytest.mark.host, pytest.mark.skipif(bool(missing()), reason=missing())]
+pytest.importorskip("libvirt", reason="the libvirt bindings are not installed")
+
+from minicloud.virt.libvirt.driver import LibvirtDriver  # noqa: E402 - only where libvirt is
+
+NEWEST = {"OpenStack-API-Version": "volume 3.71"}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabHost]:
+    lab = LabHost(tmp_path_factory.mktemp("lab"))
+    try:
+        lab.start()
+        yield lab
+    finally:
+        lab.stop()
+
+
+@pytest.fixture
+def driver(lab: LabHost) -> Iterator[LibvirtDriver]:
+    driver = LibvirtDriver(lab.uri, "qemu", "tests are emulated")
+    yield driver
+    for domain in driver.list_domains():
+        driver.ensure_absent(domain.server_id)
+    driver.close()
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[VolumeCloud]:
+    with volume_cloud(tmp_path) as cloud:
+        yield cloud
+
+
+def boot(driver: LibvirtDriver, directory: Path) -> str:
+    """The id of a server that has greeted."""
+    server_id = new_id()
+    own = directory / server_id
+    base = directory / "base.raw"
+    guest.write_image(base)
+    disks.ensure_overlay(own / "disk", base, "raw", 1)
+    spec = DomainSpec(
+        server_id=server_id,
+        name=domain_name(server_id),
+        title="guest",
+        vcpus=1,
+        memory_mb=32,
+        disks=(FileDisk(path=str(own / "disk"), format="qcow2", target="vda", boot_index=0),),
+        nics=(),
+        console_log=str(own / "console.log"),
+    )
+    driver.ensure_running(spec)
+    return server_id
+
+
+def attach(cloud: VolumeCloud, driver: LibvirtDriver, server_id: str, volume_id: str) -> NbdDisk:
+    body = {"volume_uuid": volume_id, "instance_uuid": server_id,
+            "connector": {"host": "lab1", "nbd_reconnect": True}}  # fmt: skip
+    made = cloud.ask("POST", "/attachments", 200, json={"attachment": body})["attachment"]
+    info = made["connection_info"]
+    disk = NbdDisk(export=info["export"], target="vdb", socket=info["socket"], serial=volume_id,
+                   reconnect_s=info["reconnect_delay"])  # fmt: skip
+    driver.ensure_device(server_id, disk)
+    cloud.complete(made["id"])
+    return disk
+
+
+def qemu_io(driver: LibvirtDriver, server_id: str, disk: NbdDisk, command: str) -> None:
+    """Do what a guest's driver would, in its QEMU, and wait for the end. Fails on an I/O error."""
+    connection = driver._connection
+    before = errors(driver, server_id)
+    line = {"command-line": f'qemu-io -d {path_of(driver, server_id)} "{command}"'}
+    said = connection.ask_qemu(server_id, "human-monitor-command", line)
+    assert "rror" not in said and "failed" not in said, said
+    assert errors(driver, server_id) == before
+    assert disk.target == "vdb"
+
+
+def path_of(driver: LibvirtDriver, server_id: str) -> str:
+    found = driver._connection.ask_qemu(server_id, "query-block", {})
+    (path,) = [each["qdev"] for each in found
+               if each.get("inserted", {}).get("drv") == "raw"]  # fmt: skip
+    return str(path)
+
+
+def errors(driver: LibvirtDriver, server_id: str) -> int:
+    stats = driver._connection.ask_qemu(server_id, "query-blockstats", {})
+    return sum(
+        each["stats"].get(f"failed_{kind}_operations", 0)
+        for each in stats
+        for kind in ("rd", "wr", "flush", "unmap")
+    )
+
+
+@pytest.mark.skipif(not shutil.which("qemu-storage-daemon"), reason="needs QEMU")
+def test_a_guests_disk_outlives_its_exporter_and_grows(
+    cloud: VolumeCloud, driver: LibvirtDriver, tmp_path: Path
+) -> None:
+    server_id = boot(driver, tmp_path)
+    volume = cloud.create(1)
+    disk = attach(cloud, driver, server_id, volume["id"])
+    qemu_io(driver, server_id, disk, "write -P 0x11 0 64k")
+
+    cloud.kill(volume["id"])
+    cloud.turn()
+    qemu_io(driver, server_id, disk, "read -P 0x11 0 64k")
+    qemu_io(driver, server_id, disk, "write -P 0x22 1M 64k")
+
+    body = {"snapshot": {"volume_id": volume["id"]}}
+    kept = cloud.ask("POST", "/snapshots", 202, json=body, headers=NEWEST)["snapshot"]
+    qemu_io(driver, server_id, disk, "write -P 0x33 0 64k")
+    copy = cloud.create(1, snapshot_id=kept["id"])
+    other = subprocess.run(
+        ["qemu-io", "-f", "qcow2", "-c", "read -P 0x11 0 64k", str(cloud.disk(copy["id"]))],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "failed" not in other.stdout
+
+    grow = {"os-extend": {"new_size": 2}}
+    cloud.ask("POST", f"/volumes/{volume['id']}/action", 202, json=grow, headers=NEWEST)
+    driver.ensure_disk_size(server_id, disk, 2 << 30)
+    qemu_io(driver, server_id, disk, "write -P 0x44 1536M 64k")
+    qemu_io(driver, server_id, disk, "read -P 0x33 0 64k")
+
+    attachment = cloud.show(volume["id"])["attachments"][0]["attachment_id"]
+    driver.ensure_no_device(server_id, disk, limit_s=60)
+    cloud.detach(attachment)
+    assert cloud.show(volume["id"])["status"] == "available"
+    wait_for(lambda: not driver.has_device(server_id, disk), "the disk to go", 10)
+    nodes = driver._connection.ask_qemu(server_id, "query-named-block-nodes", {"flat": True})
+    assert not [each for each in nodes if each["node-name"].startswith("mc-")]
