@@ -120,6 +120,7 @@ class Supervisord:
         killed = self._ledger.record.processes.get("supervisord")
         if killed is None:
             return
+        processes.end(killed, grace_s=_STOP_WAIT_S)  # it may be dying, or deaf
         names = {f"minicloud-{daemon}" for daemon in self._ledger.record.daemons}
         for process in processes.left_in_session(killed, names):
             processes.end(process, grace_s=_STOP_WAIT_S)
