@@ -8,6 +8,7 @@ addresses are refused unless an operator lists their network.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 import socket
@@ -94,6 +95,8 @@ class Fetcher:
                 reason="The URL's port is not one of those allowed: "
                 f"{', '.join(map(str, self._rules.ports))}."
             )
+        with contextlib.suppress(ValueError):  # most hosts are names, which a look-up tells
+            self._require_reachable(parts.hostname, parts.hostname)
         return parts
 
     def open(self, url: str, *, start: int = 0) -> Fetched:
@@ -160,10 +163,14 @@ class Fetcher:
         except OSError:
             raise Unavailable(service="The URL's host", reason="its name has no address") from None
         for text in found:
-            if not self._may_reach(ipaddress.ip_address(text.partition("%")[0])):
-                LOG.warning("Refused to fetch from %s, which is at %s", host, text)
-                raise Invalid(reason="The URL's host has an address that must not be reached.")
+            self._require_reachable(host, text)
         return found[0]
+
+    def _require_reachable(self, host: str, address: str) -> None:
+        """Invalid for an address that must not be reached; ValueError for what is none."""
+        if not self._may_reach(ipaddress.ip_address(address.partition("%")[0])):
+            LOG.warning("Refused to fetch from %s, which is at %s", host, address)
+            raise Invalid(reason="The URL's host has an address that must not be reached.")
 
     def _may_reach(self, address: Address) -> bool:
         inner = _within(address)

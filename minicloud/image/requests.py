@@ -46,12 +46,22 @@ def choice(key: str, value: str, choices: tuple[str, ...]) -> str:
 
 
 def body_length(call: Call) -> int | None:
-    """How many bytes the request brings; None for a chunked body, which ends when it ends."""
+    """How many bytes the request brings; None for a chunked body that does not say."""
+    declared = _bytes(call, "X-OpenStack-Image-Size")
     if "chunked" in call.headers.get("Transfer-Encoding", "").lower():
+        return declared
+    length = _bytes(call, "Content-Length") or 0
+    if declared not in (None, length):
+        raise Invalid(reason="X-OpenStack-Image-Size and Content-Length do not agree.")
+    return length
+
+
+def _bytes(call: Call, name: str) -> int | None:
+    header = call.headers.get(name)
+    if header is None:
         return None
-    header = call.headers.get("Content-Length", "0")
     if not (header.isascii() and header.isdigit() and len(header) < 20):
-        raise Invalid(reason="Content-Length must be a number of bytes.")
+        raise Invalid(reason=f"{name} must be a number of bytes.")
     return int(header)
 
 

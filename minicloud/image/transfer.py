@@ -40,17 +40,26 @@ class Body:
         if self._length is not None:
             size = min(size, self._length - self.got)
         if not size:
+            self._require_end()
             return b""
-        try:
-            chunk = self._source.read(size)
-        except (OSError, ValueError):  # the connection broke; a chunk's header is nonsense
-            raise _broken() from None
+        chunk = self._next(size)
         self.got += len(chunk)
         if not chunk and self._length is not None:
             raise _broken()
         if self.got > self._limit:
             raise _over(self._limit)
         return chunk
+
+    def _next(self, size: int) -> bytes:
+        try:
+            return self._source.read(size)
+        except (OSError, ValueError):  # the connection broke; a chunk's header is nonsense
+            raise _broken() from None
+
+    def _require_end(self) -> None:
+        """Nothing may follow what was announced: a chunked body can."""
+        if self._next(1):
+            raise Invalid(reason=f"More than the {self._length} bytes that were announced came.")
 
     def skip(self, most: int) -> None:
         """Read and forget up to ``most`` bytes: a client that sends would not see an answer."""

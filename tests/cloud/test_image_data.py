@@ -146,6 +146,21 @@ def test_too_large(cloud: ImageCloud) -> None:
     assert cloud.stored() == []
 
 
+def test_the_size_that_is_announced(cloud: ImageCloud) -> None:
+    image = cloud.create(disk_format="raw")
+
+    def chunks() -> Iterator[bytes]:
+        yield b"\x01" * 1000
+
+    for size in ("999", "1001", "x", "-1"):
+        answer = cloud.upload(image["id"], chunks(), **{"X-OpenStack-Image-Size": size})
+        assert answer.status_code == 400, size
+    wrong = cloud.upload(image["id"], b"12345", **{"X-OpenStack-Image-Size": "4"})
+    assert wrong.status_code == 400
+    right = cloud.upload(image["id"], chunks(), **{"X-OpenStack-Image-Size": "1000"})
+    assert right.status_code == 204
+
+
 def test_formats_come_first(cloud: ImageCloud) -> None:
     image = cloud.call("POST", "/v2/images", json={"name": "bare"}).json()
     answer = cloud.upload(image["id"], b"data")
