@@ -28,9 +28,10 @@ class Filters(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class EndpointGroupUpdate(msgspec.Struct, forbid_unknown_fields=True):
-    name: Name | UnsetType = UNSET
+    name: Name | UnsetType | None = UNSET
     description: Text | UnsetType | None = UNSET
-    filters: Filters | UnsetType = UNSET
+    filters: Filters | UnsetType | None = UNSET
+    """Clients send null for what shall stay."""
 
 
 class EndpointGroupCreate(EndpointGroupUpdate, kw_only=True, forbid_unknown_fields=True):
@@ -144,7 +145,8 @@ def _id(call: Call) -> str:
 
 
 def _given(body: EndpointGroupUpdate) -> Json:
-    values = {k: v for k, v in msgspec.structs.asdict(body).items() if v is not UNSET}
+    given = msgspec.structs.asdict(body)
+    values = {k: v for k, v in given.items() if v is not UNSET and v is not None}
     if "filters" in values:
         values["filters"] = msgspec.to_builtins(values["filters"])
         if not values["filters"]:
