@@ -160,8 +160,8 @@ class Operator:
             server = server_of(tx, call, lock=True)
             check_unlocked(call.ctx, server)
             operation = operations.operation_begin(tx, call.ctx, server, VERBS["delete"], {})
-            if server.host is None and server.vm_state is VmState.SHELVED_OFFLOADED:
-                # It has ports and volumes all the same: any host can remove those.
+            if server.host is None and _has_things_elsewhere(server):
+                # Any host can remove those.
                 operation = _given_to_a_host(tx, operation, self._service_down_s)
             elif server.host is None:
                 _end(tx, server, operation)
@@ -211,6 +211,13 @@ def _problem_of(operation: Operation) -> MinicloudError:
     if operation.problem is not None:
         return rebuilt(operation.problem.code, dict(operation.problem.facts))
     return Conflict(reason=f"{operation.verb} failed: {operation.message or operation.state}")
+
+
+def _has_things_elsewhere(server: Server) -> bool:
+    """Whether a server that no host has has ports, or volumes that are to go with it."""
+    if server.vm_state is VmState.SHELVED_OFFLOADED:
+        return True
+    return any(disk.volume_id and disk.delete_on_termination for disk in server.block_devices)
 
 
 def _given_to_a_host(tx: Transaction, operation: Operation, down_s: float) -> Operation:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from minicloud.domain.ids import tap_name
-from minicloud.domain.models import NicInfo, Server
+from minicloud.domain.models import Server
 
 DATES = (
     "2012-08-10",
@@ -69,7 +69,7 @@ def meta_data(server: Server) -> dict[str, Any]:
         "availability_zone": server.availability_zone or _DEFAULT_ZONE,
         "launch_index": server.launch_index,
         "meta": dict(server.metadata),
-        "devices": [_tagged(nic) for nic in server.nics if nic.tag],
+        "devices": _tagged_devices(server),
         "dedicated_cpus": [],
     }
     if server.key_name and server.public_key:
@@ -79,8 +79,34 @@ def meta_data(server: Server) -> dict[str, Any]:
     return document
 
 
-def _tagged(nic: NicInfo) -> dict[str, Any]:
-    return {"type": "nic", "bus": "none", "address": "none", "mac": nic.mac, "tags": [nic.tag]}
+def _tagged_devices(server: Server) -> list[dict[str, Any]]:
+    """NICs and disks with a tag, and what a guest finds them by."""
+    found = [
+        {"type": "nic", "mac": nic.mac, "tags": [nic.tag], **_place(nic.address)}
+        for nic in server.nics
+        if nic.tag
+    ]
+    found += [
+        {
+            "type": "disk",
+            "serial": volume.volume_id,
+            "path": volume.device,
+            "tags": [volume.tag],
+            **_place(volume.address),
+        }
+        for volume in server.volumes
+        if volume.tag
+    ]
+    found += [
+        {"type": "disk", "path": f"/dev/{disk.device}", "tags": [disk.tag], **_place("")}
+        for disk in server.block_devices
+        if disk.tag and not disk.is_volume
+    ]
+    return found
+
+
+def _place(address: str) -> dict[str, str]:
+    return {"bus": "pci", "address": address} if address else {"bus": "none", "address": "none"}
 
 
 def network_data(server: Server, *, mtus: Mapping[str, int]) -> dict[str, Any]:
@@ -117,7 +143,7 @@ def ec2_tree(server: Server) -> dict[str, Any]:
         "ami-id": f"ami-{(server.image_id or server.id).replace('-', '')[:8]}",
         "ami-launch-index": str(server.launch_index),
         "ami-manifest-path": "",
-        "block-device-mapping": {"ami": "vda", "root": "/dev/vda"},
+        "block-device-mapping": _block_devices(server),
         "hostname": server.hostname,
         "instance-action": "none",
         "instance-id": f"i-{number}",
@@ -135,3 +161,19 @@ def ec2_tree(server: Server) -> dict[str, Any]:
             "0": {"_name": f"0={server.key_name}", "openssh-key": server.public_key.strip()}
         }
     return tree
+
+
+def _block_devices(server: Server) -> dict[str, str]:
+    found = {"ami": server.root_device, "root": f"/dev/{server.root_device}"}
+    ephemerals = 0
+    for disk in server.block_devices:
+        if disk.is_volume:
+            continue
+        if disk.guest_format == "swap":
+            found["swap"] = f"/dev/{disk.device}"
+        else:
+            found[f"ephemeral{ephemerals}"] = f"/dev/{disk.device}"
+            ephemerals += 1
+    for number, volume in enumerate(server.volumes):
+        found[f"ebs{number}"] = volume.device
+    return found

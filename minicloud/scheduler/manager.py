@@ -203,7 +203,10 @@ class SchedulerManager(SchedulerRPC):
 
 def _flavor(operation: Operation, server: Server) -> Flavor:
     given = operation.params.get("flavor")
-    return server.flavor if given is None else msgspec.convert(given, Flavor)
+    flavor = server.flavor if given is None else msgspec.convert(given, Flavor)
+    if server.root_volume is None:
+        return flavor
+    return msgspec.structs.replace(flavor, disk=0)  # the root disk is a volume
 
 
 def _stages(operation: Operation, server: Server, host: str) -> tuple[str, dict[str, Any]]:

@@ -107,6 +107,10 @@ class FakeDriver(Driver):
         with self._lock:
             self._set_power(server_id, Power.SHUTDOWN)
 
+    def domain(self, server_id: str) -> DomainSpec:
+        """What the guest has now."""
+        return self._running(server_id).spec
+
     # -- Driver ----------------------------------------------------------------------------------
     def host_info(self) -> HostInfo:
         with self._call("host_info"):

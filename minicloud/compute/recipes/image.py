@@ -15,7 +15,9 @@ def ensure_image_of_root(job: Job) -> None:
 
 
 def ensure_image(job: Job) -> None:
-    """The base image of the server is in this host's cache."""
+    """The base image of the server is in this host's cache, unless its root is a volume."""
+    if job.server.root_volume is not None:
+        return
     started, watch = clock.now(), time.perf_counter()
     found = job.clients.image.image_get(job.image_id)
     image = found.value

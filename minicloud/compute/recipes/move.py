@@ -53,7 +53,8 @@ def fetch_disks(job: Job) -> None:
     """The disks that the server had on another host are here; on one host, the old one is kept."""
     storage, server = job.tools.storage, job.server
     if _stays(job):
-        storage.keep_root(server.id)
+        if server.root_volume is None:
+            storage.keep_root(server.id)
         return
     client = job.clients.own_image
     for name in local_disk_names(job):
@@ -64,8 +65,9 @@ def fetch_disks(job: Job) -> None:
 
 
 def grow_root(job: Job) -> None:
-    """The root disk is as large as the flavor says; it never shrinks."""
-    job.tools.storage.grow_root(job.server.id, job.flavor.disk)
+    """A root disk that is a file is as large as the flavor says; it never shrinks."""
+    if job.server.root_volume is None:
+        job.tools.storage.grow_root(job.server.id, job.flavor.disk)
 
 
 def drop_sent_disks(job: Job) -> None:

@@ -1,0 +1,178 @@
+"""Servers whose root disk is a volume, and volumes that a launch makes, through a whole cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cloud import Cloud, running
+from user import User
+
+from minicloud.virt.driver import NbdDisk
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with running(tmp_path_factory.mktemp("boot"), place_wait_s=0.3) as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="module")
+def user(cloud: Cloud) -> User:
+    return cloud.user()
+
+
+def launch(cloud: Cloud, user: User, *disks: dict[str, Any], image: str = "") -> str:
+    server: str = user.launch(image, block_device_mapping_v2=list(disks))
+    cloud.settle(60)
+    assert user.status(server) == "ACTIVE", user.server(server)
+    return server
+
+
+def end(cloud: Cloud, user: User, server: str, *, kept: str = "") -> None:
+    user.delete(server)
+    cloud.settle(60)
+    assert cloud.traces(server) == ({"volumes": [kept]} if kept else {})
+
+
+def from_image(cloud: Cloud, **more: Any) -> dict[str, Any]:
+    return {
+        "source_type": "image", "destination_type": "volume", "uuid": cloud.image_id,
+        "volume_size": 1, "boot_index": 0, **more,
+    }  # fmt: skip
+
+
+def volumes(user: User) -> dict[str, dict[str, Any]]:
+    path = f"/v3/{user.project_id}/volumes/detail"
+    return {v["id"]: v for v in user.ask("volume", "GET", path, 200)["volumes"]}
+
+
+def volume_ids(user: User, server: str) -> list[str]:
+    return [v["id"] for v in user.server(server)["os-extended-volumes:volumes_attached"]]
+
+
+def test_boot_from_a_volume_made_of_an_image(cloud: Cloud, user: User) -> None:
+    server = launch(cloud, user, from_image(cloud, delete_on_termination=True, tag="root"))
+    shown = user.server(server)
+    assert shown["image"] == ""
+    (volume,) = volume_ids(user, server)
+    assert volumes(user)[volume]["status"] == "in-use"
+    assert volumes(user)[volume]["volume_image_metadata"]["image_id"] == cloud.image_id
+    found = cloud.hosts["lab1"].driver.domain(server).disks[0]
+    assert isinstance(found, NbdDisk)
+    assert (found.target, found.boot_index, found.serial) == ("vda", 0, volume)
+    assert found.reconnect_s > 0
+    path = f"/v2.1/servers/{server}/os-volume_attachments/{volume}"
+    answer = user.call("compute", "DELETE", path)
+    assert answer.status_code == 400
+    assert "root device" in answer.text
+    for there, back in (
+        ({"os_stop": {}}, {"os_start": {}}),
+        ({"shelve": None}, {"unshelve": None}),
+    ):
+        user.act(server, **there)
+        cloud.settle(60)
+        user.act(server, **back)
+        cloud.settle(60)
+        assert user.status(server) == "ACTIVE", user.server(server)
+        assert volume_ids(user, server) == [volume]
+    end(cloud, user, server)
+    assert volume not in volumes(user)
+
+
+def test_a_root_volume_that_stays_boots_the_next_server(cloud: Cloud, user: User) -> None:
+    server = launch(cloud, user, from_image(cloud))
+    (volume,) = volume_ids(user, server)
+    end(cloud, user, server, kept=volume)
+    assert volumes(user)[volume]["status"] == "available"
+    again = launch(
+        cloud, user,
+        {"source_type": "volume", "destination_type": "volume", "uuid": volume, "boot_index": 0,
+         "delete_on_termination": True},
+    )  # fmt: skip
+    assert volume_ids(user, again) == [volume]
+    end(cloud, user, again)
+    assert volume not in volumes(user)
+
+
+def test_boot_from_a_snapshot(cloud: Cloud, user: User) -> None:
+    server = launch(cloud, user, from_image(cloud))
+    (volume,) = volume_ids(user, server)
+    body = {"snapshot": {"volume_id": volume, "force": True}}
+    path = f"/v3/{user.project_id}/snapshots"
+    snapshot = user.ask("volume", "POST", path, 202, json=body)["snapshot"]["id"]
+    cloud.settle(60)
+    twin = launch(
+        cloud, user,
+        {"source_type": "snapshot", "destination_type": "volume", "uuid": snapshot,
+         "boot_index": 0, "delete_on_termination": True},
+    )  # fmt: skip
+    (copy,) = volume_ids(user, twin)
+    assert volumes(user)[copy]["snapshot_id"] == snapshot
+    end(cloud, user, twin)
+    end(cloud, user, server, kept=volume)
+
+
+def test_volumes_that_a_launch_makes(cloud: Cloud, user: User) -> None:
+    root = {"source_type": "image", "destination_type": "local", "uuid": cloud.image_id,
+            "boot_index": 0}  # fmt: skip
+    kept = {"source_type": "blank", "destination_type": "volume", "volume_size": 2}
+    gone = from_image(cloud, boot_index=-1, delete_on_termination=True)
+    server = launch(cloud, user, root, kept, gone, image=cloud.image_id)
+    first, second = volume_ids(user, server)
+    assert (volumes(user)[first]["size"], volumes(user)[second]["size"]) == (2, 1)
+    # What its maker's server was does not count any more when another has it.
+    path = f"/v2.1/servers/{server}/os-volume_attachments"
+    user.ask("compute", "DELETE", f"{path}/{second}", 202)
+    cloud.settle(60)
+    other = user.launch(cloud.image_id)
+    cloud.settle(60)
+    body = {"volumeAttachment": {"volumeId": second}}
+    user.ask("compute", "POST", f"/v2.1/servers/{other}/os-volume_attachments", 200, json=body)
+    user.delete(server)
+    cloud.settle(60)
+    assert cloud.traces_on_hosts(server) == {}
+    assert volumes(user)[first]["status"] == "available"
+    assert volumes(user)[second]["status"] == "in-use"
+    user.delete(other)
+    cloud.settle(60)
+    for each in (first, second):
+        user.ask("volume", "DELETE", f"/v3/{user.project_id}/volumes/{each}", 202)
+
+
+def test_a_launch_that_fails_leaves_the_users_volume_until_the_server_goes(
+    cloud: Cloud, user: User
+) -> None:
+    volume = user.make_volume()
+    cloud.hosts["lab1"].driver.fail("ensure_running", reason="no memory")
+    disks = [
+        {"source_type": "image", "destination_type": "local", "uuid": cloud.image_id,
+         "boot_index": 0},
+        {"source_type": "volume", "destination_type": "volume", "uuid": volume,
+         "delete_on_termination": True},
+        {"source_type": "blank", "destination_type": "volume", "volume_size": 1},
+    ]  # fmt: skip
+    before = set(volumes(user))
+    server: str = user.launch(cloud.image_id, block_device_mapping_v2=disks)
+    cloud.settle(60)
+    assert user.status(server) == "ERROR"
+    assert set(volumes(user)) == before
+    assert volumes(user)[volume]["status"] == "available"
+    user.delete(server)
+    cloud.settle(60)
+    assert volume not in volumes(user)
+    assert cloud.traces(server) == {}
+
+
+def test_a_server_on_a_volume_is_resized(cloud: Cloud, user: User) -> None:
+    flavor = {"flavor": {"name": "larger", "id": "77", "vcpus": 1, "ram": 768, "disk": 9}}
+    cloud.user("admin").ask("compute", "POST", "/v2.1/flavors", 200, json=flavor)
+    server = launch(cloud, user, from_image(cloud, delete_on_termination=True))
+    user.act(server, resize={"flavorRef": "77"})
+    cloud.settle(60)
+    assert user.status(server) == "VERIFY_RESIZE", user.server(server)
+    user.act(server, status=204, confirmResize=None)
+    cloud.settle(60)
+    assert user.status(server) == "ACTIVE"
+    end(cloud, user, server)
