@@ -8,16 +8,17 @@ refused, event by event.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from minicloud.api.lookups import Lookups
+from minicloud.api.operations import Operator
 from minicloud.api.schemas.external_events import ExternalEvent, ExternalEvents
 from minicloud.db import servers
 from minicloud.db.servers import ServerQuery
-from minicloud.domain.errors import MinicloudError, NotFound
+from minicloud.domain.errors import Conflict, MinicloudError, NotFound
 from minicloud.domain.models import NicInfo, Server
 from minicloud.kit.db import Database
 from minicloud.kit.web import Call, Reply
@@ -26,15 +27,21 @@ from minicloud.rpc.compute import ComputeRPC
 LOG = logging.getLogger(__name__)
 _NETWORK = ("network-changed", "network-vif-plugged", "network-vif-unplugged",
             "network-vif-deleted")  # fmt: skip
+_EXTENDED = "volume-extended"
 
 
 class ExternalEventHandler:
     """``compute``: host name -> a caller of its daemon."""
 
     def __init__(
-        self, database: Database, lookups: Lookups, compute: Callable[[str], ComputeRPC]
+        self,
+        database: Database,
+        operator: Operator,
+        lookups: Lookups,
+        compute: Callable[[str], ComputeRPC],
     ) -> None:
         self._database = database
+        self._operator = operator
         self._lookups = lookups
         self._compute = compute
 
@@ -47,11 +54,31 @@ class ExternalEventHandler:
         views = [_view(event, known.get(event.server_uuid)) for event in body.events]
         if all(view["code"] == 404 for view in views):
             raise NotFound(kind="No instances for any event:", id=", ".join(wanted[:10]))
-        changed = {view["server_uuid"] for view in views if view["code"] == 200}
+        for view in views:
+            if view["code"] == 200 and view["name"] == _EXTENDED:
+                self._volume_extended(call, view)
+        good_ones = (view for view in views if view["code"] == 200)
+        changed = {view["server_uuid"] for view in good_ones if view["name"] in _NETWORK}
         for server_id in sorted(changed):
             self._network_changed(call, known[server_id])
         good = all(view["code"] == 200 for view in views)
         return Reply(body={"events": views}, status=200 if good else 207)
+
+    def _volume_extended(self, call: Call, view: dict[str, Any]) -> None:
+        """Have the guest told of its disk's new size."""
+
+        def plan(server: Server) -> Mapping[str, Any]:
+            for disk in server.block_devices:
+                if disk.volume_id and disk.volume_id == view.get("tag"):
+                    return {"disk": msgspec.to_builtins(disk)}
+            raise NotFound(kind="Volume", id=view.get("tag"))
+
+        try:
+            self._operator.begin(call, "extend_volume", plan=plan, server_id=view["server_uuid"])
+        except NotFound:
+            view |= {"status": "failed", "code": 404}
+        except Conflict:
+            view |= {"status": "failed", "code": 422}
 
     def _network_changed(self, call: Call, server: Server) -> None:
         try:
@@ -86,6 +113,6 @@ def _view(event: ExternalEvent, server: Server | None) -> dict[str, Any]:
         view["tag"] = event.tag
     if server is None:
         view |= {"status": "failed", "code": 404}
-    elif server.host is None or event.name not in _NETWORK:
+    elif server.host is None or event.name not in (*_NETWORK, _EXTENDED):
         view |= {"status": "failed", "code": 422}
     return view

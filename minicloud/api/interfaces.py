@@ -78,6 +78,7 @@ class Interfaces:
                         "nic": msgspec.to_builtins(nic),
                         "number": nic.number,
                         "port_id": port_id,
+                        "then": [("detach_interface:end", None)],
                     }
             raise NotFound(kind="Port", id=port_id)
 

@@ -67,8 +67,11 @@ class Operator:
         change: Mapping[str, Any] | None = None,
         also: Callable[[Transaction, Server], None] | None = None,
         plan: Callable[[Server], Mapping[str, Any]] | None = None,
+        server_id: str | None = None,
     ) -> Operation:
         """Begin ``verb`` on the server of the request's path. WrongState, Locked, NotFound.
+
+        ``server_id``: another server, which the caller may be told of.
 
         ``change``: columns of the server that are set with it; ``also`` is called in the same
         transaction, and may refuse; so may ``plan``, which makes the parameters of the server as
@@ -77,7 +80,10 @@ class Operator:
 
         def attempt() -> Operation:
             with self._database.write() as tx:
-                server = server_of(tx, call, lock=True)
+                if server_id is None:
+                    server = server_of(tx, call, lock=True)
+                else:
+                    server = servers.server_get(tx, server_id, lock=True)
                 self._check_unlocked(call, server, verb)
                 _check_state(server, verb)
                 if also is not None:

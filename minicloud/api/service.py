@@ -159,7 +159,7 @@ def routes(parts: Parts) -> list[Route]:
         *extension_routes(),
         *audit_routes(AuditLog(database)),
         *absent_routes(Shares(database), Topology(database)),
-        *event_routes(ExternalEventHandler(database, parts.lookups, parts.compute)),
+        *event_routes(ExternalEventHandler(database, operator, parts.lookups, parts.compute)),
     ]
 
 

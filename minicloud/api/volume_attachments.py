@@ -113,7 +113,10 @@ class VolumeAttachments:
             disk = _disk(server, volume_id)
             if disk.is_root:
                 raise Invalid(reason="Cannot detach a root device volume")
-            return {"disk": msgspec.to_builtins(disk)}
+            return {
+                "disk": msgspec.to_builtins(disk),
+                "then": [("detach_volume:end", None)],
+            }
 
         self._operator.begin(call, "detach_volume", plan=plan)
         return Reply()

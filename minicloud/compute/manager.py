@@ -27,7 +27,7 @@ from minicloud.domain.models import (
     Problem,
     Work,
 )
-from minicloud.domain.states import MAY_GO_ELSEWHERE, Power
+from minicloud.domain.states import MAY_GO_ELSEWHERE, RETRIED, Power
 from minicloud.kit import clock
 from minicloud.kit.context import Context, working_for
 from minicloud.kit.metrics import OPERATIONS, OPERATIONS_RUNNING
@@ -253,7 +253,7 @@ class ComputeManager(ComputeRPC):
         if result == "failed" and operation.verb in MAY_GO_ELSEWHERE:
             again = operation.state != "stuck" and _may_do_better(ended.problem)
             result = "elsewhere" if again else "failed"
-        if result == "failed" and operation.verb == "delete":
+        if result == "failed" and operation.recipe in RETRIED:
             result = "stuck"
         domain = self._tools.driver.get(job.server.id) if result == "done" else None
         if result == "done" and (job.looked_at_ports or job.looked_at_volumes):

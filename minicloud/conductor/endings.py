@@ -123,18 +123,18 @@ def _hand_over(
     tx: Transaction,
     operation: Operation,
     recipe: str,
-    host: str,
+    host: str | None,
     *,
     then: Sequence[Any],
     message: str | None,
 ) -> None:
-    """``recipe`` is next, on ``host``."""
+    """``recipe`` is next, on ``host``; None: where the last one was."""
     operations.operation_update(
         tx,
         operation.id,
         states=_ENDABLE,
         state="queued",
-        host=host,
+        host=host or operation.host,
         params={**operation.params, "recipe": recipe, "then": list(then)},
         message=message,
     )

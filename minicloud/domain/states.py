@@ -270,6 +270,9 @@ ACTION_NAMES: Mapping[str, str] = {"reboot_hard": "reboot", "unshelve_here": "un
 MAY_GO_ELSEWHERE = frozenset({"create", "unshelve"})
 """Verbs that are tried on another host where one failed: no host has the server before."""
 
+RETRIED = frozenset({"delete", "detach_volume:end", "detach_interface:end"})
+"""Recipes that are tried until they succeed: the server is without what they remove already."""
+
 PHASES: Mapping[str, Mapping[str, TaskState]] = {
     # verb -> step of its recipe -> task_state shown from then on
     "create": {

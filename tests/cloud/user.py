@@ -39,6 +39,10 @@ class User:
         assert answer.status_code == status, (answer.status_code, answer.text)
         return answer.json() if answer.content else None
 
+    def as_admin(self) -> User:
+        """An administrator of the same cloud."""
+        return User(self._rest, "admin")
+
     def log_out(self) -> None:
         """The token is void from now on."""
         headers = {"X-Subject-Token": self.token}

@@ -73,6 +73,9 @@ STORIES: Mapping[str, Story] = {
     "unshelve": Story("unshelve", _UNSHELVE, before=[_SHELVE, _OFFLOAD]),
     "unshelve_here": Story("unshelve_here", _UNSHELVE, before=[_SHELVE]),
 }
+DEVICES = ("attach_volume", "detach_volume", "extend_volume", "attach_interface",
+           "detach_interface")  # fmt: skip
+"""Verbs with stories of their own in ``test_device_recipes.py``."""
 STEPS = [
     (name, step, after)
     for name, story in STORIES.items()
@@ -87,7 +90,8 @@ CASES = [
 
 
 def test_every_recipe_has_a_story() -> None:
-    assert {story.recipe for story in STORIES.values()} == set(RECIPES)
+    devices = {name for name in RECIPES if name.partition(":")[0] in DEVICES}
+    assert {story.recipe for story in STORIES.values()} == set(RECIPES) - devices
 
 
 class Killed(BaseException):

@@ -12,10 +12,11 @@ from minicloud.compute.recipes.attach import (
     claim_volume,
     complete_attachment,
     drop_new_port,
-    end_attachment,
     end_port,
     ensure_new_port,
     give_volume_back,
+    lose_disk,
+    lose_nic,
     plug_disk,
     plug_disk_back,
     plug_nic,
@@ -253,10 +254,10 @@ RECIPES: Mapping[str, Recipe[Job]] = {
             "detach_volume",
             (
                 step("volume", begin_detaching, roll_detaching),
-                step("guest", unplug_disk, plug_disk_back),
-                step("attachment", end_attachment),
+                step("guest", lose_disk, plug_disk_back),
             ),
         ),
+        Recipe("detach_volume:end", (step("attachment", give_volume_back),)),
         Recipe("extend_volume", (step("guest", show_new_size),)),
         Recipe(
             "attach_interface",
@@ -267,8 +268,9 @@ RECIPES: Mapping[str, Recipe[Job]] = {
         ),
         Recipe(
             "detach_interface",
-            (step("guest", unplug_nic, plug_nic_back), step("port", end_port)),
+            (step("guest", lose_nic, plug_nic_back),),
         ),
+        Recipe("detach_interface:end", (step("port", end_port),)),
         Recipe(
             "unshelve_here",
             (*_WIRED, step("domain", ensure_domain), step("shelved image", drop_shelved_image)),

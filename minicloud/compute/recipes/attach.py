@@ -94,9 +94,9 @@ def roll_detaching(job: Job) -> None:
             client.roll_detaching(volume_id)
 
 
-def end_attachment(job: Job) -> None:
-    """The volume is free."""
-    give_volume_back(job)
+def lose_disk(job: Job) -> None:
+    """The guest has let the disk go, and the server is without it."""
+    unplug_disk(job)
     gone = job.disk.volume_id
     job.volumes = [volume for volume in job.server.volumes if volume.volume_id != gone]
     job.looked_at_volumes = True
@@ -154,13 +154,18 @@ def unplug_nic(job: Job) -> None:
         _unplug(job, Nic(tap=tap_name(port_id), mac=mac, mtu=0, port_id=port_id))
 
 
-def end_port(job: Job) -> None:
-    """The server has the port no more."""
-    drop_new_port(job)
-    gone = _port_id(job)
-    job.tools.network.ensure_no_port(gone)
+def lose_nic(job: Job) -> None:
+    """The guest has let the NIC go, and the server is without it."""
+    unplug_nic(job)
+    gone = job.params["port_id"]
     job.nic_infos = [nic for nic in job.server.nics if nic.port_id != gone]
     job.looked_at_ports = True
+
+
+def end_port(job: Job) -> None:
+    """The port is deleted or free."""
+    drop_new_port(job)
+    job.tools.network.ensure_no_port(job.params["port_id"])
 
 
 def _port_id(job: Job) -> str:
