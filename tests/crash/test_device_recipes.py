@@ -206,8 +206,12 @@ def test_what_cannot_be_undone_is_tried_again(cloud: Cloud, user: User, recipe: 
 
 
 def test_a_delete_takes_over(cloud: Cloud, user: User) -> None:
-    for recipe, step in (("attach_volume", "guest"), ("attach_interface", "guest"),
-                         ("detach_volume", "guest"), ("detach_volume:end", "attachment")):  # fmt: skip
+    for recipe, step in (
+        ("attach_volume", "guest"),
+        ("attach_interface", "guest"),
+        ("detach_volume", "guest"),
+        ("detach_volume:end", "attachment"),
+    ):
         trouble = Trouble(Killed(), after=True)
         server_id = begin(cloud, user, recipe, troubled(recipe, step, trouble))
         assert wait_until(trouble.happened.is_set)

@@ -21,7 +21,7 @@ from minicloud.compute.recipes.volumes import (
     connect,
     nbd_disk,
 )
-from minicloud.domain.errors import NotFound
+from minicloud.domain.errors import HostProblem, NotFound
 from minicloud.domain.ids import tap_name
 from minicloud.domain.models import RequestedNic
 from minicloud.virt.driver import Device, NbdDisk, Nic
@@ -43,7 +43,8 @@ def claim_volume(job: Job) -> None:
 
 
 def give_volume_back(job: Job) -> None:
-    """The server has no claim on the volume."""
+    """The server has no claim on the volume, which its guest has let go."""
+    _check_let_go(job, _disk_by_serial(job))
     attachment = _attachment(job)
     if attachment is not None:
         with contextlib.suppress(NotFound):
@@ -66,8 +67,7 @@ def plug_disk_back(job: Job) -> None:
 
 def unplug_disk(job: Job) -> None:
     """The guest has let the disk go, whether or not its volume is still there."""
-    disk = job.disk
-    _unplug(job, NbdDisk(export="", target=disk.device, serial=disk.volume_id))
+    _unplug(job, _disk_by_serial(job))
 
 
 def complete_attachment(job: Job) -> None:
@@ -111,6 +111,12 @@ def show_new_size(job: Job) -> None:
         job.tools.driver.ensure_disk_size(job.server.id, disk, volume.size_gb << 30)
 
 
+def _disk_by_serial(job: Job) -> NbdDisk:
+    """As much of the disk as it is found by."""
+    disk = job.disk
+    return NbdDisk(export="", target=disk.device, serial=disk.volume_id)
+
+
 def _attachment(job: Job) -> Attachment | None:
     known = job.clients.volume.attachments_of_server(job.server.id).value
     return attachment_of(known, job.disk.volume_id)
@@ -127,8 +133,10 @@ def ensure_new_port(job: Job) -> None:
 
 
 def drop_new_port(job: Job) -> None:
+    """The port is deleted or free, and the guest has let its NIC go."""
     port = _port(job)
     if port is not None:
+        _check_let_go(job, _nic_by_port(job, port.id))
         drop_port(job, port)
 
 
@@ -150,8 +158,7 @@ def unplug_nic(job: Job) -> None:
     """The guest has let the NIC go, whether or not its port is still there."""
     port_id = _port_id(job)
     if port_id:
-        mac = next((nic.mac for nic in job.server.nics if nic.port_id == port_id), "")
-        _unplug(job, Nic(tap=tap_name(port_id), mac=mac, mtu=0, port_id=port_id))
+        _unplug(job, _nic_by_port(job, port_id))
 
 
 def lose_nic(job: Job) -> None:
@@ -177,6 +184,12 @@ def _port_id(job: Job) -> str:
     return "" if port is None else port.id
 
 
+def _nic_by_port(job: Job, port_id: str) -> Nic:
+    """As much of the NIC as it is found by."""
+    mac = next((nic.mac for nic in job.server.nics if nic.port_id == port_id), "")
+    return Nic(tap=tap_name(port_id), mac=mac, mtu=0, port_id=port_id)
+
+
 def _wanted(job: Job) -> RequestedNic:
     return msgspec.convert(job.params["nic"], RequestedNic)
 
@@ -189,3 +202,9 @@ def _port(job: Job) -> Port | None:
 
 def _unplug(job: Job, device: Device) -> None:
     job.tools.driver.ensure_no_device(job.server.id, device, limit_s=job.tools.detach_s)
+
+
+def _check_let_go(job: Job, device: Device) -> None:
+    """Raise HostProblem while the guest has the device: nothing is pulled away under it."""
+    if job.tools.driver.has_device(job.server.id, device):
+        raise HostProblem(reason=f"the guest of server {job.server.id} still has the device")
