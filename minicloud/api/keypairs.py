@@ -84,6 +84,7 @@ class Keypairs:
             created_at=clock.now(),
         )
         with self._database.write() as tx:
+            quotas.project_lock(tx, user_id)  # it is the user whose pairs are counted
             limit = quotas.quota_limits(tx, call.ctx.project_id, self._limits)["key_pairs"]
             if 0 <= limit <= len(keypairs.keypair_list(tx, user_id)):
                 raise NotAllowed(reason="Quota exceeded, too many key pairs.")

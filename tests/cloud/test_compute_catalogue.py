@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def test_lists_of_flavors(cloud: ComputeCloud) -> None:
 def test_extra_specs(cloud: ComputeCloud) -> None:
     path = "/v2.1/flavors/1/os-extra_specs"
     assert cloud.get(path) == {"extra_specs": {"a": "b"}}
-    body = {"extra_specs": {"hw:x": "1"}}
+    body = {"extra_specs": {"mine:x": "1"}}
     added = cloud.call("POST", path, "admin", json=body)
     assert (added.status_code, added.json()) == (200, body)
     changed = cloud.call("PUT", path + "/a", "admin", json={"a": "c"})
@@ -84,7 +85,7 @@ def test_extra_specs(cloud: ComputeCloud) -> None:
     assert cloud.call("DELETE", path + "/a", "admin").status_code == 200
     assert cloud.call("DELETE", path + "/a", "admin").status_code == 404
     assert cloud.call("GET", path + "/a").status_code == 404
-    assert cloud.get(path) == {"extra_specs": {"hw:x": "1"}}
+    assert cloud.get(path) == {"extra_specs": {"mine:x": "1"}}
     assert cloud.call("PUT", path + "/a", "admin", json={"b": "c"}).status_code == 400
     assert cloud.call("POST", path, "admin", json={"extra_specs": {"a": 1}}).status_code == 400
     assert cloud.call("POST", path, "demo", json=body).status_code == 403
@@ -147,6 +148,24 @@ def test_key_pairs_are_a_users_own(cloud: ComputeCloud) -> None:
     assert cloud.call("DELETE", "/v2.1/os-keypairs/k2", "admin", params=query).status_code == 204
     assert cloud.call("DELETE", "/v2.1/os-keypairs/k2").status_code == 404
     assert cloud.call("GET", "/v2.1/os-keypairs/k2").status_code == 404
+
+
+KEY_OF_ALL = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
+
+
+def test_limits_hold_when_many_ask_at_once(tmp_path: Path, database_url: str) -> None:
+    with compute_cloud(tmp_path, url=database_url) as cloud, ThreadPoolExecutor(8) as clients:
+
+        def key_pair(number: int) -> int:
+            body = {"keypair": {"name": f"k{number}", "public_key": KEY_OF_ALL}}
+            return cloud.call("POST", "/v2.1/os-keypairs", json=body).status_code
+
+        def group(number: int) -> int:
+            body = {"server_group": {"name": f"g{number}", "policy": "affinity"}}
+            return cloud.call("POST", "/v2.1/os-server-groups", json=body).status_code
+
+        assert sorted(clients.map(key_pair, range(8))) == [201] * 3 + [403] * 5
+        assert sorted(clients.map(group, range(8))) == [200] * 5 + [403] * 3
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""100 launches with the fake driver, 8 clients at once, then 100 deletes.
+"""100 launches with the fake driver, 8 clients at once, then as many stops, starts and deletes.
 
 The Compute daemons are the benchmark's own processes, with rows, files and a RabbitMQ virtual host
 of their own; identity, image, network and volume are the live cloud's.
@@ -68,11 +68,33 @@ def _boots(bench: Bench, url: str, image: str, network: str) -> Iterator[Figure]
         yield figure("POST of these, median", median(posts), "ms", aim="100")
         yield figure("POST of these, 95 %", sorted(posts)[int(COUNT * 0.95) - 1], "ms")
         servers = session.get(f"{url}/servers").json()["servers"]
+        for action, becomes in (("os-stop", "SHUTOFF"), ("os-start", "ACTIVE")):
+            yield _actions(session, url, clients, servers, action, becomes)
         started = time.perf_counter()
         list(clients.map(lambda s: session.delete(f"{url}/servers/{s['id']}"), servers))
         _until(lambda: _count(session, url, "") == 0)
         took = time.perf_counter() - started
         yield figure("101 deletes of these", len(servers) / took, "servers/s", aim="100")
+
+
+def _actions(
+    session: requests.Session,
+    url: str,
+    clients: ThreadPoolExecutor,
+    servers: list[dict[str, str]],
+    action: str,
+    becomes: str,
+) -> Figure:
+    def act(server: dict[str, str]) -> None:
+        path = f"{url}/servers/{server['id']}/action"
+        session.post(path, json={action: None}).raise_for_status()
+
+    started = time.perf_counter()
+    list(clients.map(act, servers))
+    _until(lambda: _count(session, url, becomes) == len(servers))
+    took = time.perf_counter() - started
+    return figure(f"{len(servers)} times {action}, fake driver, 8 clients", len(servers) / took,
+                  "actions/s")  # fmt: skip
 
 
 def _count(session: requests.Session, url: str, status: str) -> int:

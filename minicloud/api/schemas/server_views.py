@@ -14,6 +14,7 @@ import msgspec
 
 from minicloud.api.schemas.older import Rich, for_each, without
 from minicloud.db.aggregates import DEFAULT_ZONE
+from minicloud.db.servers import ServerName
 from minicloud.domain.ids import domain_name
 from minicloud.domain.models import Fault, Flavor, NicInfo, Server
 from minicloud.domain.states import status
@@ -55,7 +56,7 @@ def links(base_url: str, server_id: str) -> list[dict[str, str]]:
     ]
 
 
-def brief_view(server: Server, base_url: str) -> dict[str, Any]:
+def brief_view(server: Server | ServerName, base_url: str) -> dict[str, Any]:
     """The server in a list without details."""
     return {"id": server.id, "name": server.name, "links": links(base_url, server.id)}
 
