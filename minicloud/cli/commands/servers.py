@@ -118,23 +118,29 @@ def _failure(server: Thing, what: str) -> str:
     return "\n  ".join([f"{server['name']} {what}:", *fault_lines(server)])
 
 
-def _act(servers: tuple[str, ...], body: dict[str, Any], target: str, wait: bool) -> None:
+def act(
+    servers: tuple[str, ...], body: dict[str, Any], target: str | tuple[str, ...], wait: bool
+) -> None:
+    """POST the action for each, and wait until all rest in (one of) ``target``."""
     here = cloud()
     found = _found(here, servers)
     for server in found:
         here.compute.post(f"/servers/{server['id']}/action", body)
     for server in found if wait else ():
-        wait_for_status(here, server["id"], target)
-        click.echo(f"{server['name']} is {target}")
+        reached = wait_for_status(here, server["id"], target)
+        click.echo(f"{server['name']} is {reached['status']}")
 
 
-def wait_for_status(here: Cloud, server_id: str, target: str, *, limit_s: float = 300) -> Thing:
-    """The server once it rests in ``target``. ServerFailed, TookTooLong."""
+def wait_for_status(
+    here: Cloud, server_id: str, target: str | tuple[str, ...], *, limit_s: float = 300
+) -> Thing:
+    """The server once it rests in (one of) ``target``. ServerFailed, TookTooLong."""
+    targets = (target,) if isinstance(target, str) else target
     give_up_at = time.monotonic() + limit_s
     while True:
         server: Thing = here.compute.get(f"/servers/{server_id}").json["server"]
         resting = server.get(_TASK) is None
-        if server["status"] == target and resting:
+        if server["status"] in targets and resting:
             return server
         if server["status"] == "ERROR" and resting:
             raise ServerFailed(_failure(server, "went to ERROR"))
@@ -143,33 +149,33 @@ def wait_for_status(here: Cloud, server_id: str, target: str, *, limit_s: float 
         time.sleep(_LOOK_S)
 
 
-_servers = click.argument("servers", nargs=-1, required=True, shell_complete=names.servers)
-_wait = click.option("--wait/--no-wait", default=True, help="Wait until it is done.")
+servers_argument = click.argument("servers", nargs=-1, required=True, shell_complete=names.servers)
+wait_option = click.option("--wait/--no-wait", default=True, help="Wait until it is done.")
 
 
 @click.command("start")
-@_servers
-@_wait
+@servers_argument
+@wait_option
 def start_command(servers: tuple[str, ...], wait: bool) -> None:
     """Start stopped SERVERS."""
-    _act(servers, {"os-start": None}, "ACTIVE", wait)
+    act(servers, {"os-start": None}, "ACTIVE", wait)
 
 
 @click.command("stop")
-@_servers
-@_wait
+@servers_argument
+@wait_option
 def stop_command(servers: tuple[str, ...], wait: bool) -> None:
     """Shut SERVERS down."""
-    _act(servers, {"os-stop": None}, "SHUTOFF", wait)
+    act(servers, {"os-stop": None}, "SHUTOFF", wait)
 
 
 @click.command("reboot")
-@_servers
-@_wait
+@servers_argument
+@wait_option
 @click.option("--hard", is_flag=True, help="Cut the power instead of asking the guest.")
 def reboot_command(servers: tuple[str, ...], wait: bool, hard: bool) -> None:
     """Reboot SERVERS."""
-    _act(servers, {"reboot": {"type": "HARD" if hard else "SOFT"}}, "ACTIVE", wait)
+    act(servers, {"reboot": {"type": "HARD" if hard else "SOFT"}}, "ACTIVE", wait)
 
 
 @click.command("log")

@@ -155,7 +155,10 @@ class _Remote:
     def __call__(self, ctx: Context, **arguments: Any) -> Any:
         method = self._method
         wire = {name: to_wire(value) for name, value in arguments.items()}
-        prepared = self._remote.prepare(timeout=self._timeout_s, retry=2)
+        # A cast is a hint: without a broker its row is found in a few seconds anyway, and whoever
+        # sends it shall not wait for one.
+        retry = 0 if method.kind == "cast" else 2
+        prepared = self._remote.prepare(timeout=self._timeout_s, retry=retry)
         try:
             if method.kind == "cast":
                 prepared.cast(to_wire(ctx), method.name, **wire)
