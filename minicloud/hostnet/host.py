@@ -233,6 +233,8 @@ class HostNetwork:
         return words
 
     def _set_up_host(self, wiring: HostWiring, root: Space) -> list[str]:
+        if wiring.networks:
+            self.kernel.ensure_bridge_tracking()
         words = self._filter.ensure(self._state.value, root.tables)
         if not wiring.networks:
             return words

@@ -28,6 +28,7 @@ _LIMIT = 60
 
 _IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 _IP6_FORWARD = Path("/proc/sys/net/ipv6/conf/all/forwarding")
+_BRIDGE_NF = Path("/proc/sys/net/bridge")
 _SYSCTLS = Path("/proc/sys/net")
 _READ = "address show\nroute show table main\n"
 
@@ -114,6 +115,11 @@ class Kernel:
     def set_ip_forward(self, on: bool, namespace: str | None = None) -> None:
         value = "1" if on else "0"
         namespaces.run_in(namespace, lambda: _IP_FORWARD.write_text(value))
+
+    def ensure_bridge_tracking(self) -> None:
+        """Bridged packets can pass the IP hooks. HostProblem where the kernel has no such thing."""
+        if not _BRIDGE_NF.exists():
+            self.run(["modprobe", "br_netfilter"])
 
     def set_sysctls(self, values: Mapping[str, str], namespace: str | None = None) -> None:
         """Write ``values``: path below /proc/sys/net -> text. One that is not there is no fault."""

@@ -13,6 +13,7 @@ import boots
 import launch
 import listing
 import memory
+import networking
 import tokens
 from cloud import Bench
 
@@ -25,6 +26,7 @@ def main() -> None:
     figures = []
     for measure in (
         memory.measure,
+        networking.measure,
         tokens.measure,
         listing.measure,
         boots.measure,

@@ -22,10 +22,16 @@ _DEVICES = (
     ("a bridge", "link add name br0 type bridge", "modprobe bridge"),
     ("a TAP", "tuntap add dev tap0 mode tap", "modprobe tun; in a container, give it /dev/net/tun"),
     ("a veth pair", "link add name veth0 type veth peer name veth1", "modprobe veth"),
+    (
+        "a tunnel",
+        "link add name vx0 type vxlan id 1 local 192.0.2.1 dstport 4789",
+        "modprobe vxlan",
+    ),
 )
 """(what, the line for ``ip``, how to get it)"""
 _PRIVILEGED = "In a container, run it privileged (it needs NET_ADMIN and SYS_ADMIN)."
 _BRIDGE_NF = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+_FIREWALLD = Path("/etc/firewalld/firewalld.conf")
 _OUR_RULES = "--comment minicloud"
 _INSTALL = "Install them: apt install iproute2 nftables dnsmasq-base"
 
@@ -53,7 +59,32 @@ def devices(machine: Machine) -> Finding:
                     return fail(f"The kernel makes no {what[2:]}: {problem.message}.", remedy)
     except HostProblem as problem:
         return fail(f"There is no network namespace to be had: {problem.message}.", _PRIVILEGED)
-    return ok("Namespaces, bridges, TAPs and veth pairs can be made.")
+    return ok("Namespaces, bridges, TAPs, veth pairs and VXLAN devices can be made.")
+
+
+def connections(machine: Machine) -> Finding:
+    """Whether bridged packets can pass the IP hooks, where connections are tracked."""
+    if not machine.is_root:
+        return unknown("Only root can try it.", AS_ROOT)
+    kernel = Kernel()
+    line = "link add name br0 type bridge nf_call_iptables 1 nf_call_ip6tables 1"
+    try:
+        with _namespace(kernel) as name:
+            kernel.ip_batch([line], name)
+    except HostProblem as problem:
+        return unknown(f"It could not be tried: {problem.message}.", _PRIVILEGED)
+    if not _BRIDGE_NF.exists():
+        return fail(
+            "The kernel does not track connections of bridged packets: guests get no answers.",
+            "modprobe br_netfilter; to have it at every start: "
+            "echo br_netfilter > /etc/modules-load.d/minicloud.conf",
+        )
+    if run(["conntrack", "--version"]) is None:
+        return warn(
+            "conntrack cannot be run: connections outlive the floating IP that they came by.",
+            "Install it: apt install conntrack",
+        )
+    return ok("Connections of bridged packets can be tracked.")
 
 
 def nftables(machine: Machine) -> Finding:
@@ -92,21 +123,27 @@ def forwarding(machine: Machine) -> Finding:
     if not machine.is_root:
         return unknown("Only root can see the firewall's rules.", AS_ROOT)
     try:
-        drops = Kernel().read(()).root.forward_drops
+        root = Kernel().read(()).root
     except HostProblem as problem:
         return unknown(f"The firewall's rules cannot be read: {problem.message}.", _INSTALL)
-    if not drops:
+    dropping = [
+        tool
+        for tool, drops in (
+            ("iptables", root.forward_drops),
+            ("ip6tables", root.forward_drops_6),
+        )
+        if drops
+    ]
+    if not dropping:
         return ok("No firewall drops what guests send through this host.")
-    who = "A firewall (Docker's or ufw's FORWARD chain) drops forwarded packets"
-    if _reads_one(_BRIDGE_NF):
-        who += ", bridged ones too"
-    rules = run(["iptables", "-w", "-S", "FORWARD"])
-    if rules is None:
+    who = "A firewall (Docker's or ufw's FORWARD chain) drops forwarded packets, guests' too"
+    listed = [run([tool, "-w", "-S", "FORWARD"]) for tool in dropping]
+    if None in listed:
         return fail(
             f"{who}, and iptables is not there to let guests' packets pass.",
             "Install it: apt install iptables",
         )
-    if _OUR_RULES in rules:
+    if all(_OUR_RULES in str(rules) for rules in listed):
         return ok(f"{who}; minicloud's own rules there let guests' packets pass.")
     return ok(f"{who}; compute puts rules for guests there with its first network.")
 
@@ -117,6 +154,11 @@ def firewalld(_machine: Machine) -> Finding:
         return ok("firewalld does not run.")
     trusted = run(["firewall-cmd", "--zone=trusted", "--list-interfaces"]) or ""
     if {"brm+", "mch+"} <= set(trusted.split()):
+        if _filters_reverse_paths():
+            return warn(
+                "firewalld drops guests' IPv6, which comes in by bridges without a route back.",
+                "Set IPv6_rpfilter=no in /etc/firewalld/firewalld.conf, and: firewall-cmd --reload",
+            )
         return ok("firewalld runs and trusts minicloud's devices.")
     return warn(
         "firewalld runs and rejects what guests send.",
@@ -136,8 +178,11 @@ def _namespace(kernel: Kernel) -> Iterator[str]:
         kernel.run(["ip", "netns", "delete", name])
 
 
-def _reads_one(path: Path) -> bool:
+def _filters_reverse_paths() -> bool:
     try:
-        return path.read_text().strip() == "1"
+        settings = _FIREWALLD.read_text()
     except OSError:
         return False
+    said = [line.partition("=")[2].strip().lower() for line in settings.splitlines()
+            if line.startswith("IPv6_rpfilter")]  # fmt: skip
+    return not said or said[-1] != "no"

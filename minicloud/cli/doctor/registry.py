@@ -22,6 +22,7 @@ CHECKS: Sequence[tuple[str, Check]] = (
     ("network tools", networking.programs),
     ("network devices", networking.devices),
     ("nftables", networking.nftables),
+    ("connections", networking.connections),
     ("forwarding", networking.forwarding),
     ("firewalld", networking.firewalld),
     ("configuration", lambda machine: machine.configuration),
