@@ -141,12 +141,11 @@ class TypeRoutes:
 
     # -- types -----------------------------------------------------------------------------------
     def list(self, call: Call, _project: str) -> Any:
-        public: bool | None = True
+        # Others always see the public ones and those that they may use.
+        public: bool | None = None
         if call.ctx.is_admin:
             asked = call.query.get("is_public", "true")
             public = None if asked.lower() == "none" else call.flag("is_public", True)
-        elif "is_public" not in call.query:
-            public = None
         found = self._types.all(call.ctx, public=public)
         for name, value in _specs_asked(call).items():
             found = [each for each in found if each.extra_specs.get(name) == value]

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tokens import ADMIN, DEMO
+from tokens import ADMIN, ALT, DEMO
 from volume import HOST, SERVER, VolumeCloud, volume_cloud
 
 openstack = pytest.importorskip("openstack")
 pytestmark = pytest.mark.clients
-CLI = Path(sys.executable).with_name("openstack")
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +84,6 @@ def test_the_rest_by_sdk(cloud: VolumeCloud) -> None:
     assert [each.name for each in mine.types()] == ["__DEFAULT__"]
     assert mine.find_type("__DEFAULT__").is_public
     assert [each.name for each in mine.availability_zones()] == ["nova"]
-    assert list(mine.snapshots()) == []
     assert mine.get_limits().absolute.max_total_volumes == 50
     assert mine.get_quota_set(DEMO, usage=True).volumes == 50
     assert operator.update_quota_set(DEMO, volumes=7).volumes == 7
@@ -97,22 +94,211 @@ def test_the_rest_by_sdk(cloud: VolumeCloud) -> None:
     assert list(mine.extensions()) == []
 
 
-@pytest.mark.skipif(not CLI.exists(), reason="needs python-openstackclient")
-def test_volumes_by_command(cloud: VolumeCloud) -> None:
-    def run(*words: str) -> Any:
-        command = [CLI, "--os-auth-type", "admin_token", "--os-token", "demo", "--os-endpoint",
-                   f"{cloud.url}/v3/{DEMO}", "volume", *words]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout) if "json" in words else done.stdout
+def test_snapshots_and_backups_by_sdk(cloud: VolumeCloud) -> None:
+    mine, operator = proxy(cloud), proxy(cloud, "admin", ADMIN)
+    volume = mine.create_volume(size=1)
+    snapshot = mine.create_snapshot(volume_id=volume.id, name="noon", metadata={"a": "b"})
+    snapshot = mine.wait_for_status(snapshot, "available", failures=["error"], interval=1)
+    assert mine.find_snapshot("noon").id == snapshot.id
+    assert mine.update_snapshot(snapshot, name="evening").name == "evening"
+    mine.set_snapshot_metadata(snapshot, c="d")
+    assert mine.get_snapshot_metadata(snapshot).metadata == {"a": "b", "c": "d"}
+    mine.delete_snapshot_metadata(snapshot, ["a"])
+    assert [each.id for each in mine.snapshots(volume_id=volume.id)] == [snapshot.id]
+    mine.revert_volume_to_snapshot(volume, snapshot)
+    copy = mine.create_volume(size=1, snapshot_id=snapshot.id)
+    assert mine.get_volume(copy.id).status == "available"
 
-    made = run("create", "--size", "1", "--property", "a=b", "cli", "-f", "json")
+    backup = mine.create_backup(volume_id=volume.id, name="night")
+    backup = mine.wait_for_status(backup, "available", failures=["error"], interval=1)
+    assert mine.find_backup("night").id == backup.id
+    part = mine.create_backup(volume_id=volume.id, is_incremental=True)
+    part = mine.wait_for_status(part, "available", failures=["error"], interval=1)
+    assert part.is_incremental
+    mine.restore_backup(backup, volume_id=copy.id)
+    copy = mine.wait_for_status(mine.get_volume(copy.id), "available", interval=1)
+    operator.reset_backup_status(part, status="error")
+    assert mine.get_backup(part.id).status == "error"
+    for each in (part, backup):
+        mine.delete_backup(each)
+    operator.reset_snapshot_status(snapshot, status="error")
+    mine.delete_snapshot(snapshot)
+    mine.wait_for_delete(snapshot)
+    for each in (copy, volume):
+        mine.delete_volume(each)
+    assert list(mine.volumes()) == []
+
+
+def test_types_and_groups_by_sdk(cloud: VolumeCloud) -> None:
+    mine, operator = proxy(cloud), proxy(cloud, "admin", ADMIN)
+    kind = operator.create_type(name="gold", extra_specs={"tier": "1"})
+    assert operator.update_type_extra_specs(kind, speed="fast")
+    assert operator.get_type(kind).extra_specs == {"tier": "1", "speed": "fast"}
+    operator.delete_type_extra_specs(kind, ["speed"])
+    hidden = operator.create_type(name="hidden", is_public=False)
+    operator.add_type_access(hidden, DEMO)
+    assert [each["project_id"] for each in operator.get_type_access(hidden)] == [DEMO]
+    assert mine.find_type("hidden").id == hidden.id
+    operator.remove_type_access(hidden, DEMO)
+    assert mine.find_type("hidden") is None
+
+    pairs = operator.create_group_type(name="pairs")
+    group = mine.create_group(name="db", group_type=pairs.id, volume_types=[kind.id])
+    group = mine.get_group(group.id)
+    assert group.status == "available"
+    volume = mine.create_volume(size=1, volume_type="gold", group_id=group.id)
+    kept = mine.create_group_snapshot(group_id=group.id, name="noon")
+    assert [each.id for each in mine.group_snapshots()] == [kept.id]
+    mine.delete_group_snapshot(kept)
+    mine.delete_group(group, delete_volumes=True)
+    assert mine.find_volume(volume.id) is None
+    for each in (kind, hidden):
+        operator.delete_type(each)
+    operator.delete_group_type(pairs)
+
+
+def test_transfers_and_the_operators_by_sdk(cloud: VolumeCloud) -> None:
+    mine, theirs = proxy(cloud), proxy(cloud, "alt", ALT)
+    operator = proxy(cloud, "admin", ADMIN)
+    volume = mine.create_volume(size=1)
+    offer = mine.create_transfer(volume_id=volume.id, name="gift")
+    assert [each.id for each in mine.transfers()] == [offer.id]
+    theirs.accept_transfer(offer.id, offer.auth_key)
+    assert theirs.get_volume(volume.id).status == "available"
+    theirs.delete_volume(volume)
+
+    cloud.turn()
+    assert [each.name for each in operator.backend_pools()] == [f"{HOST}@files#files"]
+    assert operator.get_capabilities(f"{HOST}@files").volume_backend_name == "files"
+    assert operator.get_quota_class_set("default").volumes == 50
+    service = operator.find_service("cinder-volume", host=f"{HOST}@files")
+    assert operator.disable_service(service, reason="repair").status == "disabled"
+    operator.enable_service(service)
+    volume = mine.create_volume(size=1)
+    mine.set_volume_readonly(volume, readonly=True)
+    mine.set_volume_bootable_status(volume, bootable=True)
+    operator.reset_volume_status(volume, status="error")
+    assert mine.get_volume(volume.id).status == "error"
+    operator.delete_volume(volume, force=True)
+    default = operator.update_quota_class_set("default", volumes=60)
+    assert (default.volumes, mine.get_quota_set(DEMO).volumes) == (60, 60)
+    operator.update_quota_class_set("default", volumes=50)
+    assert {each.resource for each in mine.resource_filters()} >= {"volume", "snapshot"}
+
+
+# -- the openstack command, in this process ------------------------------------------------------
+class Shell:
+    """``openstack volume ...`` as the administrator types it."""
+
+    def __init__(self, cloud: VolumeCloud) -> None:
+        self._shell = pytest.importorskip("openstackclient.shell")
+        self._url = f"{cloud.url}/v3/{ADMIN}"
+
+    def __call__(self, line: str, *, fails: bool = False) -> Any:
+        """What the command shows, as JSON where it can."""
+        words = line.split()
+        shows = any(word in words for word in ("create", "show", "list", "accept", "summary",
+                                               "import", "restore"))  # fmt: skip
+        shows = shows and "-" not in words[-1][:1]
+        format_json = ["-f", "json"] if shows else []
+        out = io.StringIO()
+        shell = self._shell.OpenStackShell()
+        shell.stdout = out
+        with contextlib.redirect_stdout(out):
+            code = shell.run([
+                "--os-auth-type", "admin_token", "--os-token", "admin", "--os-endpoint", self._url,
+                "--os-volume-api-version", "3.71", *words, *format_json,
+            ])  # fmt: skip
+        assert (code != 0) is fails, out.getvalue()
+        return json.loads(out.getvalue()) if format_json and not fails else out.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_volumes_by_command(cloud: VolumeCloud) -> None:
+    run = Shell(cloud)
+    made = run("volume create --size 1 --property a=b cli")
     assert (made["name"], made["size"], made["properties"]) == ("cli", 1, {"a": "b"})
-    (listed,) = run("list", "-f", "json")
-    assert (listed["Name"], listed["Status"], listed["Size"]) == ("cli", "available", 1)
-    assert run("show", "cli", "-f", "json")["id"] == made["id"]
-    run("set", "--size", "2", "--property", "c=d", "cli")
-    shown = run("show", made["id"], "-f", "json")
-    assert (shown["size"], shown["properties"]) == (2, {"a": "b", "c": "d"})
-    run("delete", "cli")
-    assert run("list", "-f", "json") == []
+    assert [each["Name"] for each in run("volume list")] == ["cli"]
+    run("volume set --size 2 --property c=d --bootable cli")
+    shown = run("volume show cli")
+    assert (shown["size"], shown["bootable"]) == (2, True)
+    assert shown["properties"] == {"a": "b", "c": "d"}
+    run("volume unset --property a cli")
+    assert run("volume summary")["Total Count"] == 1
+
+    kept = run("volume snapshot create --volume cli noon")
+    assert run("volume snapshot show noon")["status"] == "available"
+    run("volume snapshot set --name evening --property x=y noon")
+    assert [each["Name"] for each in run("volume snapshot list")] == ["evening"]
+    run("volume revert evening")
+    copy = run(f"volume create --snapshot {kept['id']} copy")
+    assert copy["snapshot_id"] == kept["id"]
+    run("volume delete cli", fails=True)
+    run("volume snapshot delete evening")
+
+    run("volume backup create --name night cli")
+    assert cloud.jobs.wait_idle(60)
+    backup = run("volume backup show night")
+    assert backup["status"] == "available"
+    run("volume backup set --name day night")
+    record = run("volume backup record export day", fails=False)
+    assert "minicloud.volume.vault" in str(record)
+    run("volume backup restore day copy", fails=True)
+    run("volume backup restore --force day copy")
+    assert cloud.jobs.wait_idle(60)
+    run("volume backup delete day")
+    assert run("volume backup list") == []
+
+    offer = run("volume transfer request create --name gift copy")
+    assert [each["Name"] for each in run("volume transfer request list")] == ["gift"]
+    run(f"volume transfer request accept {offer['id']} --auth-key {offer['auth_key']}")
+    run("volume delete cli copy")
+    assert run("volume list") == []
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_types_and_the_operators_by_command(cloud: VolumeCloud) -> None:
+    run = Shell(cloud)
+    cloud.turn()
+    run("volume type create --property tier=1 silver")
+    assert run("volume type show silver")["properties"] == {"tier": "1"}
+    run("volume type set --property speed=fast silver")
+    run("volume type unset --property tier silver")
+    assert "silver" in [each["Name"] for each in run("volume type list")]
+    run("volume qos create --consumer front-end --property total_iops_sec=9 slow")
+    run("volume qos associate slow silver")
+    assert run("volume qos show slow")["associations"] == ["silver"]
+    run("volume qos set --property read_iops_sec=5 slow")
+    run("volume qos unset --property read_iops_sec slow")
+    run("volume qos disassociate --all slow")
+    run("volume qos delete slow")
+
+    run("volume group type create pairs")
+    run("volume group create --volume-group-type pairs --volume-type silver --name db")
+    assert [each["Name"] for each in run("volume group list")] == ["db"]
+    run("volume create --size 1 --type silver inside")
+    run("volume group add volume db inside", fails=False)
+    run("volume group snapshot create db --name noon")
+    assert [each["Name"] for each in run("volume group snapshot list")] == ["noon"]
+    run("volume group snapshot delete noon")
+    run("volume group delete --force db")
+    run("volume group type delete pairs")
+
+    made = run("volume create --size 1 plain")
+    run(f"volume set --type silver {made['id']}")
+    assert run("volume show plain")["type"] == "silver"
+    run("volume set --read-only --image-property os=linux plain")
+    run("volume set --state error plain")
+    attachment = run("volume attachment list")
+    assert attachment == []
+    services = run("volume service list")
+    assert "cinder-volume" in [each["Binary"] for each in services]
+    run(f"volume service set --disable --disable-reason repair {HOST}@files cinder-volume")
+    run(f"volume service set --enable {HOST}@files cinder-volume")
+    assert [each["Name"] for each in run("volume backend pool list")] == [f"{HOST}@files#files"]
+    assert run(f"volume backend capability show {HOST}@files")
+    assert run("volume message list") == []
+    assert run("block storage resource filter list")
+    assert run("block storage cluster list") == []
+    run("volume delete --force plain")
+    run("volume type delete silver")

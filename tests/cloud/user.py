@@ -48,10 +48,10 @@ class User:
         headers = {"X-Subject-Token": self.token}
         self.ask("identity", "DELETE", "/v3/auth/tokens", 204, headers=headers)
 
-    def make_image(self, name: str, data: bytes) -> str:
+    def make_image(self, name: str, data: bytes, **properties: Any) -> str:
         body = {
             "name": name, "disk_format": "raw", "container_format": "bare",
-            "visibility": "public" if self.name == "admin" else "private",
+            "visibility": "public" if self.name == "admin" else "private", **properties,
         }  # fmt: skip
         image_id: str = self.ask("image", "POST", "/v2/images", 201, json=body)["id"]
         self.ask(
