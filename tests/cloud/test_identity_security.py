@@ -216,8 +216,8 @@ def test_a_token_is_quick_beyond_its_hash(cloud: IdentityCloud) -> None:
             times.append(float(timing))
         return min(times)
 
-    assert best(lambda: cloud.validate(demo, demo, query="?nocatalog")) < 10
-    assert best(lambda: cloud.login(by_token(demo), project("demo"))) < 25
+    assert best(lambda: cloud.validate(demo, demo, query="?nocatalog")) < 6
+    assert best(lambda: cloud.login(by_token(demo), project("demo"))) < 15
 
 
 def test_what_old_tables_held_is_there_after_the_upgrade(tmp_path: Path) -> None:
