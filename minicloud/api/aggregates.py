@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from minicloud.api.lookups import Lookups, usable_image
 from minicloud.api.schemas.aggregates import (
     ZONE,
     AggregateCreate,
@@ -21,11 +22,18 @@ from minicloud.domain.errors import Conflict, Invalid, NotFound
 from minicloud.domain.models import Aggregate
 from minicloud.kit.db import Database, Transaction
 from minicloud.kit.web import Call, Reply
+from minicloud.rpc.compute import ComputeRPC
 
 
 class Aggregates:
-    def __init__(self, database: Database) -> None:
+    """``compute``: host name -> a caller of its daemon."""
+
+    def __init__(
+        self, database: Database, lookups: Lookups, compute: Callable[[str], ComputeRPC]
+    ) -> None:
         self._database = database
+        self._lookups = lookups
+        self._compute = compute
 
     def index(self, _call: Call) -> Any:
         with self._database.read() as tx:
@@ -74,6 +82,22 @@ class Aggregates:
     def set_metadata(self, call: Call) -> Any:
         change = call.body.metadata
         return self._changed(call, lambda tx, one: _set(tx, one, change))
+
+    def cache_images(self, call: Call) -> Reply:
+        """Every host of the aggregate is told to fetch the images."""
+        with self._database.read() as tx:
+            aggregate = _of(tx, call)
+            off = {host.name for host in hosts.host_list(tx) if host.disabled}
+        wanted = list(dict.fromkeys(image.id for image in call.body.cache))
+        if len(wanted) != len(call.body.cache):
+            raise Invalid(reason="Duplicate images in request")
+        for image_id in wanted:
+            if usable_image(self._lookups, call.ctx, image_id) is None:
+                raise Invalid(reason=f"Image {image_id} could not be found.")
+        for host in aggregate.hosts:
+            if host not in off:
+                self._compute(host).images_wanted(call.ctx, image_ids=wanted)
+        return Reply(status=202)
 
     def _changed(self, call: Call, change: Callable[[Transaction, Aggregate], None]) -> Any:
         with self._database.write() as tx:

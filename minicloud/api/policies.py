@@ -160,6 +160,7 @@ RULES: Mapping[str, str] = {
     **_prefixed(_ADMIN, "rule:admin"),
     **_prefixed(_ANY, "rule:any"),
     "compute:servers:create:requested_destination": "rule:admin",
+    "compute:aggregates:images": "rule:admin",
     "compute:server:topology:index": "rule:reader",
     "os_compute_api:os-server-external-events:create": "rule:admin_or_service",
     "os_compute_api:os-console-auth-tokens": "rule:admin_or_service",

@@ -154,7 +154,7 @@ def routes(parts: Parts) -> list[Route]:
             AvailabilityZones(database, service_down_s=down_s),
         ),
         *group_routes(ServerGroups(database, parts.limits)),
-        *aggregate_routes(Aggregates(database)),
+        *aggregate_routes(Aggregates(database, parts.lookups, parts.compute)),
         *migration_routes(Migrations(database)),
         *extension_routes(),
         *audit_routes(AuditLog(database)),

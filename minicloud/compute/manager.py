@@ -109,6 +109,18 @@ class ComputeManager(ComputeRPC):
     def network_changed(self, ctx: Context, *, things: list[str], origin: str) -> None:
         self._network_changed(things, origin)
 
+    def images_wanted(self, ctx: Context, *, image_ids: list[str]) -> None:
+        self._pool.submit(self._cache_images, ctx, image_ids)
+
+    def _cache_images(self, ctx: Context, image_ids: list[str]) -> None:
+        clients = self._clients(ctx)
+        for image_id in image_ids:
+            try:
+                image = clients.image.image_get(image_id).value
+                self._tools.images.ensure(image, clients.image)
+            except (MinicloudError, OSError) as problem:  # a launch that needs it tries again
+                LOG.warning("Image %s is not cached beforehand: %s", image_id, problem)
+
     def console_output(self, ctx: Context, *, server_id: str, length: int) -> str:
         data = self._tools.driver.console_tail(
             self._tools.storage.console_log(server_id), max_bytes=1 << 20

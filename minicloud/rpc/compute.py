@@ -28,6 +28,11 @@ class ComputeRPC:
         """
         raise NotImplementedError
 
+    @cast
+    def images_wanted(self, ctx: Context, *, image_ids: list[str]) -> None:
+        """Launches of these images are to come: keep them here before they are asked for."""
+        raise NotImplementedError
+
     @call(timeout_s=20)
     def console_output(self, ctx: Context, *, server_id: str, length: int) -> str:
         """The last ``length`` lines (-1: all that is kept) of the serial console."""

@@ -144,6 +144,9 @@ class FakeCompute(ComputeRPC):
     def network_changed(self, ctx: Context, *, things: list[str], origin: str) -> None:
         self._hosts.told.append((self._host, "network_changed", ctx))
 
+    def images_wanted(self, ctx: Context, *, image_ids: list[str]) -> None:
+        self._hosts.told.append((self._host, f"images_wanted {image_ids}", ctx))
+
     def console_output(self, ctx: Context, *, server_id: str, length: int) -> str:
         return f"last {length} of {server_id}"
 

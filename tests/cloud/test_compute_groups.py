@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from compute import ComputeCloud, add_host, compute_cloud
+from compute import IMAGE, ComputeCloud, add_host, compute_cloud
 from tokens import CALLERS, DEMO
 
 from minicloud.db import migrations, servers
@@ -220,6 +220,26 @@ def test_wrong_aggregates(cloud: ComputeCloud, body: dict[str, Any], status: int
         assert again.status_code == status, again.text
     for path in (f"{AGGREGATES}/x", f"{AGGREGATES}/99", f"{AGGREGATES}/-1"):
         assert cloud.call("GET", path, "admin").status_code == 404
+
+
+def test_images_are_cached_beforehand(cloud: ComputeCloud) -> None:
+    path = f"{AGGREGATES}/{make_aggregate(cloud, 'fast')['id']}"
+    for host in ("host1", "host2"):
+        cloud.call("POST", f"{path}/action", "admin", json={"add_host": {"host": host}})
+
+    def cache(*ids: str, version: str = "2.81", token: str = "admin") -> int:
+        body = {"cache": [{"id": each} for each in ids]}
+        return cloud.call("POST", f"{path}/images", token, version, json=body).status_code
+
+    assert cache(IMAGE) == 202
+    wanted = f"images_wanted {[IMAGE]}"
+    assert [(host, what) for host, what, _ in cloud.compute.told] == [
+        ("host1", wanted), ("host2", wanted),
+    ]  # fmt: skip
+    assert cache(IMAGE, version="2.80") == 404
+    assert cache(IMAGE, token="demo") == 403
+    assert cache() == cache("x") == cache(IMAGE, IMAGE) == 400
+    assert cache("00000000-0000-4000-8000-000000000000") == 400
 
 
 def test_a_host_is_in_one_zone(cloud: ComputeCloud) -> None:

@@ -34,6 +34,7 @@ POST /os-aggregates 2.1 -
 GET /os-aggregates/{} 2.1 -
 PUT /os-aggregates/{} 2.1 -
 DELETE /os-aggregates/{} 2.1 -
+POST /os-aggregates/{}/images 2.81 -
 POST /os-aggregates/{}/action#add_host 2.1 -
 POST /os-aggregates/{}/action#remove_host 2.1 -
 POST /os-aggregates/{}/action#set_metadata 2.1 -

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from cloud import Cloud, running
+from cloud import Cloud, running, wait_until
 from postgresql import PostgresqlServer
 
 HOSTS = ("lab1", "lab2", "lab3")
@@ -122,6 +122,24 @@ def test_zones_and_hosts_of_choice(cloud: Cloud) -> None:
         clear(cloud)
         admin.ask("compute", "POST", action, 200, json={"remove_host": {"host": "lab3"}})
         admin.ask("compute", "DELETE", f"{path}/{number}", 200)
+
+
+def test_images_are_there_before_the_launch(cloud: Cloud) -> None:
+    admin = cloud.user("admin")
+    path = "/v2.1/os-aggregates"
+    body = {"aggregate": {"name": "cached"}}
+    number = admin.ask("compute", "POST", path, 200, json=body)["aggregate"]["id"]
+    action = f"{path}/{number}/action"
+    admin.ask("compute", "POST", action, 200, json={"add_host": {"host": "lab2"}})
+    image_id = admin.make_image("soon", b"bytes of a disk" * 100)
+    base = cloud.hosts["lab2"].storage.base_image(image_id)
+    assert not base.exists()
+    images = {"cache": [{"id": image_id}]}
+    admin.ask("compute", "POST", f"{path}/{number}/images", 202, json=images)
+    assert wait_until(base.exists)
+    assert not cloud.hosts["lab1"].storage.base_image(image_id).exists()
+    admin.ask("compute", "POST", action, 200, json={"remove_host": {"host": "lab2"}})
+    admin.ask("compute", "DELETE", f"{path}/{number}", 200)
 
 
 def test_the_quota_holds_under_concurrency(cloud: Cloud) -> None:

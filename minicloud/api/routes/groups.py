@@ -49,6 +49,10 @@ def aggregate_routes(aggregates: Aggregates) -> list[Route]:
               body=aggregate_schemas.UPDATE, down=down, summary="Change a host aggregate."),
         Route(method="DELETE", path=one, handler=aggregates.delete, policy=policy + "delete",
               summary="Delete a host aggregate."),
+        Route(method="POST", path=one + "/images", handler=aggregates.cache_images,
+              since=(2, 81), policy="compute:aggregates:images", status=202,
+              body=aggregate_schemas.CACHE,
+              summary="Have an aggregate's hosts fetch images before they are launched."),
         *(
             Route(method="POST", path=one + "/action", action=key, handler=actions[key][0],
                   policy=policy + key, body=body, down=down, summary=actions[key][1])

@@ -53,6 +53,7 @@ class AggregateImages(_Strict):
 
 CREATE = Body(type=AggregateCreate, wrapper="aggregate")
 UPDATE = Body(type=AggregateUpdate, wrapper="aggregate")
+CACHE = Body(type=AggregateImages)
 ACTIONS: dict[Literal["add_host", "remove_host", "set_metadata"], Body] = {
     "add_host": Body(type=AggregateHost, wrapper="add_host"),
     "remove_host": Body(type=AggregateHost, wrapper="remove_host"),
