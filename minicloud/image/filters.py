@@ -25,6 +25,10 @@ _RANGES = {"size_min": "gte", "size_max": "lte"}
 _OTHER = ("limit", "marker", "sort", "sort_key", "sort_dir", "visibility", "member_status", "tag")
 
 
+NAMES = frozenset((*_IN, *_NUMBERS, *_FLAGS, *_TIMES, *_RANGES, *_OTHER))
+"""Filters that are no property's name."""
+
+
 def parse(query: MultiDict[str, str]) -> ImageQuery:
     one_of: dict[str, list[str | int | bool]] = {}
     compare: list[tuple[str, str, float]] = []

@@ -12,7 +12,7 @@ from minicloud.image.requests import image_id
 from minicloud.image.schemas import image_view
 from minicloud.image.service import ImageService
 from minicloud.image.stores.registry import Stores
-from minicloud.kit.web import Call, Reply, Route
+from minicloud.kit.web import Call, Query, Reply, Route
 from minicloud.kit.web.decode import convert
 
 _ALL = "/v2/images"
@@ -29,12 +29,14 @@ class ImageRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route(method="GET", path=_ALL, handler=self.page, policy="get_images"),
+            Route(method="GET", path=_ALL, handler=self.page, policy="get_images",
+                  query=Query(names=filters.NAMES, strict_from=None, open=True),
+                  summary="List images; other parameters are properties they must have."),
             Route(method="POST", path=_ALL, handler=self.create, policy="add_image",
-                  status=201, body=dict[str, Any], summary="Create an image, without its data."),
+                  status=201, body=schemas.NewImage, summary="Create an image, without its data."),
             Route(method="GET", path=_ONE, handler=self.show, policy="get_image"),
             Route(method="PATCH", path=_ONE, handler=self.update, policy="modify_image",
-                  body=list[dict[str, Any]], media_types=(patch.V21, patch.V20)),
+                  body=schemas.Patch, media_types=(patch.V21, patch.V20)),
             Route(method="DELETE", path=_ONE, handler=self.delete, policy="delete_image",
                   status=204),
             Route(method="PUT", path=f"{_ONE}/tags/{{tag}}", handler=self.tag,

@@ -11,10 +11,12 @@ from minicloud.image.metadef_service import OBJECT, PROPERTY, TAG, MetadefQuery,
 from minicloud.image.metadef_store import SORT_KEYS
 from minicloud.image.requests import choice, page_size
 from minicloud.kit import clock
-from minicloud.kit.web import Call, Reply, Route
+from minicloud.kit.web import Call, Query, Reply, Route
 
 _ALL = "/v2/metadefs/namespaces"
 _ONE = f"{_ALL}/{{namespace}}"
+_QUERY = ("visibility", "resource_types", "sort_key", "sort_dir", "limit", "marker")
+_OF_TYPE = Query(names=frozenset({"resource_type"}), strict_from=None)
 
 
 class MetadefRoutes:
@@ -23,10 +25,12 @@ class MetadefRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route(method="GET", path=_ALL, handler=self.page, policy="get_metadef_namespaces"),
+            Route(method="GET", path=_ALL, handler=self.page, policy="get_metadef_namespaces",
+                  query=Query(names=frozenset(_QUERY), strict_from=None)),
             Route(method="POST", path=_ALL, handler=self.create, policy="add_metadef_namespace",
                   status=201, body=schemas.NewNamespace),
-            Route(method="GET", path=_ONE, handler=self.show, policy="get_metadef_namespace"),
+            Route(method="GET", path=_ONE, handler=self.show, policy="get_metadef_namespace",
+                  query=_OF_TYPE),
             Route(method="PUT", path=_ONE, handler=self.update,
                   policy="modify_metadef_namespace", body=schemas.NamespaceFields),
             Route(method="DELETE", path=_ONE, handler=self.delete, status=204,
@@ -71,7 +75,7 @@ class MetadefRoutes:
             Route(method="DELETE", path=path, policy="remove_metadef_property", status=204,
                   handler=lambda call: self._clear(call, PROPERTY)),
             Route(method="GET", path=f"{path}/{{name}}", handler=self.property,
-                  policy="get_metadef_property"),
+                  policy="get_metadef_property", query=_OF_TYPE),
             Route(method="PUT", path=f"{path}/{{name}}", handler=self.property_update,
                   policy="modify_metadef_property", body=schemas.NewProperty),
             Route(method="DELETE", path=f"{path}/{{name}}", policy="remove_metadef_property",

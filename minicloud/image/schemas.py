@@ -58,6 +58,34 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     properties: Mapping[Label, Value] = {}
 
 
+def _document_of(kind: Any) -> dict[str, Any]:
+    """The JSON schema of a flat image: what is known, and strings besides."""
+    (made,), components = msgspec.json.schema_components([kind])
+    own = components[made["$ref"].rpartition("/")[2]]
+    known = {name: spec for name, spec in own["properties"].items() if name != "properties"}
+    return {"properties": known, "additionalProperties": {"type": "string", "maxLength": 65535}}
+
+
+NewImage = Annotated[dict[str, Any], Meta(extra_json_schema=_document_of(Description))]
+"""An image as it is created: told apart into attributes and properties by ``describe``."""
+
+Patch = list[
+    Annotated[
+        dict[str, Any],
+        Meta(
+            extra_json_schema={
+                "properties": {
+                    "op": {"enum": ["add", "replace", "remove"]},
+                    "path": {"type": "string", "pattern": "^/"},
+                    "value": {},
+                },
+                "required": ["op", "path"],
+            }
+        ),
+    ]
+]
+"""Changes of an image, read by ``patch.parse``."""
+
 ATTRIBUTES = tuple(name for name in Description.__struct_fields__ if name != "properties")
 
 

@@ -12,9 +12,10 @@ from minicloud.image.requests import choice, image_id, page_size
 from minicloud.image.schemas import task_view
 from minicloud.image.service import ImageService
 from minicloud.kit.db import Database
-from minicloud.kit.web import Call, Reply, Route
+from minicloud.kit.web import Call, Query, Reply, Route
 
 _ALL = "/v2/tasks"
+_QUERY = ("type", "status", "owner", "sort_key", "sort_dir", "limit", "marker")
 _STATUSES = ("pending", "processing", "success", "failure")
 
 
@@ -26,7 +27,8 @@ class TaskRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route(method="GET", path=_ALL, handler=self.page, policy="tasks_api_access"),
+            Route(method="GET", path=_ALL, handler=self.page, policy="tasks_api_access",
+                  query=Query(names=frozenset(_QUERY), strict_from=None)),
             Route(method="POST", path=_ALL, handler=self.create, policy="tasks_api_access",
                   status=201, body=schemas.NewTask,
                   summary="Make an image of what is behind a URL."),

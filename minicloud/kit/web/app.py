@@ -236,7 +236,8 @@ def _known(spec: Query, given: MultiDict[str, str], version: Version | None) -> 
     pairs = []
     for name, value in given.items(multi=True):
         first = spec.since.get(name)
-        if name in spec.names and (version is None or first is None or version >= first):
+        known = spec.open or name in spec.names
+        if known and (version is None or first is None or version >= first):
             pairs.append((name, value))
         elif spec.strict_from is not None and (version is None or version >= spec.strict_from):
             raise Invalid(
