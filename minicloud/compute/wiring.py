@@ -6,7 +6,6 @@ changed which concerns this host. A lost hint costs seconds, never the change.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 
@@ -19,7 +18,6 @@ from minicloud.hostnet.contract import HostNetworking
 from minicloud.hostnet.wiring import HostWiring
 from minicloud.kit.daemon import Periodic
 
-LOG = logging.getLogger(__name__)
 _PAUSE_S = 0.2
 """Between two passes that hints ask for: many changes at once become a few passes."""
 
@@ -69,14 +67,12 @@ class NetworkPass:
     def run(self) -> None:
         time.sleep(max(0.0, self._ended_at + _PAUSE_S - time.monotonic()))
         try:
-            done = ask_wiring(self._host, self._place, self._networking, self._clients.network)
+            ask_wiring(self._host, self._place, self._networking, self._clients.network)
         except Unauthenticated:
             self._clients.refused()
             raise
         finally:
             self._ended_at = time.monotonic()
-        for line in done:
-            LOG.info("Networking: %s", line)
 
     def hint(self, things: Sequence[str], origin: str) -> None:
         """Run soon, if what changed concerns this host."""

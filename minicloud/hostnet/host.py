@@ -144,6 +144,7 @@ class HostNetwork:
             view = self.kernel.read(_our_namespaces())
             strays = plan_strays(HostWiring(), known, view)
             words = self._remove(strays, self._services.known())
+            words += self._reach(HostWiring(), view.root)
             words += self._filter.ensure(Stored(), view.root.tables)
             for version, family in ((4, "ip"), (6, "ip6")):
                 if (family, "filter") in view.root.tables:

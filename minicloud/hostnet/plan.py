@@ -19,7 +19,7 @@ from minicloud.hostnet.gateway import (
     plan_routes,
     transfer,
 )
-from minicloud.hostnet.outside import Place, plan_place, plan_wire
+from minicloud.hostnet.outside import Place, is_routed, plan_place, plan_wire
 from minicloud.hostnet.port_rules import link_local
 from minicloud.hostnet.router_plan import METADATA_ADDRESS, legs_of, legs_on, plan_legs
 from minicloud.hostnet.view import HostView, Link, Route, Space
@@ -152,7 +152,9 @@ def _served(network: NetworkWiring, view: HostView) -> Served:
     ends = [(names.bridge_leg(network.id), rebuilt), (names.host_leg(network.id), uplink_rebuilt)]
     remove = [f"link del dev {end}" for end, new in ends if new and end in view.root.links]
     remove += [f"netns del {name}"] if have is None and name in view.spaces else []
-    routes = plan_routes(network, pair, _without_device(view.root, network, uplink_rebuilt))
+    # On an external network the host is itself, and needs no way round.
+    away = msgspec.structs.replace(network, subnets=[]) if is_routed(network) else network
+    routes = plan_routes(away, pair, _without_device(view.root, network, uplink_rebuilt))
     gone = {names.TENANT} if rebuilt else set()
     gone |= {names.UPLINK} if uplink_rebuilt else set()
     return Served(

@@ -20,6 +20,8 @@ from minicloud.kit.web import Call, Route
 LOG = logging.getLogger(__name__)
 _UNCONCERNED = ("/tags", "/quotas", "/minicloud-host-wiring")
 _GATHER_S = 0.01
+_PAUSE_S = 0.1
+"""Between two hints: many changes one after another make ten hints a second."""
 
 
 class Hint(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,12 +79,16 @@ class Hints:
                 # More of the same kind is often just behind.
                 self._condition.wait(_GATHER_S)
                 hint, self._pending = self._pending, None
-            if hint is None:
-                continue
-            try:
-                self._send(hint)
-            except MinicloudError as problem:
-                LOG.info("Hosts were not told of a change, and will ask: %s", problem.message)
+            if hint is not None:
+                self._try(hint)
+            with self._condition:
+                self._condition.wait_for(lambda: self._ending, _PAUSE_S)
+
+    def _try(self, hint: Hint) -> None:
+        try:
+            self._send(hint)
+        except MinicloudError as problem:
+            LOG.info("Hosts were not told of a change, and will ask: %s", problem.message)
 
 
 def telling(routes: Sequence[Route], hints: Hints) -> list[Route]:

@@ -14,6 +14,7 @@ import json
 import os
 import select
 import shutil
+import socket
 import struct
 import subprocess
 import threading
@@ -152,6 +153,26 @@ class Guest(Space):
         """The address that DHCPv6 gives; "" if none."""
         return namespaces.run_in(self.name, lambda: address_by_dhcp("eth0", self._mac))
 
+    def announce_6(self, target: str, to_mac: str) -> None:
+        """Send a neighbour advertisement: ``target`` has this guest's MAC address."""
+        mine, theirs = (bytes.fromhex(mac.replace(":", "")) for mac in (self._mac, to_mac))
+        sender, everybody = (
+            socket.inet_pton(socket.AF_INET6, text) for text in (_link_local(mine), "ff02::1")
+        )
+        body = struct.pack("!BBHI", 136, 0, 0, 0x20000000)
+        body += socket.inet_pton(socket.AF_INET6, target) + bytes([2, 1]) + mine
+        pseudo = sender + everybody + struct.pack("!IBBBB", len(body), 0, 0, 0, 58)
+        body = body[:2] + struct.pack("!H", _checksum(pseudo + body)) + body[4:]
+        header = struct.pack("!IHBB", 6 << 28, len(body), 58, 255) + sender + everybody
+        frame = theirs + mine + struct.pack("!H", 0x86DD) + header + body
+
+        def send() -> None:
+            with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as opened:
+                opened.bind(("eth0", 0x86DD))
+                opened.send(frame)
+
+        namespaces.run_in(self.name, send)
+
     def _copy(self) -> None:
         ways = {self._outer: self._inner, self._inner: self._outer}
         while True:
@@ -164,6 +185,18 @@ class Guest(Space):
                 except OSError:  # the device is down or gone: the frame is lost, as on a wire
                     if not namespaces.listed():
                         return
+
+
+def _link_local(mac: bytes) -> str:
+    octets = bytes([mac[0] ^ 2]) + mac[1:3] + b"\xff\xfe" + mac[3:]
+    return "fe80::" + ":".join(octets[at : at + 2].hex() for at in range(0, 8, 2))
+
+
+def _checksum(data: bytes) -> int:
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
 
 
 _DHCP_OPTIONS = ("staticroutes", "mtu", "dns", "hostname", "router", "subnet")

@@ -128,6 +128,27 @@ def test_a_routers_advertisements_lead_out_and_a_guests_own_lead_nowhere(
     assert eventually(lambda: first.answers(target))
 
 
+@pytest.mark.parametrize("secured", [True, False])
+def test_a_guest_announces_nobody_elses_address(
+    host: HostNetwork, plug: Plug, secured: bool
+) -> None:
+    network = network_6(1, "slaac")
+    ports = [port_6(network, number) for number in (11, 12)]
+    liar_port = msgspec.structs.replace(port_6(network, 13), secured=secured)
+    host.sync(wiring(*((network, port) for port in (*ports, liar_port))))
+    victim, liar = plug(network, ports[0]), plug(network, liar_port)
+    victim.run("ip", "address", "add", f"{ports[0].fixed_ips[0][1]}/64", "dev", "eth0", "nodad")
+    target = ports[1].fixed_ips[0][1]
+    known = ["ip", "neighbour", "replace", target, "dev", "eth0", "nud", "reachable"]
+    victim.run(*known, "lladdr", ports[1].mac)
+
+    def is_fooled() -> bool:
+        liar.announce_6(target, ports[0].mac)
+        return liar_port.mac in victim.run("ip", "neighbour", "show", target)
+
+    assert eventually(is_fooled, 3) is not secured
+
+
 def test_a_guest_gets_its_address_by_dhcpv6(host: HostNetwork, plug: Plug) -> None:
     network = network_6(3, "dhcpv6-stateful")
     option = DhcpOption(ip_version=6, name="ntp-server", value="[fd00:3::99]")

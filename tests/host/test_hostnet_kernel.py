@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from ipaddress import ip_address
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from hostnet_world import Plug, a_network, a_port, wiring
+from killers import kill_at, killers
 from private_host import Space, answers, links, missing, run, trace
 
 from minicloud.domain import ids
@@ -310,17 +310,6 @@ def test_a_foreign_process_behind_a_stale_pid_file_lives_on(
         stranger.wait()
 
 
-_KILLER = """#!/bin/bash
-# Stands before a tool: in its KILL_AT-th start of any of them it does only KEEP lines of its
-# input, or nothing, and kills who called it.
-echo x >> "$KILL_DIR/starts"
-if [ "$(wc -l < "$KILL_DIR/starts")" = "$KILL_AT" ]; then
-    case " $* " in *" -batch - "*) head -n "$KEEP" | {tool} "$@" ;; esac
-    kill -KILL $PPID
-    exit 1
-fi
-exec {tool} "$@"
-"""
 _VICTIM = """
 import sys, msgspec
 from pathlib import Path
@@ -339,8 +328,7 @@ else:
 """
 
 
-@pytest.mark.parametrize("keep", ["0", "3"])
-@pytest.mark.parametrize("words", ["plug", "unplug"])
+@pytest.mark.parametrize(("words", "keep"), [("plug", "0"), ("plug", "3"), ("unplug", "3")])
 def test_killed_anywhere_the_next_pass_finishes(
     host: HostNetwork, tmp_path: Path, words: str, keep: str
 ) -> None:
@@ -351,28 +339,10 @@ def test_killed_anywhere_the_next_pass_finishes(
     victims = msgspec.json.encode(wiring(*comes_and_goes)).decode()
     desired = everything if words == "plug" else wiring(stays)
     start = wiring(stays) if words == "plug" else everything
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    for tool in ("ip", "nft", "dnsmasq"):
-        (tools / tool).write_text(_KILLER.format(tool=f"/usr/sbin/{tool}"))
-        (tools / tool).chmod(0o755)
+    tools = killers(tmp_path)
     for at in range(1, 40):
         host.sync(start)
-        (tools / "starts").unlink(missing_ok=True)
-        victim = subprocess.run(
-            [sys.executable, "-c", _VICTIM, str(tmp_path / "state"), words, victims],
-            env={
-                **os.environ,
-                "PATH": f"{tools}:{os.environ['PATH']}",
-                "KILL_DIR": str(tools),
-                "KILL_AT": str(at),
-                "KEEP": keep,
-                "PYTHONPATH": str(Path(__file__).parents[2]),
-            },
-            check=False,
-            capture_output=True,
-            text=True,
-        )
+        died = kill_at(at, tools, _VICTIM, str(tmp_path / "state"), words, victims, keep=keep)
         host = HostNetwork(state_dir=tmp_path / "state", metadata=None)
         host.sync(desired)
         assert host.sync(desired) == []
@@ -381,11 +351,10 @@ def test_killed_anywhere_the_next_pass_finishes(
         }
         wanted = {ids.netns_name(network.id) for network in desired.networks}
         assert namespaces.listed() == wanted
-        if victim.returncode == 0:
+        if not died:
             print(f"{at - 1} places to be killed at")
             assert at > 3
             return
-        assert victim.returncode == -signal.SIGKILL, victim.stderr
     pytest.fail("the victim never came to its end")
 
 

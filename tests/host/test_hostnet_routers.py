@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from hostnet_world import OPEN, Plug, a_network, a_port, wiring
-from private_host import Space, answers, missing, run
+from killers import kill_at, killers
+from private_host import Guest, Space, answers, links, missing, private_host, run
 from test_hostnet_guard import Server, connect, is_alive, is_open
 
 from minicloud.domain import ids
 from minicloud.hostnet import names, namespaces
 from minicloud.hostnet.host import HostNetwork
+from minicloud.hostnet.metadata import MetadataProxy
 from minicloud.hostnet.wiring import (
     Forwarding,
     HostWiring,
@@ -261,3 +265,128 @@ def test_a_guest_of_another_host_gets_its_own_metadata_by_the_router(
     guest = plug(network, port)
     guest.configure("10.20.1.33/24", "10.20.1.1")
     assert json.loads(guest.fetch("http://169.254.169.254/"))["X-Instance-ID"] == "a-far-server"
+
+
+@pytest.mark.skipif(shutil.which("iptables") is None, reason="needs iptables")
+def test_beside_a_firewall_that_drops_what_is_forwarded(
+    host: HostNetwork, plug: Plug, outside: Space
+) -> None:
+    run("iptables", "-P", "FORWARD", "DROP")
+    outside.run("ip", "route", "add", "172.24.4.0/24", "via", "203.0.113.1")
+    floating = router(ONE, floating_ips=[(FLOATING, "10.20.1.11")])
+    host.sync(picture([floating], BOTH[0]))
+    guest = plug(*BOTH[0], by_hand=True)
+    assert guest.answers("203.0.113.2")
+    assert outside.answers(FLOATING)
+    host.purge()
+    assert run("iptables", "-S", "FORWARD") == "-P FORWARD DROP\n"
+
+
+def test_a_flat_network_has_the_wire_in_its_bridge_and_the_host_is_no_gateway(
+    proxy: MetadataProxy, outside: Space, tmp_path: Path
+) -> None:
+    """``outside`` is the network's real gateway, at the other end of the wire."""
+    run("ip", "address", "flush", "dev", "eth9")
+    outside.run("ip", "address", "add", "172.24.4.1/24", "dev", "eth0")
+    wires = {"lan": "eth9"}
+    host = HostNetwork(state_dir=tmp_path / "state", metadata=None, physical_networks=wires)
+    flat = msgspec.structs.replace(EXTERNAL, physical_network="lan")
+    floating = router(ONE, floating_ips=[(FLOATING, "10.20.1.11")])
+    whole = picture([floating], BOTH[0])
+    networks = [flat if item.id == flat.id else item for item in whole.networks]
+    desired = msgspec.structs.replace(whole, networks=networks)
+    host.sync(desired)
+    assert host.sync(desired) == []
+    guest = Guest("flat", host.ensure_port(*BOTH[0]), BOTH[0][1].mac, tmp_path)
+    guest.configure("10.20.1.11/24", "10.20.1.1")
+    assert guest.answers("172.24.4.1")
+    assert outside.answers(FLOATING)
+    assert "172.24.4" not in run("ip", "address")
+    outside.run("sysctl", "-qw", "net.ipv4.neigh.eth0.locktime=0")
+    host.sync(msgspec.structs.replace(desired, routers=[router(ONE)]))
+    known = ["ip", "neighbour", "replace", FLOATING, "dev", "eth0", "nud", "reachable"]
+    outside.run(*known, "lladdr", "02:00:00:00:00:99")
+    host.sync(desired)
+    now = outside.run("ip", "neighbour", "show", FLOATING)
+    assert leg(EXTERNAL, 10).mac in now, "neighbours are told where the address is now"
+    guest.close()
+    host.purge()
+    assert "eth9" in run("ip", "link"), "the wire is the host's"
+
+
+def test_a_guest_on_an_external_network_has_the_host_as_its_gateway(
+    host: HostNetwork, plug: Plug, outside: Space
+) -> None:
+    port = a_port(EXTERNAL, 60)
+    desired = picture([router(ONE)], (EXTERNAL, port), BOTH[0])
+    host.sync(desired)
+    guest = plug(EXTERNAL, port)
+    guest.configure("172.24.4.60/24", "172.24.4.1")
+    host.sync(desired)
+    assert host.sync(desired) == []
+    assert guest.answers("203.0.113.2")
+    assert answers("172.24.4.60")
+    one = plug(*BOTH[0], by_hand=True)
+    assert one.answers("172.24.4.60")
+    shut = msgspec.structs.replace(port, groups=[ids.derive("group", "unknown")])
+    host.ensure_port(EXTERNAL, shut)
+    assert not answers("172.24.4.60"), "its groups hold against the host, too"
+
+
+def test_a_rebooted_host_comes_back_with_all_it_had(tmp_path: Path) -> None:
+    floating = router(ONE, floating_ips=[(FLOATING, "10.20.1.11")])
+    desired = picture([floating], *BOTH)
+    state = tmp_path / "state"
+    with private_host():
+        HostNetwork(state_dir=state, metadata=None).sync(desired)
+        before = links(), namespaces.listed()
+    with private_host():
+        again = HostNetwork(state_dir=state, metadata=None)
+        assert again.restore() != []
+        assert (links(), namespaces.listed()) == before
+        guest = Guest("back", ids.tap_name(BOTH[0][1].id), BOTH[0][1].mac, tmp_path)
+        guest.configure("10.20.1.11/24", "10.20.1.1")
+        assert answers(FLOATING)
+        guest.close()
+        again.purge()
+
+
+_VICTIM = """
+import sys, msgspec
+from pathlib import Path
+from minicloud.hostnet.host import HostNetwork
+from minicloud.hostnet.metadata import MetadataProxy
+from minicloud.hostnet.wiring import HostWiring
+desired = msgspec.json.decode(sys.argv[2], type=HostWiring)
+HostNetwork(state_dir=Path(sys.argv[1]), metadata=None).sync(desired)
+"""
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_killed_anywhere_a_router_is_finished_by_the_next_pass(
+    host: HostNetwork, tmp_path: Path, outside: Space, comes: bool
+) -> None:
+    """With a floating IP, a tunnel to another host, and a route to what it has."""
+    remote = RemotePort(mac="fa:16:3e:00:00:22", host_ip="203.0.113.2", addresses=["10.20.1.22"])
+    far = msgspec.structs.replace(ONE, segment=7, remotes=[remote])
+    floating = router(ONE, floating_ips=[(FLOATING, "10.20.1.11")])
+    bare = picture([], BOTH[0])
+    whole = picture([floating], BOTH[0], reach=[("172.24.4.77", "203.0.113.2")])
+    networks = [far if item.id == far.id else item for item in whole.networks]
+    full = msgspec.structs.replace(whole, networks=networks, tunnel_ip="203.0.113.1")
+    start, desired = (bare, full) if comes else (full, bare)
+    tools = killers(tmp_path)
+    for at in range(1, 40):
+        host.sync(start)
+        text = msgspec.json.encode(desired).decode()
+        died = kill_at(at, tools, _VICTIM, str(tmp_path / "state"), text)
+        host = HostNetwork(state_dir=tmp_path / "state", metadata=None)
+        host.sync(desired)
+        assert host.sync(desired) == []
+        assert (names.router_space(floating.id) in namespaces.listed()) is comes
+        assert (names.tunnel(ONE.id) in links()) is comes
+        assert ("172.24.4.77" in run("ip", "route")) is comes
+        if not died:
+            assert at > 3
+            return
+    pytest.fail("the victim never came to its end")
