@@ -133,6 +133,7 @@ def test_aggregates_and_zones(admin: Client, demo: Client, server: Any, name: st
     assert (shown["hosts"], shown["properties"]) == ([host], {"a": "b", "ssd": "true"})
     assert "instances" in admin.refused("aggregate", "set", "--zone", name, f"{name}-2")
     admin.run("aggregate", "unset", "--property", "a", f"{name}-2")
+    admin.run("aggregate", "cache", "image", f"{name}-2", "tiny")
     assert [a["Name"] for a in admin.json("aggregate", "list")] == [f"{name}-2"]
     zones = demo.json("availability", "zone", "list", "--compute")
     assert {"Zone Name": "nova", "Zone Status": "available"} in zones

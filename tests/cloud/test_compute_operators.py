@@ -318,3 +318,48 @@ def fill(cloud: ComputeCloud, number: int) -> None:
         made = cloud.call("POST", "/v2.1/os-aggregates", "admin", json=aggregate)
         action = f"/v2.1/os-aggregates/{made.json()['aggregate']['id']}/action"
         cloud.call("POST", action, "admin", json={"add_host": {"host": f"more-{number}-{n}"}})
+
+
+QUERIES = (
+    "/v2.1/servers/detail?availability_zone=nova&sort_key=host&sort_key=uuid&limit=1",
+    "/v2.1/servers?availability_zone=east&name=v&locked=false&tags=a&changes-since=2020-01-01",
+    "/v2.1/servers?status=ACTIVE&ip=10&deleted=true&all_tenants=1&host=host1&config_drive=false",
+    "/v2.1/os-simple-tenant-usage?detailed=1&limit=1",
+    f"/v2.1/os-simple-tenant-usage/{DEMO}?start=2020-01-01T00:00:00&end=2100-01-01T00:00:00",
+    "/v2.1/os-migrations?limit=1&host=host1&changes-since=2020-01-01&status=error",
+    "/v2.1/os-hypervisors/detail?with_servers=1&limit=1",
+    "/v2.1/os-server-groups?all_projects=1&limit=1&offset=1",
+    "/v2.1/os-quota-class-sets/default",
+    f"/v2.1/os-quota-sets/{DEMO}/detail",
+    "/v2.1/os-availability-zone/detail",
+    "/v2.1/os-services?binary=nova-compute",
+)
+
+
+def test_queries_mean_the_same_on_both_databases(tmp_path: Path, database_url: str) -> None:
+    with compute_cloud(tmp_path, url=database_url) as cloud:
+        aggregate = {"aggregate": {"name": "a", "availability_zone": "east"}}
+        made = cloud.call("POST", "/v2.1/os-aggregates", "admin", json=aggregate)
+        assert made.status_code == 200
+        again = cloud.call("POST", "/v2.1/os-aggregates", "admin", json=aggregate)
+        assert again.status_code == 409
+        action = f"/v2.1/os-aggregates/{made.json()['aggregate']['id']}/action"
+        add = {"add_host": {"host": "host1"}}
+        assert cloud.call("POST", action, "admin", json=add).status_code == 200
+        assert cloud.call("POST", action, "admin", json=add).status_code == 409
+        limits = {"quota_class_set": {"instances": 9}}
+        path = "/v2.1/os-quota-class-sets/default"
+        assert cloud.call("PUT", path, "admin", json=limits).status_code == 200
+        group = {"server_group": {"name": "g", "policy": "affinity"}}
+        made = cloud.call("POST", "/v2.1/os-server-groups", json=group)
+        hints = {"group": made.json()["server_group"]["id"]}
+        server_id = cloud.post_server(hints=hints, tags=["a"]).json()["server"]["id"]
+        cloud.launch()
+        for query in QUERIES:
+            answer = cloud.call("GET", query, "admin")
+            assert answer.status_code == 200, (query, answer.text)
+        found = cloud.get("/v2.1/servers", availability_zone="east", tags="a")["servers"]
+        assert [server["id"] for server in found] == [server_id]
+        assert cloud.get("/v2.1/servers", availability_zone="nova")["servers"] == []
+        usage = cloud.get(f"/v2.1/os-simple-tenant-usage/{DEMO}", limit=1)
+        assert "tenant_usage_links" in usage
