@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from minicloud.api.placing import Placer
 from minicloud.api.scope import check_unlocked, server_of
-from minicloud.db import hosts, operations, servers
+from minicloud.db import hosts, migrations, operations, servers
+from minicloud.db.migrations import KINDS
 from minicloud.domain.errors import Conflict, MinicloudError, Unavailable, WrongState, rebuilt
 from minicloud.domain.models import Operation, Server
 from minicloud.domain.states import BUSY, VERBS, Power, VmState, check
@@ -97,6 +98,8 @@ class Operator:
                     raise Conflict(reason=f"Instance {server.id} is not ready")
                 if change:
                     servers.server_update(tx, server.id, **change)
+                if verb in KINDS:
+                    _record_move(tx, call, server, operation)
             return operation
 
         operation = _when_quiet(attempt)
@@ -224,6 +227,18 @@ def _has_things_elsewhere(server: Server) -> bool:
     if server.vm_state is VmState.SHELVED_OFFLOADED:
         return True
     return any(disk.volume_id and disk.delete_on_termination for disk in server.block_devices)
+
+
+def _record_move(tx: Transaction, call: Call, server: Server, operation: Operation) -> None:
+    flavor = operation.params.get("flavor")
+    migrations.migration_insert(
+        tx,
+        call.ctx,
+        server,
+        kind=KINDS[operation.verb],
+        operation_id=operation.id,
+        new_flavor_id=None if flavor is None else flavor["id"],
+    )
 
 
 def _given_to_a_host(tx: Transaction, operation: Operation, down_s: float) -> Operation:

@@ -95,6 +95,7 @@ _ADMIN = (
     "os-shelve:unshelve_to_host",
     "os-migrate-server:migrate",
     "os-migrate-server:migrate:host",
+    "os-migrate-server:migrate_live",
     "os-evacuate",
     "os-flavor-manage:create",
     "os-flavor-manage:update",

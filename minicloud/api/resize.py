@@ -66,12 +66,21 @@ class Resize:
         return Reply(status=204)
 
     def revert(self, call: Call) -> Reply:
+        def plan(server: Server) -> dict[str, Any]:
+            assert server.resized is not None
+            return {"then": [("revertResize:finish", server.resized.host)]}
+
+        self._operator.begin(call, "revertResize", plan=plan)
+        return Reply()
+
+    def migrate_live(self, call: Call) -> Reply:
+        """Guests are moved while they are off: nothing of a running guest is moved here."""
         with self._database.read() as tx:
             server = server_of(tx, call)
-        kept = server.resized
-        then = [] if kept is None else [("revertResize:finish", kept.host)]
-        self._operator.begin(call, "revertResize", {"then": then})
-        return Reply()
+        raise Invalid(
+            reason=f"Server {server.id} cannot be moved while it runs: this cloud has no live "
+            "migration. Use migrate, which stops the guest for the move."
+        )
 
     def evacuate(self, call: Call) -> Reply:
         """Built anew on another host, because its own is down."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from minicloud.db import hosts
+from minicloud.db import hosts, migrations
 from minicloud.db.servers import flavor_columns
 from minicloud.domain.models import (
     BlockDevice,
@@ -37,6 +37,7 @@ def _resized(tx: Transaction, operation: Operation, server: Server) -> Values:
     assert server.host is not None
     kept = Resized(host=server.host, flavor=server.flavor, prior_state=operation.prior_state)
     hosts.host_claim_move(tx, server.id)
+    migrations.migration_follow(tx, operation.id, status="finished")
     return {
         **flavor_columns(new_flavor(operation, server)),
         "host": operation.host,
@@ -47,6 +48,7 @@ def _resized(tx: Transaction, operation: Operation, server: Server) -> Values:
 
 def _confirmed(tx: Transaction, _operation: Operation, server: Server) -> Values:
     hosts.host_unclaim(tx, server.id, hosts.PREVIOUS)
+    migrations.migration_end(tx, server.id, "confirmed")
     return {"resized": None, "vm_state": _state_before(server)}
 
 
@@ -54,6 +56,7 @@ def _reverted(tx: Transaction, _operation: Operation, server: Server) -> Values:
     kept = server.resized
     assert kept is not None
     hosts.host_claim_move_back(tx, server.id)
+    migrations.migration_end(tx, server.id, "reverted")
     return {
         **flavor_columns(kept.flavor),
         "host": kept.host,
@@ -78,6 +81,7 @@ def _unshelved(_tx: Transaction, _operation: Operation, _server: Server) -> Valu
 def _evacuated(tx: Transaction, operation: Operation, server: Server) -> Values:
     hosts.host_claim_move(tx, server.id)
     hosts.host_unclaim(tx, server.id, hosts.PREVIOUS)
+    migrations.migration_follow(tx, operation.id, status="done")
     return {"host": operation.host, "launched_at": clock.now()}
 
 

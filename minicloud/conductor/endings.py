@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from minicloud.conductor.effects import EFFECTS
-from minicloud.db import hosts, operations, servers
+from minicloud.db import hosts, migrations, operations, servers
 from minicloud.domain.models import (
     AttachedVolume,
     BlockDevice,
@@ -189,6 +189,7 @@ def fail(
     operations.operation_update(
         tx, operation.id, states=_ENDABLE, state="failed", message=message, problem=problem
     )
+    migrations.migration_follow(tx, operation.id, status="error")
     verb = VERBS[operation.verb]
     values: dict[str, Any] = {"vm_state": becomes or verb.fail or operation.prior_state}
     if values["vm_state"] == VmState.ERROR:

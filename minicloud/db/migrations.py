@@ -21,6 +21,8 @@ from minicloud.kit.context import Context
 from minicloud.kit.db import Transaction
 
 RESIZE, COLD, LIVE, EVACUATION = "resize", "migration", "live-migration", "evacuation"
+KINDS: Mapping[str, str] = {"resize": RESIZE, "migrate": COLD, "evacuate": EVACUATION}
+"""Verb -> the kind of move that it is."""
 RUNNING = ("accepted", "queued", "preparing", "pre-migrating", "running", "migrating",
            "post-migrating", "confirming", "reverting")  # fmt: skip
 """Statuses of moves that are under way."""
@@ -76,6 +78,16 @@ def migration_follow(tx: Transaction, operation_id: str, **values: Any) -> None:
     """As ``migration_update``, for the move that the operation carries out, if it does one."""
     tx.execute(
         t.update().where(t.c.operation_id == operation_id).values(**values, updated_at=clock.now())
+    )
+
+
+def migration_end(tx: Transaction, server_id: str, status: str) -> None:
+    """The server's last move is ``confirmed`` or ``reverted``; another operation ends it."""
+    newest = sa.select(sa.func.max(t.c.number)).where(t.c.server_id == server_id)
+    tx.execute(
+        t.update()
+        .where(t.c.number == newest.scalar_subquery())
+        .values(status=status, updated_at=clock.now())
     )
 
 

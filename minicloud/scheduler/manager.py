@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from minicloud.db import hosts, operations, server_groups, servers
+from minicloud.db import hosts, migrations, operations, server_groups, servers
 from minicloud.domain.errors import NoValidHost, StaleOperation, Unavailable
 from minicloud.domain.hints import query_of, texts
 from minicloud.domain.models import Fault, Flavor, Operation, Server
@@ -115,6 +115,9 @@ class SchedulerManager(SchedulerRPC):
                     works, params = _stages(operation, server, host)
                     if not operations.operation_update(tx, operation.id, host=works, params=params):
                         raise StaleOperation(id=operation.id)  # and the claim is not kept
+                    migrations.migration_follow(
+                        tx, operation.id, status="migrating", destination=host
+                    )
                     record = self._step(11, started, clock.now() - started, detail=host)
                     self._record(tx, operation, [*steps, record])
                     return Placed(host=host, works=works)
@@ -133,6 +136,7 @@ class SchedulerManager(SchedulerRPC):
             if placed or now.operation_id != operation.id:
                 return False
             operations.operation_update(tx, operation.id, state="failed", message=reason)
+            migrations.migration_follow(tx, operation.id, status="error")
             becomes = VERBS[operation.verb].fail or operation.prior_state
             more = {"fault": fault} if becomes is VmState.ERROR else {}
             servers.server_release(tx, operation.server_id, operation.id, vm_state=becomes, **more)

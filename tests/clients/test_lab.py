@@ -83,3 +83,44 @@ def test_a_lab_host_runs_servers_and_leaves_no_trace(live_cloud: LiveCloud, lab_
 
 def test_a_lab_can_be_taken_down_twice(live_cloud: LiveCloud) -> None:
     assert "no host runs" in lab("down")
+
+
+def test_a_server_moves_to_a_lab_host_and_back_with_its_disk(live_cloud: LiveCloud) -> None:
+    here = socket.gethostname()
+    lab("1")
+    live_cloud.openstack_json(
+        "server", "create", "--image", "tiny", "--flavor", "m1.nano", "--network", "private",
+        "--key-name", "demo", "--availability-zone", f"nova:{here}", "--wait", "mover",
+        cloud="minicloud",
+    )  # fmt: skip
+    try:
+        live_cloud.wait_for_ssh("mover")
+        live_cloud.guest("mover", "echo kept > kept; sync")
+        for target in ("lab1", here):
+            move(live_cloud, "mover", target)
+        live_cloud.wait_for_ssh("mover")
+        assert live_cloud.guest("mover", "cat kept").strip() == "kept"
+        moves = live_cloud.openstack_json("server", "migration", "list", cloud="minicloud-admin")
+        assert [(m["Status"], m["Dest Compute"]) for m in moves][:2] == [
+            ("confirmed", here),
+            ("confirmed", "lab1"),
+        ]
+    finally:
+        live_cloud.openstack("server", "delete", "--wait", "mover")
+        lab("down")
+
+
+def move(live_cloud: LiveCloud, name: str, target: str) -> None:
+    admin = {"cloud": "minicloud-admin"}
+    shown = json.loads(live_cloud.minicloud("show", name, "-o", "json"))
+    live_cloud.openstack(
+        "--os-compute-api-version", "2.56", "server", "migrate", "--host", target, "--wait",
+        shown["id"], **admin,
+    )  # fmt: skip
+    live_cloud.openstack("server", "migration", "confirm", shown["id"], **admin)
+    for _ in range(60):
+        found = live_cloud.openstack_json("server", "show", shown["id"], **admin)
+        if found["status"] == "ACTIVE":
+            assert found["OS-EXT-SRV-ATTR:host"] == target
+            return
+    raise AssertionError(f"{name} is {found['status']}, not ACTIVE on {target}")

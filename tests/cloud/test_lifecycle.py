@@ -101,6 +101,16 @@ def memory_used(cloud: Cloud) -> int:
         return sum(host.memory_mb_used for host in hosts.host_list(tx))
 
 
+def moves(admin: User, server_id: str) -> list[tuple[str, str, str, str]]:
+    """(type, status, from, to) of the server's moves, newest first."""
+    path = "/v2.1/os-migrations"
+    found = admin.ask("compute", "GET", path, 200, params={"instance_uuid": server_id})
+    return [
+        (m["migration_type"], m["status"], m["source_compute"], m["dest_compute"])
+        for m in found["migrations"]
+    ]
+
+
 def moved_images(cloud: Cloud) -> list[str]:
     found = cloud.service_clients().own_image.images_by_properties().value
     return [image.name for image in found if (image.name or "").startswith("minicloud-move")]
@@ -274,10 +284,13 @@ def test_migrated_to_another_host(
     cloud.turn()
     assert before in domain(cloud, server_id), "kept for a revert"
     assert moved_images(cloud) == []
+    assert moves(admin, server_id) == [("migration", "finished", before, other(before))]
     user.act(server_id, 204 if ends == "confirmResize" else 202, **{ends: None})
     becomes(cloud, user, server_id, "ACTIVE")
     cloud.turn()
     stays = other(before) if ends == "confirmResize" else before
+    end = "confirmed" if ends == "confirmResize" else "reverted"
+    assert moves(admin, server_id) == [("migration", end, before, other(before))]
     assert domain(cloud, server_id) == {stays: Power.RUNNING}
     traces = cloud.traces(server_id)
     assert traces["ports"] == ports
@@ -296,7 +309,12 @@ def test_a_migration_that_fails_there_goes_back(
     assert domain(cloud, server_id) == {before: Power.RUNNING}
     assert "no memory for the guest" in (cloud.operations(server_id)[0].message or "")
     assert moved_images(cloud) == []
+    assert moves(admin, server_id) == [("migration", "error", before, other(before))]
     assert set(cloud.claims()) == {server_id}
+    admin.ask(
+        "compute", "POST", path, 400,
+        json={"os-migrateLive": {"host": None, "block_migration": "auto"}},
+    )  # fmt: skip
 
 
 def test_shelved_and_unshelved(cloud: Cloud, user: User, server_id: str) -> None:

@@ -145,6 +145,8 @@ def move_routes(resize: Resize) -> list[Route]:
                 body=bodies.MIGRATE, summary="Move a server to another host."),
         action("migrate", resize.migrate, "os-migrate-server:migrate",
                 summary="Move a server to another host."),
+        action("os-migrateLive", resize.migrate_live, "os-migrate-server:migrate_live",
+                body=bodies.MIGRATE_LIVE, summary="Move a server while it runs: refused here."),
         action("evacuate", resize.evacuate, "os-evacuate", status=200, since=(2, 14),
                 body=bodies.EVACUATE, summary="Build a server anew whose host is down."),
         action("evacuate", resize.evacuate_before_2_14, "os-evacuate", status=200,

@@ -166,6 +166,13 @@ class Migrate(Strict):
     host: Name | None = None
 
 
+class MigrateLive(Strict):
+    host: Name | None = None
+    block_migration: bool | str = False
+    disk_over_commit: Flag = False
+    force: Flag = False
+
+
 class Evacuate(Strict):
     host: Name | None = None
     admin_pass: Text | None = msgspec.field(name="adminPass", default=None)
@@ -301,3 +308,9 @@ UNSHELVE = Body(
     may_be_null=True,
 )
 MIGRATE = Body(type=Migrate, wrapper="migrate", may_be_null=True)
+MIGRATE_LIVE = Body(
+    type=MigrateLive,
+    wrapper="os-migrateLive",
+    since={"force": (2, 30)},
+    until={"disk_over_commit": (2, 24), "force": (2, 67)},
+)
