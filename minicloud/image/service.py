@@ -141,12 +141,12 @@ class ImageService:
 
     # -- members ---------------------------------------------------------------------------------
     def members(self, ctx: Context, image_id: str) -> list[Member]:
-        """All members for those who may change the image, else the caller's own membership."""
+        """All members for those of the image's project, else the caller's own membership."""
         with self._database.read() as tx:
             image = self._seen(tx, ctx, image_id)
             _require_shared(image)
             found = store.members_list(tx, image_id)
-        if self._policy.allows(ctx, "modify_member", {"project_id": image.owner}):
+        if self._policy.allows(ctx, "get_members", {"project_id": image.owner}):
             return found
         return [member for member in found if member.member == ctx.project_id]
 

@@ -443,3 +443,49 @@ def test_parallel_creates_stay_within_the_quota(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
         assert sorted(statuses) == [201] * 3 + [413] * 5
+
+
+# -- on both databases ---------------------------------------------------------------------------
+def test_on_either_database(tmp_path: Path, database_url: str) -> None:
+    limits = {**dict.fromkeys(RESOURCES, 50), "image_count_total": 4}
+    more = FileStore(tmp_path / "more", "more")
+    stores = [FileStore(tmp_path / "data"), more]
+    with image_cloud(
+        tmp_path, url=database_url, stores=stores, quotas=lambda _project: limits
+    ) as cloud:
+        made = [cloud.create(disk_format="raw", tags=["t"], number=str(n))["id"] for n in range(4)]
+        assert cloud.call("POST", "/v2/images", json={}).status_code == 413
+        for image_id in made[:2]:
+            assert stage(cloud, image_id, b"x").status_code == 204
+            assert begin(cloud, image_id, "glance-direct", all_stores=True).status_code == 202
+        assert cloud.upload(made[2], b"y").status_code == 204
+        for image_id in made[:2]:
+            assert ended(cloud, image_id)["status"] == "success"
+            assert cloud.show(image_id)["stores"] == "file,more"
+        wrong = cloud.create("alt", disk_format="qcow2")["id"]
+        stage(cloud, wrong, b"no qcow2", "alt")
+        begin(cloud, wrong, "glance-direct", "alt")
+        assert ended(cloud, wrong, "alt")["status"] == "failure"
+        assert cloud.show(wrong, "alt")["status"] == "queued"
+        pages = []
+        path = "/v2/images?limit=1&sort=status:asc,size:desc,name:asc&tag=t"
+        while path:
+            page = cloud.call("GET", path).json()
+            pages += [image["id"] for image in page["images"]]
+            path = page.get("next")
+        assert sorted(pages) == sorted(made)
+        cloud.sweep()
+        listed = cloud.call("GET", "/v2/tasks?sort_key=expires_at&limit=2", "admin").json()
+        assert len(listed["tasks"]) == 2
+        assert len(cloud.call("GET", listed["next"], "admin").json()["tasks"]) == 1
+        space = {"namespace": "n", "tags": [{"name": "t"}],
+                 "resource_type_associations": [{"name": "T"}]}  # fmt: skip
+        for status in (201, 409):
+            answer = cloud.call("POST", "/v2/metadefs/namespaces", "admin", json=space)
+            assert answer.status_code == status
+        usage = cloud.call("GET", "/v2/info/usage").json()["usage"]
+        assert usage["image_count_total"] == {"limit": 4, "usage": 4}
+        for image_id in made:
+            assert cloud.call("DELETE", f"/v2/images/{image_id}").status_code == 204
+        assert cloud.stored() == []
+        assert list((tmp_path / "more").iterdir()) == []

@@ -109,3 +109,75 @@ def test_what_the_service_says_of_itself(images: Any) -> None:
     assert images.get_import_info().import_methods["value"] == [
         "glance-direct", "web-download", "copy-image",
     ]  # fmt: skip
+
+
+def test_staging_and_importing(cloud: ImageCloud, images: Any, tmp_path: Path) -> None:
+    data = os.urandom(100_000)
+    (tmp_path / "disk.raw").write_bytes(data)
+    image = images.create_image("staged", disk_format="raw", container_format="bare")
+    images.stage_image(image, filename=str(tmp_path / "disk.raw"))
+    assert images.get_image(image.id).status == "uploading"
+    images.import_image(images.get_image(image.id), method="glance-direct")
+    whole = images.wait_for_status(images.get_image(image.id), status="active", wait=60)
+    assert whole.size == len(data)
+    (task,) = images.image_tasks(image)
+    assert (task.type, task.image_id) == ("api_image_import", image.id)
+    admin = _connect(cloud, "admin").image
+    done = admin.wait_for_task(admin.get_task(task.id), status="success", wait=60)
+    assert done.result == {"image_id": image.id}
+    assert [found.id for found in admin.tasks()] == [task.id]
+    (place,) = admin.image_locations(image)
+    assert place["url"].startswith("file://")
+
+
+def test_the_cache_proxy(tmp_path: Path) -> None:
+    with image_cloud(tmp_path, cache_size=1 << 20) as cloud:
+        image = cloud.create(disk_format="raw")["id"]
+        cloud.upload(image, b"data")
+        admin = _connect(cloud, "admin").image
+        admin.queue_image(image)
+        assert admin.get_image_cache().queued_images == [image]
+        cloud.graph.cache.fill()
+        (cached,) = admin.get_image_cache().cached_images
+        assert (cached["image_id"], cached["size"]) == (image, 4)
+        assert admin.cached_image_nodes(image) == ["localhost"]
+        assert admin.prune_cache() == {"total_files_pruned": 0, "total_bytes_pruned": 0}
+        admin.clean_cache()
+        admin.cache_delete_image(image)
+        assert admin.get_image_cache().cached_images == []
+        admin.queue_image(image)
+        admin.clear_cache("queue")
+        assert admin.get_image_cache().queued_images == []
+
+
+def test_metadata_definitions(cloud: ImageCloud) -> None:
+    admin = _connect(cloud, "admin").image
+    admin.create_metadef_namespace(namespace="n", visibility="public", description="d")
+    admin.update_metadef_namespace("n", visibility="public", display_name="N")
+    assert admin.get_metadef_namespace("n").display_name == "N"
+    assert [found.namespace for found in admin.metadef_namespaces()] == ["n"]
+    admin.create_metadef_object("n", name="o", properties={"p": {"title": "P", "type": "string"}})
+    assert admin.get_metadef_object("o", "n").properties["p"]["type"] == "string"
+    assert [found.name for found in admin.metadef_objects("n")] == ["o"]
+    admin.update_metadef_object("o", "n", name="o", description="d")
+    admin.delete_metadef_object("o", "n")
+    admin.create_metadef_property("n", name="p", title="P", type="integer", minimum=1)
+    admin.update_metadef_property("p", "n", name="p", title="Q", type="integer")
+    assert admin.get_metadef_property("p", "n").title == "Q"
+    assert [found.name for found in admin.metadef_properties("n")] == ["p"]
+    admin.delete_metadef_property("p", "n")
+    admin.create_metadef_resource_type_association("n", name="T")
+    assert [found.name for found in admin.metadef_resource_types()] == ["T"]
+    assert [found.name for found in admin.metadef_resource_type_associations("n")] == ["T"]
+    admin.delete_metadef_resource_type_association("T", "n")
+    admin.add_tag_to_metadef_namespace("n", "t")
+    admin.remove_tag_from_metadef_namespace("n", "t")
+    admin.delete_all_metadef_objects("n")
+    admin.delete_all_metadef_properties("n")
+    admin.delete_metadef_namespace("n")
+    assert list(admin.metadef_namespaces()) == []
+    for kind in ("namespace", "resource_type", "object", "property", "tag"):
+        assert getattr(admin, f"get_metadef_{kind}_schema")().properties
+    for kind in ("namespaces", "resource_types", "objects", "properties", "tags"):
+        assert getattr(admin, f"get_metadef_{kind}_schema")().properties
+    assert (admin.get_task_schema().name, admin.get_tasks_schema().name) == ("task", "tasks")
