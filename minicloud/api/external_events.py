@@ -83,13 +83,14 @@ class ExternalEventHandler:
     def _network_changed(self, call: Call, server: Server) -> None:
         try:
             ports = self._lookups.ports_of_server(call.ctx, server.id)
+            floating = self._lookups.floating_ips(call.ctx, [port.id for port in ports])
         except MinicloudError as problem:  # the host still finds it out by itself
             LOG.warning("The ports of server %s are not known: %s", server.id, problem.message)
             return
         addresses = {port.id: [ip["ip_address"] for ip in port.fixed_ips] for port in ports}
         with self._database.write() as tx:
             now = servers.server_get(tx, server.id, deleted=None, lock=True)
-            nics = _refreshed(now.nics, addresses)
+            nics = _refreshed(now.nics, addresses, floating)
             if nics != list(now.nics):
                 servers.server_update(tx, server.id, nics=nics)
         if server.host is not None:
@@ -99,9 +100,17 @@ class ExternalEventHandler:
                 LOG.warning("Could not tell %s: %s", server.host, problem.message)
 
 
-def _refreshed(nics: Sequence[NicInfo], addresses: dict[str, list[str]]) -> list[NicInfo]:
+def _refreshed(
+    nics: Sequence[NicInfo],
+    addresses: Mapping[str, Sequence[str]],
+    floating: Mapping[str, Sequence[str]],
+) -> list[NicInfo]:
     return [
-        msgspec.structs.replace(nic, addresses=addresses.get(nic.port_id, nic.addresses))
+        msgspec.structs.replace(
+            nic,
+            addresses=list(addresses.get(nic.port_id, nic.addresses)),
+            floating=list(floating.get(nic.port_id, ())),
+        )
         for nic in nics
     ]
 

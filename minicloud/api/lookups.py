@@ -14,7 +14,7 @@ import msgspec
 
 from minicloud.client.identity import ServiceSession
 from minicloud.client.image import Image, ImageClient
-from minicloud.client.network import versioned
+from minicloud.client.network import NetworkClient, versioned
 from minicloud.client.rest import RestClient
 from minicloud.client.volume import Volume, VolumeClient
 from minicloud.domain.errors import MinicloudError, NotFound
@@ -63,6 +63,9 @@ class Lookups(Protocol):
         """Those of ``ids`` that the caller sees."""
 
     def ports_of_server(self, ctx: Context, server_id: str) -> Sequence[Port]: ...
+
+    def floating_ips(self, ctx: Context, port_ids: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Port id -> the floating IPs that lead to it."""
 
     def security_groups(self, ctx: Context, ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
         """Security groups as the network service shows them."""
@@ -142,6 +145,9 @@ class RestLookups:
             )
             for port in answer.json["ports"]
         ]
+
+    def floating_ips(self, ctx: Context, port_ids: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        return NetworkClient(self._rest("network", ctx)).floating_ips(port_ids).value
 
     def security_groups(self, ctx: Context, ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
         return self._groups(ctx, id=list(ids))

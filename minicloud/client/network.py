@@ -95,6 +95,15 @@ class NetworkClient:
         ports = sorted((_port(body) for body in found), key=_by_index)
         return self._rest.timed(answer, ports)
 
+    def floating_ips(self, port_ids: Sequence[str]) -> Timed[dict[str, list[str]]]:
+        """Port id -> the floating IPs that lead to it, of those of ``port_ids`` that have some."""
+        found: dict[str, list[str]] = {}
+        query = {"port_id": list(port_ids) or ["none"]}
+        answer = self._rest.request("GET", "/floatingips", query=query)
+        for body in answer.json["floatingips"]:
+            found.setdefault(body["port_id"], []).append(body["floating_ip_address"])
+        return self._rest.timed(answer, found)
+
     def port_get(self, port_id: str) -> Timed[Port]:
         """NotFound."""
         answer = self._one("GET", "Port", "/ports", port_id)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 
+from minicloud.client.compute import ComputeClient
+from minicloud.client.rest import RestClient
 from minicloud.cmd import wire
 from minicloud.kit import daemon
 from minicloud.kit.context import Context
 from minicloud.kit.db import migrate
 from minicloud.network.hints import Hint, Hints
 from minicloud.network.routes import rest_service
+from minicloud.network.server_events import ServerEvents
 from minicloud.network.service import NetworkService, Settings
 from minicloud.rpc import compute
 
@@ -50,9 +53,21 @@ def main() -> None:
         hosts.network_changed(Context(), things=sorted(hint.things), origin=hint.origin)
 
     hints = Hints(send)
-    tokens = wire.token_validator(options, wire.service_session(options))
+    session = wire.service_session(options)
+    api = ComputeClient(
+        RestClient(
+            "compute",
+            lambda: session.endpoint("compute"),
+            lambda: {"X-Auth-Token": session.token()},
+            session=session.http,
+        )
+    )
+    events = ServerEvents(api.network_changed)
+    tokens = wire.token_validator(options, session)
     service = rest_service(
-        NetworkService(database, settings, routers_moved=hints.changed),
+        NetworkService(
+            database, settings, routers_moved=hints.changed, servers_changed=events.changed
+        ),
         tokens.authenticate,
         policy_file=options.policy_file,
         auth_url=options.auth.url,
@@ -61,8 +76,8 @@ def main() -> None:
     web = wire.web_server(options, "network", service)
     daemon.run(
         "network",
-        start=[hints.start, web.start],
-        stop=[web.stop, hints.stop, transport.close, database.close],
+        start=[hints.start, events.start, web.start],
+        stop=[web.stop, hints.stop, events.stop, transport.close, database.close],
     )
 
 

@@ -110,6 +110,8 @@ class NicInfo(msgspec.Struct, frozen=True, kw_only=True):
     number: int = 0
     """That of the ``RequestedNic`` it came of."""
     tag: str = ""
+    floating: Sequence[str] = ()
+    """Floating IPs that lead to its addresses."""
     address: str = ""
     """On the guest's PCI bus, ``0000:01:00.0``; empty where it is not known."""
 
@@ -121,6 +123,8 @@ class AttachedVolume(msgspec.Struct, frozen=True, kw_only=True):
     """``/dev/vdb``"""
     delete_on_termination: bool
     tag: str = ""
+    floating: Sequence[str] = ()
+    """Floating IPs that lead to its addresses."""
     address: str = ""
     """On the guest's PCI bus, ``0000:01:00.0``; empty where it is not known."""
 

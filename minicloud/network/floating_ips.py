@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from minicloud.domain.errors import Conflict, Invalid, NotFound
@@ -25,7 +25,16 @@ _RELEASED = {"port_id": None, "fixed_number": None, "router_id": None}
 
 
 class FloatingIps:
-    def __init__(self, database: Database, quotas: Quotas, service_ports: ServicePorts) -> None:
+    """``servers_changed``: told of servers that got or lost one."""
+
+    def __init__(
+        self,
+        database: Database,
+        quotas: Quotas,
+        service_ports: ServicePorts,
+        servers_changed: Callable[[Collection[str]], None],
+    ) -> None:
+        self._servers_changed = servers_changed
         self._database = database
         self._quotas = quotas
         self._service_ports = service_ports
@@ -47,7 +56,10 @@ class FloatingIps:
                 self._insert(tx, caller, body, owner, networks[body.floating_network_id])
                 for body, owner in wanted
             ]
-            return _views(tx, made)
+            views = _views(tx, made)
+            servers = _servers(tx, [each.port_id for each in made])
+        self._servers_changed(servers)
+        return views
 
     def find(self, caller: Caller, query: ListQuery) -> list[dict[str, Any]]:
         visible = router_store.owned_visible(
@@ -82,7 +94,10 @@ class FloatingIps:
                     tx, caller, floating, port_id, asked.get("fixed_ip_address")
                 )
             self._save(tx, floating, values)
-            return _views(tx, [floating_seen(tx, caller, floating_id)])[0]
+            view = _views(tx, [floating_seen(tx, caller, floating_id)])[0]
+            servers = _servers(tx, {floating.port_id} ^ {view["port_id"]})
+        self._servers_changed(servers)
+        return view
 
     def delete(self, caller: Caller, floating_id: str) -> None:
         """Its port forwardings go with it."""
@@ -91,6 +106,8 @@ class FloatingIps:
             caller.may_change("delete_floatingip", floating)
             store.row_delete(tx, floating_ips, floating.id)
             store.row_delete(tx, ports, floating.floating_port_id)
+            servers = _servers(tx, [floating.port_id])
+        self._servers_changed(servers)
 
     def _insert(
         self, tx: Transaction, caller: Caller, body: FloatingIpCreate, owner: str, network: Network
@@ -255,6 +272,12 @@ def _check_no_forwardings(tx: Transaction, floating: FloatingIp) -> None:
             type="FloatingIPInUseByPortForwarding",
             reason=f"Floating IP {floating.id} has port forwardings: it cannot lead to one port.",
         )
+
+
+def _servers(tx: Transaction, port_ids: Iterable[str | None]) -> set[str]:
+    """The servers that these ports are on."""
+    found = port_store.ports_of(tx, [port_id for port_id in port_ids if port_id]).values()
+    return {port.device_id for port in found if port.device_owner.startswith("compute:")}
 
 
 def _bad(reason: str) -> Invalid:

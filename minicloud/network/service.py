@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
@@ -47,7 +47,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NetworkService:
-    """``routers_moved``: called when routers went from one host to another."""
+    """``routers_moved``: called when routers went from one host to another; ``servers_changed``:
+    told the ids of servers whose floating IPs changed.
+    """
 
     def __init__(
         self,
@@ -55,6 +57,7 @@ class NetworkService:
         settings: Settings,
         *,
         routers_moved: Callable[[], None] = lambda: None,
+        servers_changed: Callable[[Collection[str]], None] = lambda _ids: None,
     ) -> None:
         self._database = database
         allocator = Allocator(settings.mac_prefix.lower())
@@ -77,7 +80,7 @@ class NetworkService:
         self.address_groups = AddressGroups(database)
         self.routers = Routers(database, self.quotas, Gateways(service_ports))
         self.router_interfaces = RouterInterfaces(database, service_ports)
-        self.floating_ips = FloatingIps(database, self.quotas, service_ports)
+        self.floating_ips = FloatingIps(database, self.quotas, service_ports, servers_changed)
         self.forwardings = Forwardings(database)
         self.agents = Agents(database, alive_s=settings.host_down_s)
         self.ip_availability = IpAvailability(database)

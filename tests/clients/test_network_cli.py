@@ -216,8 +216,10 @@ def test_a_server_gets_a_floating_ip(demo: Client, admin: Client, shells: Shells
     shown = demo.json(f"floating ip show {address}")
     (port,) = demo.json("port list --server web")
     assert (shown["port_id"], shown["status"]) == (port["ID"], "ACTIVE")
+    assert address in demo.json("server show web")["addresses"]["s-lan"]
     demo.run(f"server remove floating ip web {address}")
     assert demo.json(f"floating ip show {address}")["port_id"] is None
+    assert address not in demo.json("server show web")["addresses"]["s-lan"]
     demo.run(f"server add floating ip web {address}")
     demo.run("server delete web")
     shells.cloud.settle()

@@ -247,6 +247,9 @@ class FakeLookups:
     def ports_of_server(self, ctx: Context, server_id: str) -> Sequence[Port]:
         return [msgspec.structs.replace(self.ports_[0], device_id=server_id)]
 
+    def floating_ips(self, ctx: Context, port_ids: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        return {port_id: ["172.24.4.9"] for port_id in port_ids}
+
     def security_groups(self, ctx: Context, ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
         return [{"id": i, "name": "default", "tenant_id": ctx.project_id} for i in ids]
 

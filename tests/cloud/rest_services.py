@@ -10,7 +10,7 @@ import random
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +19,9 @@ from typing import Any, NamedTuple
 from identity import ACCOUNTS, PASSWORDS, cheap_passwords
 from volume import end_exporters
 
+from minicloud.client.compute import ComputeClient
 from minicloud.client.identity import Credentials, ServiceSession, TokenValidator
+from minicloud.client.rest import RestClient
 from minicloud.cmd import image as image_daemon
 from minicloud.cmd import volume as volume_daemon
 from minicloud.identity import routes as identity_routes
@@ -156,6 +158,16 @@ class RestServices:
             )
         )
 
+    def servers_changed(self, server_ids: Collection[str]) -> None:
+        """The network service tells compute, at once and not in a thread of its own."""
+        if server_ids and "compute" in self.services:
+            rest = RestClient(
+                "compute",
+                lambda: self.services["compute"].url + "/v2.1",
+                lambda: {"X-Auth-Token": self.session.token()},
+            )
+            ComputeClient(rest).network_changed(server_ids)
+
     def tokens(self) -> TokenValidator:
         url = self.services["identity"].url + "/v3"
         return TokenValidator(self.new_session(), url, cache_s=self._cache_s)
@@ -194,7 +206,11 @@ class RestServices:
         return image_daemon.build(settings, database, policy, self.tokens().authenticate).service
 
     def _network(self) -> Service:
-        service = NetworkService(self.database("network"), Settings(quota=NETWORK_QUOTA))
+        service = NetworkService(
+            self.database("network"),
+            Settings(quota=NETWORK_QUOTA),
+            servers_changed=self.servers_changed,
+        )
         return network_routes.rest_service(service, self.tokens().authenticate)
 
     def _volume(self, host: str) -> Service:

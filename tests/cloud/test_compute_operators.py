@@ -222,8 +222,9 @@ def test_events_of_other_services(cloud: ComputeCloud) -> None:
     done = post(changed)
     assert (done.status_code, done.json()["events"][0]["code"]) == (200, 200)
     assert [verb for _, verb, _ in cloud.compute.told][-1] == "network_changed"
-    (address,) = cloud.server(server_id)["addresses"]["net"]
-    assert address["addr"] == "10.0.0.9"
+    seen = {each["addr"]: each["OS-EXT-IPS:type"]
+            for each in cloud.server(server_id)["addresses"]["net"]}  # fmt: skip
+    assert seen == {"10.0.0.9": "fixed", "172.24.4.9": "floating"}
     mixed = post(changed, {**changed, "server_uuid": UNKNOWN, "tag": "t"},
                  {**changed, "name": "volume-extended", "tag": UNKNOWN})  # fmt: skip
     assert mixed.status_code == 207

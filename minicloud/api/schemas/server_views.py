@@ -174,15 +174,16 @@ def addresses(nics: Sequence[NicInfo]) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for nic in nics:
         known = found.setdefault(nic.network_name, [])
-        for address in nic.addresses:
-            known.append(
-                {
-                    "version": 6 if ":" in address else 4,
-                    "addr": address,
-                    "OS-EXT-IPS:type": "fixed",
-                    "OS-EXT-IPS-MAC:mac_addr": nic.mac,
-                }
-            )
+        for kind, those in (("fixed", nic.addresses), ("floating", nic.floating)):
+            for address in those:
+                known.append(
+                    {
+                        "version": 6 if ":" in address else 4,
+                        "addr": address,
+                        "OS-EXT-IPS:type": kind,
+                        "OS-EXT-IPS-MAC:mac_addr": nic.mac,
+                    }
+                )
     return found
 
 

@@ -93,12 +93,15 @@ def wire(job: Job, wanted: RequestedNic, port: Port) -> tuple[Nic, NicInfo]:
     tap = tools.network.ensure_port(network, wiring)
     if not tools.network.is_told(port.id):
         ask_wiring(tools.name, tools.place, tools.network, job.clients.network)
+    # A port that was there before the server may have been given one already.
+    floating = job.clients.network.floating_ips([port.id]).value if wanted.port_id else {}
     info = NicInfo(
         port_id=port.id,
         network_id=port.network_id,
         network_name=port.network_name,
         mac=port.mac,
         addresses=[address for _, address in port.fixed_ips],
+        floating=floating.get(port.id, []),
         ours=not wanted.port_id,
         number=wanted.number,
         tag=wanted.tag,
