@@ -32,6 +32,7 @@ from minicloud.volume.exports import Exporter
 from minicloud.volume.filling import Filling
 from minicloud.volume.group_routes import GroupRoutes
 from minicloud.volume.groups import GroupService
+from minicloud.volume.guests import Guests
 from minicloud.volume.images import Images
 from minicloud.volume.imaging import Imaging
 from minicloud.volume.jobs import Jobs
@@ -115,7 +116,17 @@ def build(
     filling = Filling(database, backends, live, images, vault)
     roll = Roll(database, backends, host=host)
     volumes = VolumeService(
-        database, backends, live, quotas, types, images, filling, jobs, roll, host=host
+        database,
+        backends,
+        live,
+        quotas,
+        types,
+        images,
+        filling,
+        jobs,
+        roll,
+        Guests(session),
+        host=host,
     )
     snapshots = SnapshotService(database, backends, live, quotas, volumes)
     attachments = AttachmentService(

@@ -22,6 +22,7 @@ from minicloud.volume import listing, messages, snapshot_store, store
 from minicloud.volume.access import is_visible
 from minicloud.volume.backends import Backends
 from minicloud.volume.filling import Filling
+from minicloud.volume.guests import Guests
 from minicloud.volume.images import Images, check_fits, image_metadata
 from minicloud.volume.jobs import Jobs
 from minicloud.volume.listing import Listing
@@ -80,12 +81,14 @@ class VolumeService:
         filling: Filling,
         jobs: Jobs,
         roll: Roll,
+        guests: Guests,
         *,
         host: str,
     ) -> None:
         self._database, self._backends, self._live = database, backends, live
         self._quotas, self._types, self._images = quotas, types, images
         self._filling, self._jobs, self._roll = filling, jobs, roll
+        self._guests = guests
         self.host = host
 
     # -- reading ---------------------------------------------------------------------------------
@@ -217,6 +220,7 @@ class VolumeService:
             self._end(volume, "extend_failed", problem)
             return
         self._settle(volume, VolumeStatus.EXTENDING)
+        self._guests.grown(volume)
 
     # -- going -----------------------------------------------------------------------------------
     def delete(

@@ -426,3 +426,16 @@ def test_small_actions_on_a_guest(cloud: Cloud, user: User, server: str) -> None
     password = f"/v2.1/servers/{server}/os-server-password"
     assert user.ask("compute", "GET", password, 200) == {"password": ""}
     assert user.call("compute", "DELETE", password).status_code == 204
+
+
+def test_a_volume_grows_while_a_guest_has_it(cloud: Cloud, user: User, server: str) -> None:
+    volume = user.make_volume()
+    attach(user, server, volume)
+    path = f"/v3/{user.project_id}/volumes/{volume}/action"
+    headers = {"OpenStack-API-Version": "volume 3.42"}
+    user.ask("volume", "POST", path, 202, json={"os-extend": {"new_size": 3}}, headers=headers)
+    assert wait_until(lambda: actions(user, server)[0] == "extend_volume")
+    cloud.settle()
+    operation = cloud.operations(server)[0]
+    assert (operation.verb, operation.state) == ("extend_volume", "done")
+    assert volume_status(user, volume) == "in-use"
