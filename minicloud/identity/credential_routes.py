@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 from minicloud.domain.errors import Invalid, NotAllowed, NotFound, Unauthenticated
 from minicloud.identity import audit, auth_schemas, schemas, signatures, targets
 from minicloud.identity.audit import Attempt, Refused
-from minicloud.identity.credentials import EC2, Credentials, Key, id_of, key_of
+from minicloud.identity.credentials import EC2, Credentials, Key, key_of
 from minicloud.identity.links import Links
 from minicloud.identity.records import Credential
 from minicloud.identity.schemas import Id, Line, Name, Text
@@ -165,7 +165,7 @@ class CredentialRoutes:
 
     def delete_key(self, call: Call) -> None:
         _check_primary(call)
-        self._credentials.delete(id_of(self._mine(call).access))
+        self._credentials.delete_key(self._mine(call))
 
     def _mine(self, call: Call) -> Key:
         """NotFound where the user in the path has no such key."""
@@ -213,11 +213,10 @@ class CredentialRoutes:
         return _target(self._credentials.find(call.params["credential_id"]))
 
     def _key(self, call: Call) -> Target:
+        """The key's owner; that of the path where there is no such key, who is then told so."""
         key = self._credentials.key(call.params["access"])
-        return {
-            **call.params,
-            **({} if key is None else targets.of("credential", {"user_id": key.user_id})),
-        }
+        owner = call.params["user_id"] if key is None else key.user_id
+        return {**call.params, **targets.of("credential", {"user_id": owner})}
 
     # -- as shown ---------------------------------------------------------------------------------
     def _listing(self, call: Call, found: Sequence[Json]) -> Json:

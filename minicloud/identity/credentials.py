@@ -1,7 +1,7 @@
 """Secrets that identity keeps for users: EC2 keys, and whatever else a client wants kept.
 
 The content is sealed with keys of its own, because a signature can only be checked with the
-secret itself. An EC2 key's id is the digest of its access key, so that it is found by it.
+secret itself. An EC2 key's id is the digest of its first access key, so that it is found by it.
 """
 
 from __future__ import annotations
@@ -85,7 +85,20 @@ class Credentials:
     def key(self, access: str) -> Key | None:
         """The EC2 key with this access key; None where there is none that can be used."""
         found = self.find(id_of(access))
-        return None if found is None else key_of(found)
+        key = None if found is None else key_of(found)
+        if key is not None and key.access == access:
+            return key
+        # A key that was given another access key kept its id.
+        renewed = (key_of(each) for each in self.list({"type": EC2}))
+        return next((key for key in renewed if key is not None and key.access == access), None)
+
+    def delete_key(self, key: Key) -> None:
+        """NotFound."""
+        for each in self.list({"type": EC2, "user_id": key.user_id}):
+            if key_of(each) == key:
+                self.delete(each.id)
+                return
+        raise NotFound(kind="Credential", id=key.access)
 
     def update(self, id_: str, changes: Mapping[str, Any]) -> Credential:
         """NotFound; Invalid."""
@@ -93,10 +106,8 @@ class Credentials:
         extra = changes.pop("extra", {})
         now = self.get(id_)
         credential = msgspec.structs.replace(now, **changes, extra={**now.extra, **extra})
-        if (now.type == EC2 or credential.type == EC2) and _new_id(
-            {"type": credential.type, "blob": credential.blob}
-        ) != id_:
-            raise Invalid(reason="An EC2 key stays one, with its access key.")
+        if (now.type == EC2) != (credential.type == EC2):
+            raise Invalid(reason="An EC2 key stays one, and nothing else becomes one.")
         _check(credential)
         values = self._values(credential)
         with self._database.write() as tx:
@@ -187,8 +198,10 @@ def _new_id(values: Mapping[str, Any]) -> str:
 
 
 def _check(credential: Credential) -> None:
-    if credential.type == EC2 and credential.project_id is None:
-        raise Invalid(reason="An EC2 key needs a project_id.")
+    if credential.type == EC2:
+        _new_id({"type": EC2, "blob": credential.blob})
+        if credential.project_id is None:
+            raise Invalid(reason="An EC2 key needs a project_id.")
 
 
 def _blob(text: str) -> dict[str, Any]:

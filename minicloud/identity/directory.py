@@ -24,10 +24,9 @@ def asked_domain(ctx: Context, values: Values) -> str:
 
 
 def home(tx: Transaction, ctx: Context, values: Values) -> str:
-    """The same. Invalid where there is none of it."""
+    """The same. NotFound where there is none of it."""
     domain_id = asked_domain(ctx, values)
-    if store.domains.find(tx, id=domain_id) is None:
-        raise Invalid(reason=f"There is no domain {domain_id}.")
+    store.domains.get(tx, domain_id)
     return domain_id
 
 

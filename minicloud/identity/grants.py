@@ -139,12 +139,12 @@ class Grants:
             store.roles.get(tx, prior)
             store.roles.get(tx, implied)
             graph = assignments.role_graph(tx)
-            if prior in graph.closure({implied}):
-                raise Invalid(reason="A role cannot imply itself.")
             if implied in graph.local and prior not in graph.local:
-                raise Invalid(reason="A role of the cloud cannot imply one of a domain.")
+                raise NotAllowed(reason="A role of the cloud cannot imply one of a domain.")
             if graph.names[implied] == "admin":
                 raise NotAllowed(reason="The role admin cannot be implied.")
+            if prior in graph.closure({implied}):
+                raise Invalid(reason="A role cannot imply itself.")
             assignments.implication_add(tx, prior, implied)
             store.generation_raise(tx)
 

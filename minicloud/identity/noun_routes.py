@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from minicloud.domain.errors import Forbidden
+from minicloud.domain.errors import Forbidden, Invalid
 from minicloud.identity import filters, records, schemas, targets
 from minicloud.identity.directory import Domains, Groups, Roles, Users
 from minicloud.identity.links import Links
@@ -171,6 +171,24 @@ class RoleRoutes(NounRoutes):
             call.check(f"identity:{verb}_domain_role", {"target.role.domain_id": str(domain_id)})
 
 
+class RegionRoutes(NounRoutes):
+    """Regions, whose id may be in the path as well."""
+
+    def routes(self) -> list[Route]:
+        body = Body(type=Json, shape=schemas.RegionCreate, wrapper="region")
+        return [
+            *super().routes(),
+            _row("PUT", "/v3/regions/{region_id}", self.create_named, "identity:create_region",
+                 None, 201, body=body),
+        ]  # fmt: skip
+
+    def create_named(self, call: Call) -> Json:
+        if call.body.get("id", self.id(call)) != self.id(call):
+            raise Invalid(reason="The id in the body is not the one in the path.")
+        values = schemas.read(schemas.RegionCreate, {**call.body, "id": self.id(call)})
+        return self.shown(call, self._wire.noun.create(call.ctx, values))
+
+
 class UserRoutes(NounRoutes):
     """Users, and what is shown of nothing but users."""
 
@@ -224,13 +242,6 @@ def rows(database: Database, passwords: Passwords, links: Links) -> list[Route]:
             of_domain="domain_id",
         ),
         Wire(
-            one="region",
-            noun=Regions(database),
-            create=schemas.RegionCreate,
-            update=schemas.RegionUpdate,
-            filters={"parent_region_id": "parent_region_id"},
-        ),
-        Wire(
             one="service",
             noun=Services(database),
             create=schemas.ServiceCreate,
@@ -274,7 +285,15 @@ def rows(database: Database, passwords: Passwords, links: Links) -> list[Route]:
         update=schemas.RoleUpdate,
         filters=_named,
     )
+    region = Wire(
+        one="region",
+        noun=Regions(database),
+        create=schemas.RegionCreate,
+        update=schemas.RegionUpdate,
+        filters={"parent_region_id": "parent_region_id"},
+    )
     return [
+        *RegionRoutes(region, links, database).routes(),
         *UserRoutes(user, links, database).routes(),
         *RoleRoutes(role, links, database).routes(),
         *(row for wire in plain for row in NounRoutes(wire, links, database).routes()),

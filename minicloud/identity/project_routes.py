@@ -106,6 +106,29 @@ class ProjectRoutes(NounRoutes):
         call.check("identity:create_domain", {"target.domain.name": values["name"]})
         return self.shown(call, domain_as_project(self._domains.create(call.ctx, values)))
 
+    def update(self, call: Call) -> Json:
+        if not self._is_domain(call):
+            return super().update(call)
+        call.check("identity:update_domain", {"target.domain.id": self.id(call)})
+        values = schemas.read(schemas.ProjectUpdate, call.body)
+        if values.pop("is_domain", True) is not True or {"domain_id", "parent_id"} & set(values):
+            raise Invalid(reason="A project that is a domain has no domain and no parent.")
+        return self.shown(call, domain_as_project(self._domains.update(self.id(call), values)))
+
+    def delete(self, call: Call) -> None:
+        if not self._is_domain(call):
+            super().delete(call)
+            return
+        call.check("identity:delete_domain", {"target.domain.id": self.id(call)})
+        self._domains.delete(self.id(call))
+
+    def _is_domain(self, call: Call) -> bool:
+        with self._database.read() as tx:
+            return (
+                store.projects.find(tx, id=self.id(call)) is None
+                and store.domains.find(tx, id=self.id(call)) is not None
+            )
+
     def show(self, call: Call) -> Json:
         asked = [name for name in sorted(_TREES) if call.flag(name)]
         project = self._projects.get(self.id(call))

@@ -14,7 +14,7 @@ import msgspec
 
 from minicloud.domain.errors import Invalid, NotAllowed
 from minicloud.identity import assignments, filters, options, records, store
-from minicloud.identity.directory import asked_domain, home, stays
+from minicloud.identity.directory import asked_domain, stays
 from minicloud.identity.nouns import Noun, Values, new_id
 from minicloud.identity.store import Match
 from minicloud.kit.context import Context
@@ -64,7 +64,9 @@ class Projects(Noun[records.Project]):
             values["domain_id"] = values.get("domain_id") or parent.domain_id
         elif parent_id is not None:
             values["domain_id"] = values.get("domain_id") or parent_id
-        domain_id = home(tx, ctx, values)
+        domain_id = asked_domain(ctx, values)
+        if store.domains.find(tx, id=domain_id) is None:
+            raise Invalid(reason=f"There is no domain {domain_id}.")
         above = domain_id if parent_id is None else parent.domain_id if parent else parent_id
         if above != domain_id:
             raise Invalid(reason=f"{parent_id} is no project of domain {domain_id}.")

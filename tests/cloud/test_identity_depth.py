@@ -85,6 +85,13 @@ def test_a_domain_is_a_project_too(cloud: IdentityCloud, admin: str) -> None:
     listed = cloud.call("GET", "/projects?is_domain=true", admin).json()["projects"]
     assert {"Default", "as project"} <= {each["name"] for each in listed}
     assert all(each["is_domain"] for each in listed)
+    path = f"/projects/{made['id']}"
+    for wrong in ({"is_domain": False}, {"parent_id": "default"}):
+        assert cloud.call("PATCH", path, admin, json={"project": wrong}).status_code == 400
+    off = {"project": {"enabled": False}}
+    assert cloud.call("PATCH", path, admin, json=off).json()["project"]["enabled"] is False
+    assert cloud.call("DELETE", path, admin).status_code == 204
+    assert cloud.call("GET", f"/domains/{made['id']}", admin).status_code == 404
     body = {"project": {"name": "x", "is_domain": True, "domain_id": "default"}}
     assert cloud.call("POST", "/projects", admin, json=body).status_code == 400
 
@@ -160,7 +167,7 @@ def test_a_role_of_one_domain(cloud: IdentityCloud, admin: str) -> None:
     implies = f"/roles/{own['id']}/implies/{member}"
     assert cloud.call("PUT", implies, admin).status_code == 201
     assert roles(cloud, user, {"project": {"id": project}}) == {"member", "reader"}
-    assert cloud.call("PUT", f"/roles/{member}/implies/{own['id']}", admin).status_code == 400
+    assert cloud.call("PUT", f"/roles/{member}/implies/{own['id']}", admin).status_code == 403
     elsewhere = f"/projects/{cloud.named(admin, 'project', 'demo')}/users/{user}/roles/{own['id']}"
     assert cloud.call("PUT", elsewhere, admin).status_code == 403
     query = {"user.id": user, "include_names": ""}

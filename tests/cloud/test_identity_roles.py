@@ -116,7 +116,7 @@ TABLE: list[tuple[set[str], str, str]] = [
     (ALL, "GET", "/v3/regions"),
     (HOME, "POST", "/v3/regions"),
     (ALL, "GET", "/v3/regions/{region_id}"),
-    (HOME, "PATCH DELETE", "/v3/regions/{region_id}"),
+    (HOME, "PUT PATCH DELETE", "/v3/regions/{region_id}"),
     *((who, how, f"/v3/{noun}") for noun in ("services", "endpoints", "policies",
                                              "OS-EP-FILTER/endpoint_groups")
       for who, how in ((READERS, "GET"), (HOME, "POST"))),
