@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import sqlalchemy as sa
 
-from minicloud.domain.errors import Invalid, NotFound
+from minicloud.domain.errors import Invalid, NotFound, Unavailable
 from minicloud.image import records, store
 from minicloud.image.models import image_cache
 from minicloud.image.records import Image
@@ -170,7 +170,7 @@ class Cache:
         return read()
 
     def fill(self) -> None:
-        """Fetch what is queued. What cannot be fetched is dropped from the queue."""
+        """Fetch what is queued. What is not to be had is dropped from the queue."""
         for entry in self.entries():
             if entry.size is not None:
                 continue
@@ -179,13 +179,19 @@ class Cache:
             if image is None or image.status != records.ACTIVE or (image.size or 0) > self._most:
                 self._remove([entry])
                 continue
-            self.prune(self._most - (image.size or 0))
-            if self._fetch(image):
-                mine = sa.and_(image_cache.c.host == self._host, image_cache.c.image_id == image.id)
-                with self._database.write() as tx:
-                    tx.execute(sa.update(image_cache).where(mine).values(size=image.size))
-            else:
-                self._remove([entry])
+            try:
+                self._fill(entry, image)
+            except Unavailable as problem:
+                LOG.warning("Image %s is not cached yet: %s", image.id, problem)
+
+    def _fill(self, entry: Entry, image: Image) -> None:
+        self.prune(self._most - (image.size or 0))
+        if not self._fetch(image):
+            self._remove([entry])
+            return
+        mine = sa.and_(image_cache.c.host == self._host, image_cache.c.image_id == image.id)
+        with self._database.write() as tx:
+            tx.execute(sa.update(image_cache).where(mine).values(size=image.size))
 
     def _fetch(self, image: Image) -> bool:
         """Whether this host has a verified copy now."""

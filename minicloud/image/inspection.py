@@ -93,7 +93,9 @@ class Inspection:
     def finish(self) -> int:
         """The virtual size in bytes, once ``read`` has answered with nothing."""
         self._parsers.close()
-        return self._judge()
+        size = self._judge()
+        self._require_within(size)
+        return size
 
     def _judge(self) -> int:
         """Whether the content is what it should be, as far as it was read; its virtual size."""
@@ -123,12 +125,15 @@ class Inspection:
             raise self._unacceptable("its header has no size, so that other files would be read")
         if self._format == "vmdk" and _names_a_file(parser.desc_text or ""):
             raise self._unacceptable("its descriptor names another file as its data")
+        self._require_within(size)
+        return size
+
+    def _require_within(self, size: int) -> None:
         if size > self._limit:
             raise TooLarge(
                 reason=f"The image's virtual size of {size} bytes is over the limit of "
                 f"{self._limit} bytes."
             )
-        return size
 
     def _unacceptable(self, reason: str) -> ImageUnacceptable:
         return ImageUnacceptable(id=self._image_id, reason=reason)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from minicloud.domain.errors import Invalid, MinicloudError, TooLarge
+from minicloud.domain.errors import Invalid, MinicloudError, TooLarge, Unavailable
 from minicloud.image.inspection import Inspection, Source
 from minicloud.image.records import Content
 from minicloud.kit import clock
@@ -79,7 +79,12 @@ class Pieces:
 
     def read(self, size: int, /) -> bytes:
         while not self._rest:
-            piece = next(self._pieces, None)
+            try:
+                piece = next(self._pieces, None)
+            except EOFError:
+                raise Unavailable(
+                    service="The image's data", reason="there is less than is recorded"
+                ) from None
             if piece is None:
                 return b""
             self._rest = piece

@@ -398,6 +398,39 @@ def test_a_daemon_killed_in_an_import_and_another_that_goes_on(
         assert _download(cloud, image["id"]) == DATA
 
 
+def test_a_daemon_killed_in_a_part_and_another_that_takes_the_rest(tmp_path: Path) -> None:
+    daemon = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("image.py")), str(tmp_path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert daemon.stdout is not None
+    remote = ImageCloud.at(daemon.stdout.readline().strip(), tmp_path / "data")
+    image, total = remote.create(disk_format="raw")["id"], len(DATA)
+    first = {"Content-Range": f"bytes 0-999/{total}"}
+    assert stage(remote, image, DATA[:1000], **first).status_code == 204
+    host, port = remote.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as client:
+        client.sendall(
+            f"PUT /v2/images/{image}/stage HTTP/1.1\r\nHost: x\r\nX-Auth-Token: demo\r\n"
+            f"Content-Type: application/octet-stream\r\nContent-Length: {total - 1000}\r\n"
+            f"Content-Range: bytes 1000-{total - 1}/{total}\r\n\r\n".encode()
+            + b"\x07" * 2_500_000
+        )
+        _wait(lambda: (tmp_path / "staging" / image).stat().st_size > 1_500_000)
+        daemon.kill()
+        daemon.wait()
+    with image_cloud(tmp_path) as cloud:
+        cloud.sweep()
+        assert begin(cloud, image, "glance-direct").status_code == 409
+        asked = stage(cloud, image, b"", **{"Content-Range": "bytes */*"})
+        assert asked.headers["Range"] == "bytes=0-999"  # what was recorded, not what lies there
+        rest = {"Content-Range": f"bytes 1000-{total - 1}/{total}"}
+        assert stage(cloud, image, DATA[1000:], **rest).status_code == 204
+        assert begin(cloud, image, "glance-direct").status_code == 202
+        cloud.until(image, "active")
+        assert _download(cloud, image) == DATA
+
+
 # -- quotas --------------------------------------------------------------------------------------
 def test_quotas(tmp_path: Path) -> None:
     limits = {"image_count_total": 3, "image_count_uploading": 1, "image_size_total": 2,

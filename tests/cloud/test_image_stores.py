@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 import requests
+import sqlalchemy as sa
 from image import ImageCloud, image_cloud
+from tokens import DEMO
 
 from minicloud.cmd.image import stores_of
 from minicloud.domain.errors import Conflict, TooLarge, Unavailable
@@ -20,6 +22,7 @@ from minicloud.image.fetch import Fetcher, Rules
 from minicloud.image.stores.base import Store
 from minicloud.image.stores.files import FileStore
 from minicloud.image.stores.s3 import S3Options, S3Store
+from minicloud.kit.db import Database, migrate
 
 MIB = 1024**2
 DATA = os.urandom(11 * MIB + 5)
@@ -203,6 +206,36 @@ def test_s3_is_away_in_an_upload(tmp_path: Path) -> None:
         image = cloud.create(disk_format="raw")
         assert cloud.upload(image["id"], b"data").status_code == 503
         assert cloud.show(image["id"])["status"] == "queued"
+
+
+# -- before there were stores ---------------------------------------------------------------------
+def test_images_of_an_older_version_are_where_they_were(tmp_path: Path, database_url: str) -> None:
+    database = Database(database_url)
+    migrate.upgrade("image", database, "0001")
+    (tmp_path / "data").mkdir()
+    common = {"visibility": "shared", "owner": DEMO, "disk_format": "raw", "min_disk": 0,
+              "container_format": "bare", "min_ram": 0, "protected": False, "os_hidden": False,
+              "created_at": 1.0, "updated_at": 1.0}  # fmt: skip
+    rows = {"active": 4, "deactivated": 4, "saving": None, "queued": None}
+    old = sa.Table("images", sa.MetaData(), autoload_with=database.engine)
+    ids = {status: f"{number}{IMAGE[1:]}" for number, status in enumerate(rows)}
+    with database.write() as tx:
+        for status, size in rows.items():
+            blob = None if status == "queued" else f"{ids[status]}-0a0a0a0a"
+            values = {**common, "id": ids[status], "status": status, "size": size, "blob": blob}
+            tx.execute(sa.insert(old).values(values))
+            if size:
+                (tmp_path / "data" / str(blob)).write_bytes(b"data")
+    database.close()
+    with image_cloud(tmp_path, url=database_url) as cloud:
+        cloud.sweep()
+        assert cloud.call("GET", f"/v2/images/{ids['active']}/file").content == b"data"
+        assert cloud.call("GET", f"/v2/images/{ids['deactivated']}/file", "admin").ok
+        assert cloud.show(ids["active"])["stores"] == "file"
+        for status in ("saving", "queued"):
+            assert cloud.show(ids[status])["status"] == "queued"
+            assert cloud.upload(ids[status], b"more").status_code == 204
+        assert len(cloud.stored()) == 4
 
 
 # -- the cache -----------------------------------------------------------------------------------
