@@ -89,7 +89,7 @@ def configuration(
     settings: Settings, access: HostAccess, *, controller: str, tunnel_address: str
 ) -> str:
     """minicloud.conf for the host; ``controller`` is where it reaches this one."""
-    at = f"[{controller}]" if ":" in controller else controller
+    at = in_url(controller)
     password = quote(access.rabbitmq_password, safe="")
     broker = f"{host_user(access.name)}:{password}@{at}:{BROKER_PORT}"
     sections: Sections = {
@@ -107,6 +107,11 @@ def configuration(
         "rpc": {"transport_url": f"rabbit://{broker}/{VHOST}"},
     }
     return render(sections)
+
+
+def in_url(address: str) -> str:
+    """A name or an address as URLs have it."""
+    return f"[{address}]" if ":" in address else address
 
 
 def _ensure_user(admin: Account, settings: Settings, access: HostAccess) -> None:

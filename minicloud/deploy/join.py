@@ -35,6 +35,9 @@ from minicloud.deploy.virt_type import VirtType
 from minicloud.domain.errors import MinicloudError
 
 BASH_STAGES = 2
+STAGES = 8
+"""All of them, where a machine joins. tools/join has the same number."""
+
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 _LAB = re.compile(r"lab[0-9]+")
 _CODE = ("minicloud", "migrations", "tools", "etc", "setup.cfg", "pyproject.toml", "README.rst")
@@ -193,16 +196,15 @@ def accept(places: Places, checkout: Path, invitation: Invitation) -> bool:
         Stage("configuration", lambda: _configure(places, invitation)),
         Stage("daemon", daemons.ensure),
     ]
-    total = BASH_STAGES + 1 + len(stages)
     first = BASH_STAGES + 1
-    return run_stages([accounts], first=first, total=total) and run_stages(
-        stages, first=first + 1, total=total
+    return run_stages([accounts], first=first, total=STAGES) and run_stages(
+        stages, first=first + 1, total=STAGES
     )
 
 
 def _reach(invitation: Invitation) -> str:
     """Identity and RabbitMQ let this host in."""
-    access, at = invitation.access, invitation.controller
+    access, at = invitation.access, host_access.in_url(invitation.controller)
     try:
         ServiceSession(
             Credentials(

@@ -47,6 +47,7 @@ class FakeCloud:
         self.subnets: dict[str, dict[str, Any]] = {}
         self.keys: dict[str, dict[str, Any]] = {}
         self.volumes: dict[str, dict[str, Any]] = {}
+        self.actions: list[dict[str, Any]] = []
         self.servers: dict[str, dict[str, Any]] = {}
         self.looks: dict[str, int] = {}
         self.asked: list[dict[str, Any]] = []
@@ -329,13 +330,29 @@ class FakeCloud:
         allowed, status = {
             "os-start": ("SHUTOFF", "ACTIVE"), "os-stop": ("ACTIVE", "SHUTOFF"),
             "reboot": ("ACTIVE", "ACTIVE"),
+            "pause": ("ACTIVE", "PAUSED"), "unpause": ("PAUSED", "ACTIVE"),
+            "suspend": ("ACTIVE", "SUSPENDED"), "resume": ("SUSPENDED", "ACTIVE"),
+            "rescue": ("ACTIVE", "RESCUE"), "unrescue": ("RESCUE", "ACTIVE"),
+            "shelve": ("ACTIVE", "SHELVED_OFFLOADED"), "unshelve": ("SHELVED_OFFLOADED", "ACTIVE"),
+            "resize": ("ACTIVE", "VERIFY_RESIZE"), "rebuild": ("ACTIVE", "ACTIVE"),
+            "confirmResize": ("VERIFY_RESIZE", "ACTIVE"),
+            "revertResize": ("VERIFY_RESIZE", "ACTIVE"), "createImage": ("ACTIVE", "ACTIVE"),
         }[verb]  # fmt: skip
+        self.actions.append(body)
         if server["status"] != allowed:
             word = verb.removeprefix("os-")
             message = f"Cannot '{word}' instance {id} while it is in vm_state stopped"
             raise _nova(409, "conflictingRequest", message)
         server["status"] = status
+        if verb == "createImage":
+            made = self.image_create({"name": wish["name"], "disk_format": "qcow2"})[1]
+            made["status"] = "active"
+            return 202, {"image_id": made["id"]}
         return 202, None
+
+    def server_console(self, id: str, body: Any) -> Any:
+        wish = body["remote_console"]
+        return 200, {"remote_console": {**wish, "url": f"http://console/{wish['type']}"}}
 
 
 def _addresses(address: str) -> dict[str, Any]:
@@ -371,6 +388,7 @@ _ROUTES = {
     "GET /v2.1/servers/{id}/minicloud-trace": FakeCloud.server_trace,
     "DELETE /v2.1/servers/{id}": FakeCloud.server_delete,
     "POST /v2.1/servers/{id}/action": FakeCloud.server_action,
+    "POST /v2.1/servers/{id}/remote-consoles": FakeCloud.server_console,
 }
 _MATCHERS = [
     (re.compile(route.replace("{id}", "(?P<id>[^/]+)")), method)

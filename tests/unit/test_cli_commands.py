@@ -122,6 +122,45 @@ def test_stop_start_and_the_state_in_the_way(cloud: FakeCloud, run: Terminal) ->
     assert run("start", "web").stdout == "web is ACTIVE\n"
 
 
+@pytest.mark.parametrize(
+    ("verb", "status", "back"),
+    [
+        ("pause", "PAUSED", "unpause"),
+        ("suspend", "SUSPENDED", "resume"),
+        ("rescue", "RESCUE", "unrescue"),
+        ("shelve", "SHELVED_OFFLOADED", "unshelve"),
+    ],
+)
+def test_there_and_back(cloud: FakeCloud, run: Terminal, verb: str, status: str, back: str) -> None:
+    cloud.add_server("web")
+    assert run(verb, "web").stdout == f"web is {status}\n"
+    assert run(verb, "web").exit_code == 5
+    assert run(back, "web").stdout == "web is ACTIVE\n"
+    assert cloud.actions == [{verb: None}, {verb: None}, {back: None}]
+
+
+def test_a_resize_is_confirmed_or_reverted(cloud: FakeCloud, run: Terminal) -> None:
+    cloud.add_server("web")
+    for wrong in (["web"], ["web", "m1.nano", "--confirm"]):
+        assert run("resize", *wrong).exit_code == 2
+    for end in ("confirm", "revert"):
+        assert "VERIFY_RESIZE" in run("resize", "web", "m1.nano").stdout
+        assert run("resize", "web", f"--{end}").stdout == "web is ACTIVE\n"
+        assert cloud.actions[-1] == {f"{end}Resize": None}
+
+
+def test_a_snapshot_is_an_image(cloud: FakeCloud, run: Terminal) -> None:
+    cloud.add_server("web")
+    told = run("snapshot", "web", "friday").stdout
+    [image] = [image for image in cloud.images.values() if image["name"] == "friday"]
+    assert told == f"Image friday is active: {image['id']}\n"
+
+
+def test_a_screen_is_a_url(cloud: FakeCloud, run: Terminal) -> None:
+    cloud.add_server("web")
+    assert run("console", "web", "--url").stdout == "http://console/novnc\n"
+
+
 def test_log_prints_the_last_lines(cloud: FakeCloud, run: Terminal) -> None:
     cloud.add_server("web")
     assert run("log", "web", "-n", "2").stdout == "line 4\nline 5\n"
