@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from minicloud.deploy import files
+from minicloud.deploy import files, pki
 from minicloud.deploy.names import DAEMONS
 from minicloud.deploy.places import USER, Places
 from minicloud.deploy.settings import Settings
@@ -27,6 +27,9 @@ DATABASES = {
 BROKER_HOST = "127.0.0.1"
 BROKER_PORT = 5672
 IDENTITY_PORT = 5000
+TLS = Path("/etc/minicloud/tls")
+"""The volume service's credentials towards other hosts."""
+
 NOVNC = Path("/opt/minicloud/novnc/usr/share/novnc")
 """The pages that tools/bootstrap.sh unpacks where the distribution's package is not installed."""
 
@@ -73,7 +76,11 @@ def of_daemon(daemon: str, settings: Settings) -> Sections:
     if daemon == "consoleproxy" and NOVNC.is_dir():
         sections["consoleproxy"] = {"novnc_dir": str(NOVNC)}
     if daemon == "volume" and settings.tunnel_address:
-        sections["volume"] = {"nbd_address": settings.tunnel_address}
+        sections["volume"] = {
+            "nbd_address": settings.tunnel_address,
+            "tls_dir": str(TLS),
+            "tls_peer": pki.PEER,
+        }
     return sections
 
 
@@ -95,6 +102,8 @@ def merged(rendered: str, existing: str) -> str:
 def ensure(places: Places, settings: Settings) -> str:
     """Every file, readable by root and the daemons alone; tells whether any changed."""
     _, gid = files.ids(USER, USER)
+    if settings.tunnel_address:
+        pki.ensure_server(places, settings.tunnel_address)
     wanted = {"minicloud": shared(settings)}
     wanted.update({daemon: of_daemon(daemon, settings) for daemon in DAEMONS})
     changed = []

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minicloud.deploy import account, clouds, files, host_access, lab, links, processes, settings
+from minicloud.deploy import (
+    account,
+    clouds,
+    files,
+    host_access,
+    join,
+    lab,
+    links,
+    processes,
+    settings,
+)
 from minicloud.deploy.broker import Broker
 from minicloud.deploy.hypervisor import Libvirt
 from minicloud.deploy.ledger import Ledger
@@ -120,6 +130,7 @@ def _client_access(places: Places, ledger: Ledger) -> str:
 
 def _files(places: Places, ledger: Ledger) -> str:
     account.remove_user(ledger)
+    join.remove_credentials(ledger)
     for log in _LIBVIRT_LOGS.glob("minicloud-*.log*"):
         files.remove(log)
     for path in (places.config, places.run, places.state, places.logs, places.cache):

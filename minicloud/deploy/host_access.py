@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from minicloud.client.identity import Credentials, ServiceSession
-from minicloud.deploy import files
+from minicloud.deploy import files, pki
 from minicloud.deploy.broker import VHOST, Broker, host_user
 from minicloud.deploy.config import BROKER_PORT, IDENTITY_PORT, Sections, render
 from minicloud.deploy.places import Places
@@ -38,6 +38,8 @@ class HostAccess(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     rabbitmq_password: str = msgspec.field(default_factory=_random)
     service_password: str = msgspec.field(default_factory=_random)
+    tls: pki.Credentials | None = None
+    """By which it gets its servers' volumes. None in files of before there were any."""
 
 
 def ensure(
@@ -148,12 +150,14 @@ def _users(admin: Account, host: str) -> list[dict[str, Any]]:
 def _remembered(places: Places, name: str) -> HostAccess:
     path = _file(places, name)
     try:
-        return msgspec.json.decode(path.read_bytes(), type=HostAccess)
+        access = msgspec.json.decode(path.read_bytes(), type=HostAccess)
     except FileNotFoundError:
         access = HostAccess(name=name)
+    if access.tls is None:
+        access = msgspec.structs.replace(access, tls=pki.issue(places, name))
         files.directory(_directory(places), mode=0o700)
         files.write(path, msgspec.json.encode(access).decode(), mode=0o600)
-        return access
+    return access
 
 
 def _directory(places: Places) -> Path:

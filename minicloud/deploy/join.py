@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import ipaddress
+import pwd
 import re
 import socket
 import subprocess
@@ -19,7 +20,7 @@ import amqp  # type: ignore[import-untyped]  # ships no types
 import msgspec
 
 from minicloud.client.identity import Credentials, ServiceSession
-from minicloud.deploy import account, config, files, host_access, processes, settings
+from minicloud.deploy import account, config, files, host_access, pki, processes, settings
 from minicloud.deploy.broker import VHOST, Broker, host_user
 from minicloud.deploy.daemons import Daemons
 from minicloud.deploy.host_access import HostAccess
@@ -42,6 +43,9 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 _LAB = re.compile(r"lab[0-9]+")
 _CODE = ("minicloud", "migrations", "tools", "etc", "setup.cfg", "pyproject.toml", "README.rst")
 _REPORT_LIMIT_S = 60.0
+TLS = Path("/etc/pki/qemu")
+"""Where QEMU's certificates are unless libvirt's settings say otherwise."""
+
 _LINE = 76
 
 _SCRIPT = """\
@@ -184,13 +188,14 @@ def accept(places: Places, checkout: Path, invitation: Invitation) -> bool:
         )
     ledger.record.daemons = COMPUTE_ONLY
     ledger.save()
+    told = _credentials(ledger, invitation)
     libvirt = Libvirt(places, ledger)
     virt_type = VirtType(places)
     kept = keeper(places, ledger, checkout)
     daemons = Daemons(places, ledger, kept, checkout)
     accounts = Stage("user and directories", lambda: account.ensure(places, ledger))
     stages = [
-        Stage("the cloud", lambda: _reach(invitation)),
+        Stage("the cloud", lambda: f"{_reach(invitation)}{told}"),
         Stage("libvirt", libvirt.ensure, libvirt.begin),
         Stage("KVM or emulation", virt_type.ensure, virt_type.begin),
         Stage("configuration", lambda: _configure(places, invitation)),
@@ -200,6 +205,34 @@ def accept(places: Places, checkout: Path, invitation: Invitation) -> bool:
     return run_stages([accounts], first=first, total=STAGES) and run_stages(
         stages, first=first + 1, total=STAGES
     )
+
+
+def _credentials(ledger: Ledger, invitation: Invitation) -> str:
+    """Where QEMU looks for them by itself; says so where somebody else's are there already."""
+    if invitation.access.tls is None:
+        return ""
+    if TLS.exists() and not ledger.made(f"tls:{TLS}"):
+        return f"; {TLS} is not ours, so no volumes come over the network"
+    ledger.note_made(f"tls:{TLS}")
+    uid = _qemu_user()
+    files.directory(TLS.parent, mode=0o755)
+    files.directory(TLS, mode=0o750, uid=uid)
+    pki.write(invitation.access.tls, TLS, "client", uid=uid)
+    return ""
+
+
+def remove_credentials(ledger: Ledger) -> None:
+    """Take away what ``accept`` put outside of our own directories."""
+    if ledger.made(f"tls:{TLS}"):
+        files.remove(TLS)
+
+
+def _qemu_user() -> int:
+    """The distribution's user for guests; root where it has none."""
+    try:
+        return pwd.getpwnam("libvirt-qemu").pw_uid
+    except KeyError:
+        return 0
 
 
 def _reach(invitation: Invitation) -> str:

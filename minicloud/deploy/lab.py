@@ -107,13 +107,16 @@ class Lab:
         return f"{len(found)} hosts"
 
     def _start(self, host: LabHost) -> str:
+        access = self._access[host.name]
+        assert access.tls is not None  # ensured with the rest
         configuration = host_access.configuration(
             self._settings,
-            self._access[host.name],
+            access,
             controller=self._settings.host,
             tunnel_address=host.address,
         )
-        return f"{host.address}, {host.ensure(configuration, code_digest(self._checkout))}"
+        code = code_digest(self._checkout)
+        return f"{host.address}, {host.ensure(configuration, access.tls, code)}"
 
     def _reports(self, hosts: Sequence[LabHost]) -> str:
         wanted = {host.name for host in hosts}

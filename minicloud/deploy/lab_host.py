@@ -10,7 +10,7 @@ import shutil
 import uuid
 from pathlib import Path
 
-from minicloud.deploy import command, files, lab_network, processes
+from minicloud.deploy import command, files, lab_network, pki, processes
 from minicloud.deploy.ledger import Ledger
 from minicloud.deploy.places import Places
 from minicloud.deploy.stage import StageFailed
@@ -40,6 +40,7 @@ namespaces = [ ]
 stdio_handler = "file"
 migration_address = "{address}"
 migration_host = "{address}"
+nbd_tls_x509_cert_dir = "/etc/libvirt/pki"
 """
 
 _LIBVIRTD_CONF = """\
@@ -124,7 +125,7 @@ class LabHost:
         """Its libvirt, reached from outside."""
         return f"qemu:///system?socket=/proc/{self.pid}/root/run/libvirt/libvirt-sock"
 
-    def ensure(self, configuration: str, code: str) -> str:
+    def ensure(self, configuration: str, tls: pki.Credentials, code: str) -> str:
         """It runs with ``configuration`` as its minicloud.conf; says what had to be done.
 
         ``code``: a digest of the daemon's code. Guests go on while the daemon is started anew.
@@ -143,7 +144,7 @@ class LabHost:
             command.run(self.enter(["/bin/sh", "-c", _END_COMPUTE]))
         else:
             self.stop()
-            self._prepare_libvirt()
+            self._prepare_libvirt(tls)
             self._start()
         known[self._key] = code
         self._ledger.save()
@@ -184,15 +185,19 @@ class LabHost:
             return False
         return bool(found.strip())
 
-    def _prepare_libvirt(self) -> None:
+    def _prepare_libvirt(self, tls: pki.Credentials) -> None:
         etc = self.directory / "libvirt-settings"
-        if not (etc / "qemu.conf").exists():
+        files.directory(etc / "pki", mode=0o700)
+        pki.write(tls, etc / "pki", "client")
+        settings, identity = etc / "qemu.conf", etc / "minicloud-lab"
+        if not identity.exists():
             shutil.copytree("/etc/libvirt", etc, dirs_exist_ok=True)
             shutil.rmtree(etc / "qemu", ignore_errors=True)
-            identity = etc / "libvirtd.conf"
-            text = _LIBVIRTD_CONF.format(host_uuid=uuid.uuid4())
-            files.write(identity, text, mode=0o644)
-            files.write(etc / "qemu.conf", _QEMU_CONF.format(address=self.address), mode=0o644)
+            files.write(identity, str(uuid.uuid4()), mode=0o644)
+        host_uuid = identity.read_text(encoding="utf-8")
+        daemon = _LIBVIRTD_CONF.format(host_uuid=host_uuid)
+        files.write(etc / "libvirtd.conf", daemon, mode=0o644)
+        files.write(settings, _QEMU_CONF.format(address=self.address), mode=0o644)
         # What QEMU can do, and whether KVM works, was found out on this machine already.
         if _CAPABILITIES.is_dir():
             target = self.directory / "libvirt-cache" / "qemu" / "capabilities"

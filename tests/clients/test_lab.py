@@ -64,13 +64,17 @@ def traces() -> set[str]:
 
 def test_a_lab_host_runs_servers_and_leaves_no_trace(live_cloud: LiveCloud, lab_host: str) -> None:
     assert hosts(live_cloud)[lab_host] == "up"
-    live_cloud.minicloud("launch", "tiny", "in-the-lab", "--wait=active")
+    # Its volume comes from this machine over TLS, by the certificate that the host was given.
+    live_cloud.minicloud("launch", "tiny", "in-the-lab", "--volume", "1", "--wait=active")
     server_id = json.loads(live_cloud.minicloud("show", "in-the-lab", "-o", "json"))["id"]
     shown = json.loads(
         live_cloud.minicloud("show", server_id, "-o", "json", cloud="minicloud-admin")
     )
     assert shown["OS-EXT-SRV-ATTR:host"] == lab_host
     assert shown["id"] in lab("sh", lab_host, "virsh", "-q", "list", "--name")
+
+    disks = lab("sh", lab_host, "virsh", "-q", "dumpxml", f"minicloud-{server_id}")
+    assert "tls='yes'" in disks
 
     again = lab("1")
     assert "10.210.0.11, running" in again  # the second run changed nothing
