@@ -35,6 +35,7 @@ class HostSeen(msgspec.Struct, frozen=True, kw_only=True):
     availability_zone: str
     admin_state_up: bool
     description: str
+    is_gateway: bool
 
 
 def agent_id(host: str) -> str:
@@ -106,6 +107,11 @@ class Agents:
         """Carry the router there. Conflict where another host has it."""
         with self._database.write() as tx:
             host = _seen(tx, identity)
+            if not (host.is_gateway and host.admin_state_up):
+                raise Conflict(
+                    type="InvalidL3Agent",
+                    reason=f"Agent {identity} is not a L3 Agent or has been disabled",
+                )
             router = router_seen(tx, caller, router_id, lock=True)
             if router.host not in ("", host.name):
                 raise Conflict(

@@ -142,8 +142,9 @@ def with_everybody(
         table.c.action == action,
         table.c.target_project == EVERYBODY,
     )
-    tx.execute(sa.delete(table).where(chosen))
-    if on:
+    if not on:
+        tx.execute(sa.delete(table).where(chosen))
+    elif tx.execute(sa.select(table.c.id).where(chosen)).first() is None:
         tx.execute(
             sa.insert(table).values(
                 id=new_id(),

@@ -47,7 +47,9 @@ def test_a_networks_rows_survive_the_change_to_ipv6(database_url: str) -> None:
     migrate.upgrade("network", database)
     with database.read() as tx:
         (port,) = port_store.ports_of(tx, ["p"]).values()
+        texts = tx.execute(sa.text("SELECT text FROM addresses")).scalars().all()
         shared = tx.execute(sa.text("SELECT object_id, target_project FROM rbac_policies")).all()
     database.close()
     assert [ipam.address_of(fixed.number) for fixed in port.fixed_ips] == ["10.0.0.9"]
+    assert texts == ["10.0.0.9"]
     assert [tuple(row) for row in shared] == [("n", "*")]

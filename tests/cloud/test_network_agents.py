@@ -76,6 +76,9 @@ def test_agents_serve_networks_and_carry_routers(cloud: NetworkCloud) -> None:
     other = report(cloud, "lab2")
     cloud.refused("POST", f"/agents/{other}/l3-routers", 409, "RouterHostedByL3Agent",
                   token="admin", json={"router_id": router_id})  # fmt: skip
+    cloud.ask("PUT", "/minicloud-host-wiring/lab3", 200, "service", json={"host": {}})
+    cloud.refused("POST", f"/agents/{agent_id('lab3')}/l3-routers", 409, "InvalidL3Agent",
+                  token="admin", json={"router_id": router_id})  # fmt: skip
     cloud.ask("DELETE", f"{path}/{router_id}", 204, "admin")
     cloud.refused("DELETE", f"{path}/{router_id}", 409, "RouterNotHostedByL3Agent", token="admin")
     cloud.refused("GET", f"/agents/{NOWHERE}/l3-routers", 404, "AgentNotFound", token="admin")

@@ -10,7 +10,7 @@ import pytest
 import requests
 from network import NetworkCloud, network_cloud
 from sqlalchemy import event
-from tokens import DEMO
+from tokens import ALT, DEMO
 
 
 @pytest.fixture
@@ -109,12 +109,33 @@ def test_lists_take_a_constant_number_of_queries(cloud: NetworkCloud) -> None:
         cloud.make("port", "service", network_id=network_id, project_id=DEMO,
                    **{"binding:host_id": "lab1"})  # fmt: skip
 
+    external = cloud.network("172.24.4.0/24", token="admin", **{"router:external": True})
+
+    def route(n: int) -> None:
+        gateway = {"external_gateway_info": {"network_id": external}}
+        router = cloud.make("router", **gateway)["id"]
+        inside = cloud.network(f"10.{n}.0.0/24")
+        subnet = {"subnet_id": cloud.show("network", inside)["subnets"][0]}
+        cloud.ask("PUT", f"/routers/{router}/add_router_interface", 200, json=subnet)
+        port = cloud.make("port", network_id=inside)["id"]
+        cloud.make("floatingip", floating_network_id=external, port_id=port)
+        cloud.make("subnetpool", prefixes=[f"10.1{n}.0.0/16"])
+        cloud.make("address_group", addresses=["192.0.2.1"])
+        cloud.make("rbac_policy", object_type="network", object_id=inside,
+                   action="access_as_shared", target_tenant=ALT)  # fmt: skip
+        cloud.ask("PUT", f"/minicloud-host-wiring/lab{n}", 200, "service", json={"host": {}})
+
     boot()
-    paths = ("/ports", "/minicloud-host-wiring/lab1", "/networks", "/subnets", "/security-groups")
+    route(1)
+    paths = ("/ports", "/minicloud-host-wiring/lab1", "/networks", "/subnets", "/security-groups",
+             "/routers", "/floatingips", "/subnetpools", "/address-groups", "/rbac-policies",
+             "/agents", "/network-ip-availabilities", "/security-group-rules")  # fmt: skip
     cost("/security-groups")  # makes the default group
     before = [cost(path) for path in paths]
     for _ in range(5):
         boot()
+    route(2)
+    route(3)
     assert [cost(path) for path in paths] == before
 
 

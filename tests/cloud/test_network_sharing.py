@@ -63,6 +63,8 @@ def test_the_shared_flag_and_the_policies_say_the_same(cloud: NetworkCloud) -> N
     network_id = cloud.network(token="admin", shared=True)
     (shared,) = cloud.ask("GET", "/rbac-policies", 200, "admin")["rbac_policies"]
     assert (shared["object_id"], shared["target_tenant"]) == (network_id, "*")
+    cloud.ask("PUT", f"/networks/{network_id}", 200, "admin", json={"network": {"shared": True}})
+    assert cloud.ask("GET", "/rbac-policies", 200, "admin")["rbac_policies"] == [shared]
     port = cloud.make("port", network_id=network_id)
     body = {"network": {"shared": False}}
     path = f"/networks/{network_id}"
