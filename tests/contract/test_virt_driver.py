@@ -203,6 +203,9 @@ def test_only_a_running_guest_has_a_screen(driver: Driver, spec: DomainSpec) -> 
     assert port is None or 0 < port < 65536
     driver.ensure_stopped(spec.server_id, grace_s=0)
     assert driver.vnc_port(spec.server_id) is None
+    for kind in ("novnc", "serial"):
+        assert driver.open_console(spec.server_id, kind) is None
+        assert driver.open_console(derive("nobody"), kind) is None
 
 
 def test_the_end_of_the_console_log(driver: Driver, tmp_path: Path) -> None:
