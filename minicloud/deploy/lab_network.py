@@ -112,12 +112,15 @@ def connect(name: str, number: int, pid: int) -> None:
 
 def remove() -> bool:
     """No trace of it; what a host holds of it goes with that host. True if there was any."""
-    there = exists()
+    space = Path("/run/netns", SPACE)
+    there = exists() or space.exists()
     if there:
+        # The rules go first: they are not looked for where there is nothing else.
+        command.run(["nft", "-f", "-"], given=_NO_TABLE)
+    if exists():
         command.run(["ip", "link", "del", LEG])
-    if Path("/run/netns", SPACE).exists():
+    if space.exists():
         command.run(["ip", "netns", "del", SPACE])
-    command.run(["nft", "-f", "-"], given=_NO_TABLE)
     return there
 
 
