@@ -99,6 +99,7 @@ def build(
     *,
     backend: Callable[..., Backend] = FileBackend,
     exporter: Callable[..., Exporter] = Exporter,
+    vault: Callable[[Path], Vault] = Vault,
 ) -> Graph:
     """``session``: this service's own token and catalog; None: there is no image service."""
     host, address = settings.host, settings.nbd_address
@@ -112,8 +113,8 @@ def build(
     quotas, types, images, jobs = (
         Quotas(database, settings.quotas), Types(database), Images(session), Jobs(),
     )  # fmt: skip
-    vault = Vault(settings.backup_dir or settings.data_dir / "backups")
-    filling = Filling(database, backends, live, images, vault)
+    backups_at = vault(settings.backup_dir or settings.data_dir / "backups")
+    filling = Filling(database, backends, live, images, backups_at)
     roll = Roll(database, backends, host=host)
     volumes = VolumeService(
         database,
@@ -135,7 +136,7 @@ def build(
     imaging = Imaging(database, backends, live, images, filling, volumes, jobs)
     retyping = Retyping(database, backends, quotas, types, volumes, jobs)
     messages = MessageService(database)
-    backups = BackupService(database, backends, live, quotas, vault, filling, volumes, jobs)
+    backups = BackupService(database, backends, live, quotas, backups_at, filling, volumes, jobs)
     transfers = TransferService(database, quotas, volumes)
     groups = GroupService(database, quotas, types, volumes, snapshots)
     way = Way(
@@ -166,7 +167,9 @@ def build(
         service=rest_service(
             table(nouns), authenticate=authenticate, policy_file=settings.policy_file
         ),
-        reconciler=Reconciler(database, backends, exports, desired, live, roll, services, vault),
+        reconciler=Reconciler(
+            database, backends, exports, desired, live, roll, services, backups_at
+        ),
         jobs=jobs,
         services=services,
         backends=backends,

@@ -124,7 +124,7 @@ class ImageMetadataKey(msgspec.Struct, forbid_unknown_fields=True):
 
 class UploadImage(msgspec.Struct, forbid_unknown_fields=True):
     image_name: Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
-    force: Flag = False
+    force: Flag | None = False
     disk_format: str | None = None
     container_format: str | None = None
     visibility: Literal["public", "private", "shared", "community"] | None = None
@@ -133,7 +133,7 @@ class UploadImage(msgspec.Struct, forbid_unknown_fields=True):
 
 class Reimage(msgspec.Struct, forbid_unknown_fields=True):
     image_id: str
-    reimage_reserved: Flag = False
+    reimage_reserved: Flag | None = False
 
 
 class Retype(msgspec.Struct, forbid_unknown_fields=True):
@@ -143,8 +143,8 @@ class Retype(msgspec.Struct, forbid_unknown_fields=True):
 
 class Migrate(msgspec.Struct, forbid_unknown_fields=True):
     host: Annotated[str, Meta(max_length=255)] | None = None
-    force_host_copy: Flag = False
-    lock_volume: Flag = False
+    force_host_copy: Flag | None = False
+    lock_volume: Flag | None = False
     cluster: str | None = None
 
 
@@ -154,7 +154,7 @@ class MigrateCompletion(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ExtendCompletion(msgspec.Struct, forbid_unknown_fields=True):
-    error: Flag = False
+    error: Flag | None = False
 
 
 class Revert(msgspec.Struct, forbid_unknown_fields=True):
@@ -288,8 +288,8 @@ class BackupCreate(msgspec.Struct, forbid_unknown_fields=True):
     container: Name | None = None
     name: Name | None = None
     description: Text | None = None
-    incremental: Flag = False
-    force: Flag = False
+    incremental: Flag | None = False
+    force: Flag | None = False
     snapshot_id: str | None = None
     metadata: Metadata | None = None
     availability_zone: Name | None = None
@@ -318,7 +318,7 @@ class BackupStatus(msgspec.Struct, forbid_unknown_fields=True):
 class TransferCreate(msgspec.Struct, forbid_unknown_fields=True):
     volume_id: Id
     name: Name | None = None
-    no_snapshots: Flag = False
+    no_snapshots: Flag | None = False
 
 
 class TransferAccept(msgspec.Struct, forbid_unknown_fields=True):
@@ -365,7 +365,7 @@ class GroupUpdate(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class GroupDelete(msgspec.Struct, forbid_unknown_fields=True):
-    delete_volumes: Flag = msgspec.field(name="delete-volumes", default=False)
+    delete_volumes: Flag | None = msgspec.field(name="delete-volumes", default=False)
 
 
 class GroupStatus(msgspec.Struct, forbid_unknown_fields=True):
@@ -387,4 +387,4 @@ class ManageVolume(msgspec.Struct, forbid_unknown_fields=True):
     volume_type: Name | None = None
     availability_zone: Name | None = None
     metadata: Metadata | None = None
-    bootable: Flag = False
+    bootable: Flag | None = False

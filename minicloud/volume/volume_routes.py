@@ -222,8 +222,8 @@ def size_of(value: int | str) -> int:
     return size
 
 
-def yes(value: bool | str) -> bool:
-    """A flag as clients write it."""
+def yes(value: bool | str | None) -> bool:
+    """A flag as clients write it; null is no."""
     return str(value).lower() in ("true", "1", "t", "yes", "on", "y")
 
 

@@ -301,4 +301,8 @@ def test_types_and_the_operators_by_command(cloud: VolumeCloud) -> None:
     assert run("block storage resource filter list")
     assert run("block storage cluster list") == []
     run("volume delete --force plain")
+    (cloud.files / "managed" / "old-disk").write_bytes(b"x" * 4096)
+    run(f"volume create --remote-source source-name=old-disk --host {HOST}@files managed")
+    assert run("volume show managed")["status"] == "available"
+    run("volume delete managed")
     run("volume type delete silver")

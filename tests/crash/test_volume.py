@@ -28,10 +28,11 @@ from minicloud.volume import attachment_store, store
 from minicloud.volume.backends.base import DiskFile
 from minicloud.volume.backends.files import FileBackend
 from minicloud.volume.exports import Exporter
-from minicloud.volume.kinds import SNAPSHOTS
+from minicloud.volume.kinds import BACKUPS, SNAPSHOTS
 from minicloud.volume.listing import Listing
 from minicloud.volume.records import GIB, Attachment, Snapshot, Volume
 from minicloud.volume.service import NewVolume
+from minicloud.volume.vault import Vault
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("qemu-storage-daemon"), reason="needs qemu-storage-daemon"
@@ -96,6 +97,21 @@ class MortalExporter(Exporter):
             die()
 
 
+class MortalVault(Vault):
+    """The same for backups: in the middle of one, or when it is there."""
+
+    when = ""
+
+    def write(self, backup_id: str, source: Path, below: str | None) -> int:
+        if self.when == "backup:part":
+            (self._directory / f"{backup_id}.new").mkdir(parents=True)
+            die()
+        stored = super().write(backup_id, source, below)
+        if self.when == "backup:whole":
+            die()
+        return stored
+
+
 class Daemon:
     """A volume daemon's objects on one directory; ``when`` it dies."""
 
@@ -109,7 +125,9 @@ class Daemon:
             authenticate,
             backend=partial(backend, young_s=0.0),
             exporter=exporter,
+            vault=type("Vault", (MortalVault,), {"when": when}),
         )
+        self.backups = graph.services.backups
         self.backend: FileBackend = graph.backends.named("files")  # type: ignore[assignment]  # ours
         self.reconciler, self.jobs = graph.reconciler, graph.jobs
         self.volumes, self.snapshots = graph.services.volumes, graph.services.snapshots
@@ -129,6 +147,13 @@ class Daemon:
 
     def extend(self, volume_id: str, size_gb: int) -> None:
         self.volumes.extend(CTX, volume_id, size_gb, in_use=False)
+
+    def back_up(self, volume_id: str) -> None:
+        self.backups.create(
+            CTX, volume_id, snapshot_id=None, incremental=False, force=False, name="",
+            description="", metadata={},
+        )  # fmt: skip
+        self.jobs.wait_idle(60)
 
     def keep(self, volume_id: str) -> Snapshot:
         made = self.snapshots.create(
@@ -414,6 +439,29 @@ def test_a_snapshot_half_deleted_goes(place: Place) -> None:
         place.daemon().reconciler.run()
         assert place.daemon().snapshots.select(of_volume(volume.id)) == []
         place.daemon().volumes.delete(CTX, volume.id)
+    assert place.layers() == 0
+
+
+@pytest.mark.parametrize("when", ["backup:part", "backup:whole"])
+def test_a_backup_half_written_is_finished(place: Place, when: str) -> None:
+    daemon = place.daemon()
+    volume = daemon.make()
+    write(daemon.backend.disk(volume.id), 0x11)
+    place.dies_of(when, lambda mortal: mortal.back_up(volume.id))
+    daemon = place.daemon()
+    ((backup, _),) = daemon.backups.select(Listing(kind=BACKUPS, project_id=None, limit=2))
+    assert (backup.status, daemon.all()[0].status) == ("creating", "backing-up")
+    daemon.reconciler.run()
+    assert daemon.jobs.wait_idle(60)
+    (backup, _) = daemon.backups.get(CTX, backup.id)
+    assert (backup.status, backup.object_count) == ("available", 1)
+    assert daemon.all()[0].status == "available"
+    daemon.backups.restore(CTX, backup.id, volume.id, None)
+    assert daemon.jobs.wait_idle(60)
+    assert reads(daemon.backend.disk(volume.id), 0x11)
+    daemon.backups.delete(CTX, backup.id)
+    daemon.volumes.delete(CTX, volume.id)
+    daemon.reconciler.run()
     assert place.layers() == 0
 
 

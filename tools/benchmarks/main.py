@@ -15,6 +15,7 @@ import listing
 import memory
 import networking
 import tokens
+import volumes
 from cloud import Bench
 
 
@@ -29,6 +30,7 @@ def main() -> None:
         networking.measure,
         tokens.measure,
         listing.measure,
+        volumes.measure,
         boots.measure,
         lambda b: launch.measure(b, options.runs),
     ):
