@@ -18,7 +18,7 @@ from test_killed_daemons import kill
 
 from minicloud.conf.web import PORTS
 
-pytestmark = [pytest.mark.clients, pytest.mark.slow]
+pytestmark = [pytest.mark.clients, pytest.mark.slow, pytest.mark.timeout(900)]
 
 DAEMONS = ("image", "network", "volume", "api", "scheduler", "conductor", "compute")
 SERVICE_PASSWORD = "service-pw"
@@ -64,7 +64,7 @@ def fill(admin: Connection) -> None:
         )
 
 
-def until(condition: Callable[[], Any], limit_s: float = 120) -> Any:
+def until(condition: Callable[[], Any], limit_s: float = 240) -> Any:
     give_up_at = time.monotonic() + limit_s
     while not (found := condition()):
         assert time.monotonic() < give_up_at, "it took too long"
@@ -131,7 +131,7 @@ def test_a_server_is_launched_with_a_real_keystone(
                 networks=[{"uuid": network.id}],
             )  # fmt: skip
             try:
-                server = demo.compute.wait_for_server(server, wait=120)
+                server = demo.compute.wait_for_server(server, wait=300)
                 assert server.status == "ACTIVE"
                 assert server.project_id == demo.current_project_id
                 (address,) = server.addresses["swapped"]
@@ -154,7 +154,7 @@ def test_a_server_is_launched_with_a_real_keystone(
                 assert refused.status_code == 401
             finally:
                 demo.compute.delete_server(server)
-                demo.compute.wait_for_delete(server, wait=60)
+                demo.compute.wait_for_delete(server, wait=120)
                 demo.block_storage.delete_volume(volume)
                 demo.network.delete_network(network)
     # minicloud's own identity is in its place again.
