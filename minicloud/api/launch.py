@@ -19,6 +19,7 @@ from minicloud.api import launch_checks as checks
 from minicloud.api.block_devices import Disks, disks_of
 from minicloud.api.launch_trace import Moments, steps_of
 from minicloud.api.lookups import Lookups
+from minicloud.api.passwords import admin_password
 from minicloud.api.placing import Placer
 from minicloud.api.schemas.fields import check_address, host_name, own_project, truth
 from minicloud.api.schemas.server_bodies import ServerCreate
@@ -103,6 +104,7 @@ class Launcher:
             "links": links(call.base_url, first.id),
             "OS-DCF:diskConfig": first.disk_config,
             "security_groups": groups_view(first),
+            "adminPass": admin_password(order.body.admin_pass),
         }
         return Reply(body={"server": view}, headers=location)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minicloud.cmd import wire
+from minicloud.compute.address import own_address
 from minicloud.compute.clients import Clients
 from minicloud.compute.host import HostReporter
 from minicloud.compute.images import ImageCache
@@ -42,9 +43,8 @@ def main() -> None:
         network_changed=network.hint,
         console_address=options.compute.tunnel_address or "127.0.0.1",
     )
-    reporter = HostReporter(
-        tools, calls, manager, own, address=options.compute.tunnel_address or ""
-    )
+    address = options.compute.tunnel_address or own_address()
+    reporter = HostReporter(tools, calls, manager, own, address=address)
     report = Periodic("report", options.compute.report_s, reporter.run)
     server = transport.server(contract.ComputeRPC, manager, topic=contract.TOPIC, host=options.host)
     tools.images.clean()

@@ -28,7 +28,7 @@ LOG = logging.getLogger(__name__)
 
 
 class HostReporter:
-    """``address``: at which other hosts reach this one, as far as it was configured."""
+    """``address``: at which other hosts reach this one."""
 
     def __init__(
         self,

@@ -383,6 +383,15 @@ def test_bad_queries_are_refused(lasting: ComputeCloud, query: str) -> None:
     assert answer.status_code == 400, answer.text
 
 
+def test_a_launch_is_answered_with_a_password(cloud: ComputeCloud) -> None:
+    made = cloud.post_server().json()["server"]
+    assert set(made) == {"id", "links", "OS-DCF:diskConfig", "security_groups", "adminPass"}
+    assert len(made["adminPass"]) >= 8
+    given = cloud.post_server(adminPass="of-mine").json()["server"]
+    assert given["adminPass"] == "of-mine"
+    assert "adminPass" not in cloud.server(given["id"])
+
+
 def test_texts_and_numbers_as_clients_write_them(cloud: ComputeCloud) -> None:
     server_id = cloud.launch(
         min_count="1", max_count="1", config_drive="True", flavorRef=1,

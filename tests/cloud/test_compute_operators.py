@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from compute import NETWORK, PORT, ComputeCloud, add_host, compute_cloud
 from tokens import DEMO
 
+from minicloud.compute.address import own_address
 from minicloud.compute.uptime import uptime
 from minicloud.db import hosts, servers
 from minicloud.db.services import service_report
@@ -97,6 +99,10 @@ def test_uptime_is_what_the_host_reports(cloud: ComputeCloud) -> None:
     with cloud.database.write() as tx:
         tx.exec_driver_sql("UPDATE services SET forced_down = 1")
     assert cloud.call("GET", path.format(1), "admin", "2.1").status_code == 400
+
+
+def test_a_host_has_an_address_of_its_own() -> None:
+    assert ipaddress.ip_address(own_address()).version == 4
 
 
 def test_a_hosts_words_on_its_uptime(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ class ServerCreate(Strict):
     access_ip_v6: Address = msgspec.field(name="accessIPv6", default="")
     disk_config: DiskConfig = msgspec.field(name="OS-DCF:diskConfig", default="MANUAL")
     admin_pass: Text | None = msgspec.field(name="adminPass", default=None)
-    """Taken and not used: guests get keys, not passwords."""
+    """Answered and not used: guests get keys, not passwords."""
     personality: list[Any] = []
     description: LongText | None = None
     tags: Annotated[list[Tag], Meta(max_length=50)] = []
