@@ -128,6 +128,7 @@ class Routers:
             "host": "",
             **given(body, *_PLAIN, "availability_zone_hints"),
         }
+        _check_zones(tx, values["availability_zone_hints"])
         store.row_insert(tx, routers, values)
         store.tags_given(tx, values["id"], body)
         router = _get(tx, values["id"])
@@ -159,6 +160,12 @@ def _check_supported(body: RouterUpdate) -> None:
                 type="InvalidInput",
                 reason=f"Routers here are not of the kind '{name}': leave it out.",
             )
+
+
+def _check_zones(tx: Transaction, hints: Sequence[str]) -> None:
+    unknown = sorted(set(hints) - store.zones_known(tx)) if hints else []
+    if unknown:
+        raise NotFound(kind="Availability Zone", id=unknown[0])
 
 
 def _get(tx: Transaction, router_id: str) -> Router:

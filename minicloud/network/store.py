@@ -19,6 +19,7 @@ from minicloud.kit.db import Transaction
 from minicloud.network import attributes
 from minicloud.network.listing import rows_list
 from minicloud.network.models import (
+    hosts,
     networks,
     ports,
     projects,
@@ -129,6 +130,11 @@ def rows_count(tx: Transaction, table: sa.Table, project_id: str) -> int:
     if table is ports:
         statement = statement.where(ports.c.device_owner != DHCP_OWNER)
     return tx.execute(statement).scalar_one()
+
+
+def zones_known(tx: Transaction) -> set[str]:
+    """The availability zones of the hosts."""
+    return set(tx.execute(sa.select(hosts.c.availability_zone)).scalars())
 
 
 # -- networks ------------------------------------------------------------------------------------

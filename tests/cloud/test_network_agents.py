@@ -50,6 +50,9 @@ def test_hosts_are_agents(cloud: NetworkCloud) -> None:
     cloud.ask("DELETE", f"/agents/{dead}", 204, "admin")
     cloud.refused("GET", f"/agents/{dead}", 404, "AgentNotFound", token="admin")
     zones = cloud.ask("GET", "/availability_zones?resource=network", 200)["availability_zones"]
+    cloud.make("router", availability_zone_hints=["nova"])
+    cloud.refused("POST", "/routers", 404, "AvailabilityZoneNotFound",
+                  json={"router": {"availability_zone_hints": ["moon"]}})  # fmt: skip
     assert zones == [{"name": "nova", "resource": "network", "state": "unavailable"}]
 
 
