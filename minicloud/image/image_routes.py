@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
+from minicloud.domain.errors import MethodNotAllowed, NotFound
 from minicloud.image import filters, patch, schemas
 from minicloud.image.records import Image
 from minicloud.image.requests import image_id
@@ -34,6 +35,8 @@ class ImageRoutes:
                   summary="List images; other parameters are properties they must have."),
             Route(method="POST", path=_ALL, handler=self.create, policy="add_image",
                   status=201, body=schemas.NewImage, summary="Create an image, without its data."),
+            Route(method="DELETE", path=_ALL, handler=self.delete_nameless, policy="delete_image",
+                  alias=True),
             Route(method="GET", path=_ONE, handler=self.show, policy="get_image"),
             Route(method="PATCH", path=_ONE, handler=self.update, policy="modify_image",
                   body=schemas.Patch, media_types=(patch.V21, patch.V20)),
@@ -55,6 +58,8 @@ class ImageRoutes:
         return image_view(self._images.readable(call.ctx, image))
 
     def page(self, call: Call) -> dict[str, Any]:
+        if call.path.endswith("/"):
+            raise NotFound(kind="Image", id="")
         found, more = self._images.page(call.ctx, filters.parse(call.query))
         pairs = [pair for pair in call.query.items(multi=True) if pair[0] != "marker"]
         body: dict[str, Any] = {
@@ -84,6 +89,12 @@ class ImageRoutes:
         media_type = call.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         operations = patch.parse(call.body, media_type)
         return self._view(call, self._images.update(call.ctx, image_id(call), operations))
+
+    def delete_nameless(self, call: Call) -> None:
+        """An image without an id is not there; the list is nothing to delete."""
+        if call.path.endswith("/"):
+            raise NotFound(kind="Image", id="")
+        raise MethodNotAllowed()
 
     def delete(self, call: Call) -> None:
         self._images.delete(call.ctx, image_id(call))

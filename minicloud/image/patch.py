@@ -94,6 +94,7 @@ def _operation(verb: str, pointer: Any, item: dict[str, Any]) -> Operation:
     if re.search(r"~(?![01])", pointer):
         raise Invalid(reason="A path may use '~' only as '~0' or '~1'.")
     parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer[1:].split("/")]
+    refuse_unsettable(parts[0])
     if not parts[0] or len(parts) > (2 if parts[0] == "tags" else 1):
         raise Invalid(reason=f"The path '{pointer[:300]}' names nothing that can be changed.")
     if verb != "remove" and "value" not in item:

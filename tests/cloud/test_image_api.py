@@ -72,6 +72,16 @@ def test_a_token_is_needed(cloud: ImageCloud) -> None:
     assert "WWW-Authenticate" in answer.headers
 
 
+def test_an_image_without_an_id_is_not_there(cloud: ImageCloud) -> None:
+    for method in ("GET", "DELETE"):
+        assert cloud.call(method, "/v2/images/").status_code == 404
+    assert cloud.call("DELETE", "/v2/images").status_code == 405
+    image = cloud.create(name="x")
+    for path in ("/locations", "/locations/-", "/locations/0", "/direct_url"):
+        change = [{"op": "add", "path": path, "value": {"url": "http://images.example/x"}}]
+        assert cloud.patch(image["id"], change).status_code == 403
+
+
 # -- create --------------------------------------------------------------------------------------
 def test_create(cloud: ImageCloud) -> None:
     answer = cloud.call(
