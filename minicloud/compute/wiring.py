@@ -6,6 +6,7 @@ changed which concerns this host. A lost hint costs seconds, never the change.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 
@@ -13,11 +14,12 @@ import msgspec
 
 from minicloud.client.network import NetworkClient
 from minicloud.compute.clients import Clients
-from minicloud.domain.errors import Unauthenticated
+from minicloud.domain.errors import MinicloudError, Unauthenticated
 from minicloud.hostnet.contract import HostNetworking
 from minicloud.hostnet.wiring import HostWiring
 from minicloud.kit.daemon import Periodic
 
+LOG = logging.getLogger(__name__)
 _PAUSE_S = 0.2
 """Between two passes that hints ask for: many changes at once become a few passes."""
 
@@ -61,7 +63,7 @@ class NetworkPass:
         self._networking = networking
         self._clients = clients
         self._ended_at = -_PAUSE_S
-        self._periodic = Periodic("network", every_s, self.run)
+        self._periodic = Periodic("network", every_s, self._turn)
         self.start, self.stop = self._periodic.start, self._periodic.stop
 
     def run(self) -> None:
@@ -73,6 +75,12 @@ class NetworkPass:
             raise
         finally:
             self._ended_at = time.monotonic()
+
+    def _turn(self) -> None:
+        try:
+            self.run()
+        except MinicloudError as problem:
+            LOG.warning("Networking is looked at again later: %s", problem.message)
 
     def hint(self, things: Sequence[str], origin: str) -> None:
         """Run soon, if what changed concerns this host."""
