@@ -52,7 +52,7 @@ def test_a_launch_becomes_active(cloud: ComputeCloud) -> None:
     answer = cloud.post_server(name="web", metadata={"a": "b"}, tags=["x"], description="mine")
     assert answer.status_code == 202
     made = answer.json()["server"]
-    assert set(made) == {"id", "links", "OS-DCF:diskConfig", "security_groups"}
+    assert set(made) == {"id", "links", "OS-DCF:diskConfig", "security_groups", "adminPass"}
     assert answer.headers["Location"] == f"{cloud.url}/v2.1/servers/{made['id']}"
     server = cloud.server(made["id"])
     assert server["status"] == "ACTIVE"
