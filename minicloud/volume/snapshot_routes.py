@@ -21,6 +21,10 @@ from minicloud.volume.volume_routes import Scoping, yes
 _LIST = parameters(SNAPSHOTS, since={"metadata": (3, 22)})
 _ADMINS = "volume_extension:snapshot_admin_actions:"
 _WITHOUT_FORCE = (3, 66)
+_CLIENTS = (3, 65)
+"""What openstacksdk asks for snapshots with. The openstack command leaves ``force`` out where the
+service knows 3.66, and sends the request at 3.65 all the same: there, saying nothing is no "no".
+"""
 
 
 class SnapshotRoutes:
@@ -30,12 +34,13 @@ class SnapshotRoutes:
     def routes(self) -> list[Route]:
         scoped, one, down = self._scoped, "/snapshots/{snapshot_id}", views.SNAPSHOT_DOWN
         metadata = one + "/metadata"
-        create = Route(method="POST", path="/snapshots", handler=scoped(self.create), until=(3, 65),
+        create = Route(method="POST", path="/snapshots", handler=scoped(self.create), until=(3, 64),
                        policy="volume:create_snapshot", status=202, down=down,
                        summary="Keep what a volume has now",
                        body=Body(type=schemas.SnapshotCreate, wrapper="snapshot"))  # fmt: skip
         return [
             create,
+            replace(create, handler=scoped(self.create_unforced), since=_CLIENTS, until=_CLIENTS),
             replace(create, handler=scoped(self.create_in_use), since=_WITHOUT_FORCE, until=None),
             Route(method="GET", path="/snapshots", handler=scoped(self.list), query=_LIST,
                   policy="volume:get_all_snapshots", down=down, summary="List snapshots"),
@@ -86,6 +91,10 @@ class SnapshotRoutes:
     def create(self, call: Call, project: str) -> Any:
         force = call.body.force
         return self._create(call, in_use=force is not None and yes(force))
+
+    def create_unforced(self, call: Call, project: str) -> Any:
+        force = call.body.force
+        return self._create(call, in_use=force is None or yes(force))
 
     def create_in_use(self, call: Call, project: str) -> Any:
         """Since 3.66 a volume in use needs no word of force; what says otherwise is refused."""

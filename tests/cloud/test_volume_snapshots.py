@@ -113,6 +113,11 @@ def test_a_snapshot_of_a_disk_in_use(cloud: VolumeCloud) -> None:
     kept = keep(cloud, volume["id"], force=True)
     guest.write(0x22)
     pid = cloud.pid(volume["id"])
+    clients = {"OpenStack-API-Version": "volume 3.65"}
+    unforced = {"snapshot": {"volume_id": volume["id"], "force": False}}
+    cloud.ask("POST", "/snapshots", 400, json=unforced, headers=clients)
+    unsaid = {"snapshot": {"volume_id": volume["id"]}}
+    cloud.ask("POST", "/snapshots", 202, json=unsaid, headers=clients)
     body = {"snapshot": {"volume_id": volume["id"]}}
     cloud.ask("POST", "/snapshots", 202, json=body, headers=NEWEST)
     forced = {"snapshot": {"volume_id": volume["id"], "force": False}}
