@@ -12,7 +12,7 @@ import keystone
 import openstack
 import pytest
 import requests
-from conftest import CONFIG, LiveCloud
+from clients.conftest import CONFIG, LiveCloud
 from openstack.connection import Connection
 from test_killed_daemons import kill
 
