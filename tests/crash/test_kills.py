@@ -1,4 +1,4 @@
-"""SIGKILL of a real compute process before each effect it has on the world, for every recipe.
+"""SIGKILL of a real compute process before each effect it has on the world, for a few recipes.
 
 Finer than ``test_recipes.py``: inside a step, between one effect and the next, where no handler
 runs. A new life of the host then finishes, and a delete leaves nothing behind.
@@ -18,7 +18,15 @@ import msgspec
 import pytest
 from cloud import Cloud, running, wait_until
 from killed_compute import Life
-from test_recipes import BEGIN, check_done, check_gone, launch
+from test_recipes import (
+    STORIES,
+    add_larger_flavor,
+    check_done,
+    check_gone,
+    launch,
+    prepare,
+    set_off,
+)
 from transport import BRIDGED, LocalTransport
 from user import User
 
@@ -26,6 +34,8 @@ from minicloud.compute.recipes import RECIPES
 from minicloud.rpc import conductor
 
 HERE = Path(__file__).parent
+NAMES = ("create", "delete", "reboot_hard", "rebuild", "createImage", "resize, finished", "unshelve")
+"""Stories whose recipes have effects of every kind."""
 LIMIT = 60
 """More effects than any recipe has."""
 
@@ -99,13 +109,19 @@ class Nursery:
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with running(tmp_path_factory.mktemp("kills")) as cloud:
+    with running(tmp_path_factory.mktemp("kills"), shelved_offload=False) as cloud:
+        add_larger_flavor(cloud)
         yield cloud
 
 
 @pytest.fixture(scope="module")
 def user(cloud: Cloud) -> User:
     return cloud.user()
+
+
+@pytest.fixture(scope="module")
+def admin(cloud: Cloud) -> User:
+    return cloud.user("admin")
 
 
 @pytest.fixture(scope="module")
@@ -123,40 +139,36 @@ def nursery() -> Iterator[Nursery]:
     nursery.close()
 
 
-def begin(cloud: Cloud, user: User, verb: str) -> str:
-    """A server on which ``verb`` waits for its host, which is dead."""
+def begin(cloud: Cloud, user: User, admin: User, name: str) -> str:
+    """A server on which the story's verb waits for its host, which is dead."""
     host = cloud.hosts["lab1"]
-    if verb == "create":
+    if name == "create":
         host.stop()
         host.storage.base_image(cloud.image_id).unlink(missing_ok=True)  # it has to be fetched
         return launch(cloud, user)
-    server_id = launch(cloud, user)
-    cloud.settle()
-    if verb == "start":
-        BEGIN["stop"](user, server_id)
-        cloud.settle()
+    server_id = prepare(cloud, user, admin, name)
     host.stop()
-    BEGIN[verb](user, server_id)
+    set_off(cloud, user, admin, name, server_id)
     return server_id
 
 
-@pytest.mark.parametrize("verb", RECIPES)
+@pytest.mark.parametrize("name", NAMES)
 def test_killed_before_each_effect(
-    cloud: Cloud, user: User, bridge: Bridge, nursery: Nursery, verb: str
+    cloud: Cloud, user: User, admin: User, bridge: Bridge, nursery: Nursery, name: str
 ) -> None:
     identity = cloud.rest.services["identity"].url + "/v3"
     home = str(cloud.directory / "lab1")
     host = cloud.hosts["lab1"]
     for kill_at in range(1, LIMIT):
-        server_id = begin(cloud, user, verb)
+        server_id = begin(cloud, user, admin, name)
         nursery.bear(Life("lab1", home, bridge.address, identity, kill_at))
         assert wait_until(lambda: nursery.dead.is_set() or not cloud.unfinished())
         survived = not nursery.dead.wait(0.2)
         nursery.kill()
         host.start()
-        check_done(cloud, user, verb, server_id)
+        check_done(cloud, user, name, server_id)
         check_gone(cloud, user, server_id)
         if survived:
-            assert kill_at > len(RECIPES[verb].steps)
+            assert kill_at > len(RECIPES[STORIES[name].recipe].steps)
             return
     pytest.fail("it never survived")

@@ -160,10 +160,14 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     with running(
         directory, hosts=_BOTH, place_wait_s=0.3, shelved_offload=False, max_attempts=2
     ) as cloud:
-        admin = cloud.user("admin")
-        flavor = {"name": "larger", "id": "2", "vcpus": 2, "ram": 1024, "disk": 2}
-        admin.ask("compute", "POST", "/v2.1/flavors", 200, json={"flavor": flavor})
+        add_larger_flavor(cloud)
         yield cloud
+
+
+def add_larger_flavor(cloud: Cloud) -> None:
+    """What servers are resized to."""
+    flavor = {"name": "larger", "id": "2", "vcpus": 2, "ram": 1024, "disk": 2}
+    cloud.user("admin").ask("compute", "POST", "/v2.1/flavors", 200, json={"flavor": flavor})
 
 
 @pytest.fixture(scope="module")
@@ -194,11 +198,22 @@ def begin(
     cloud: Cloud, user: User, admin: User, name: str, recipes: Mapping[str, Recipe[Job]]
 ) -> str:
     """A server on which the story's verb is under way on hosts that have ``recipes``."""
-    story = STORIES[name]
     if name == "create":
         cloud.enable_only("lab1")
         live_again(cloud, recipes)
         return launch(cloud, user)
+    server_id = prepare(cloud, user, admin, name)
+    if name == "evacuate":
+        cloud.hosts["lab2"].stop()
+        cloud.silence("lab2")
+    live_again(cloud, recipes)
+    set_off(cloud, user, admin, name, server_id)
+    return server_id
+
+
+def prepare(cloud: Cloud, user: User, admin: User, name: str) -> str:
+    """A server on which all has been done that comes before the story's verb."""
+    story = STORIES[name]
     cloud.enable_only("lab2" if name == "evacuate" else "lab1")
     server_id = launch(cloud, user)
     cloud.settle()
@@ -207,17 +222,16 @@ def begin(
     for action in story.before:
         act(admin, server_id, action)
         cloud.settle()
-    if name == "evacuate":
-        cloud.hosts["lab2"].stop()
-        cloud.silence("lab2")
-    live_again(cloud, recipes)
+    return server_id
+
+
+def set_off(cloud: Cloud, user: User, admin: User, name: str, server_id: str) -> None:
     if name == "delete":
         user.delete(server_id)
     elif name == "rebuild":
         act(admin, server_id, {"rebuild": {"imageRef": cloud.image_id}})
     else:
-        act(admin, server_id, story.act)
-    return server_id
+        act(admin, server_id, STORIES[name].act)
 
 
 def act(admin: User, server_id: str, action: dict[str, Any]) -> None:
