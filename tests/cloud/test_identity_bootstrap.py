@@ -94,6 +94,7 @@ def test_an_operator_prepares_identity(tmp_path: Path) -> None:
     state = tmp_path / "state"
     (tmp_path / "minicloud.conf").write_text(
         f"[DEFAULT]\nstate_dir = {state}\n[identity]\nkey_dir = {state}/keys\n"
+        f"credential_key_dir = {state}/credential-keys\n"
         "hash_memory_kib = 1024\nhash_time_cost = 1\n"
     )
     secrets = tmp_path / "secrets.json"
