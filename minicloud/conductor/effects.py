@@ -95,16 +95,6 @@ def _volume_detached(_tx: Transaction, operation: Operation, server: Server) -> 
     return {"block_devices": [d for d in server.block_devices if d.volume_id != gone]}
 
 
-def _volume_swapped(_tx: Transaction, operation: Operation, server: Server) -> Values:
-    old, new = operation.params["disk"]["volume_id"], operation.params["new_volume_id"]
-    return {
-        "block_devices": [
-            msgspec.structs.replace(disk, volume_id=new) if disk.volume_id == old else disk
-            for disk in server.block_devices
-        ]
-    }
-
-
 def _interface_attached(_tx: Transaction, operation: Operation, server: Server) -> Values:
     nic = msgspec.convert(operation.params["nic"], RequestedNic)
     return {"requested_nics": [*server.requested_nics, nic]}
@@ -131,7 +121,6 @@ EFFECTS: Mapping[str, Effect] = {
     "evacuate": _evacuated,
     "attach_volume": _volume_attached,
     "detach_volume": _volume_detached,
-    "swap_volume": _volume_swapped,
     "attach_interface": _interface_attached,
     "detach_interface": _interface_detached,
 }

@@ -223,15 +223,6 @@ VERBS: Mapping[str, Verb] = {
         ),
         Verb("attach_volume", _CHANGEABLE, None, None, None, 180, undone=True),
         Verb("detach_volume", _CHANGEABLE, None, None, None, 240, undone=True),
-        Verb(
-            "swap_volume",
-            _of(_S.ACTIVE, _S.PAUSED, _S.RESIZED),
-            None,
-            None,
-            None,
-            3600,
-            undone=True,
-        ),
         Verb("extend_volume", _CHANGEABLE - _of(_S.SHELVED_OFFLOADED), None, None, None, 120),
         Verb(
             "attach_interface",

@@ -2,6 +2,7 @@
 
 import pytest
 
+from minicloud.compute.recipes import RECIPES
 from minicloud.domain.errors import WrongState
 from minicloud.domain.states import (
     ACTION_NAMES,
@@ -26,6 +27,11 @@ def test_via_is_unique_so_that_a_row_says_what_it_is_doing() -> None:
         frozenset({"rebuild", "evacuate"}),
         frozenset({"unshelve", "unshelve_here"}),
     }
+
+
+def test_every_verb_has_a_recipe() -> None:
+    as_resize, at_once = {"migrate"}, {"changePassword", "trigger_crash_dump"}
+    assert set(VERBS) - as_resize - at_once <= set(RECIPES)
 
 
 def test_a_verb_without_a_task_state_is_in_the_way_all_the_same() -> None:
