@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from minicloud.api.lookups import Lookups
 from minicloud.api.operations import Operator
 from minicloud.domain.errors import Invalid, MinicloudError
-from minicloud.domain.models import Server
+from minicloud.domain.models import BlockDevice, Server
 from minicloud.domain.states import VmState
 from minicloud.kit.web import Call, Reply
 
@@ -84,7 +86,39 @@ class ServerImages:
         server = self._operator.check(call, "createImage")
         body = call.body
         properties = {**body.metadata, "image_type": "snapshot"}
+        if not server.image_id:
+            return self._snapshot_of_volumes(call, body.name, body.metadata)
         return self._begin(call, server, "createImage", body.name, properties, {})
+
+    def _snapshot_of_volumes(self, call: Call, name: str, metadata: Mapping[str, str]) -> str:
+        """The root disk is a volume: a snapshot of every volume, and an image that names them."""
+
+        def work(_host: object, server: Server) -> str:
+            made: list[str] = []
+            try:
+                entries = []
+                attached = {volume.device: volume.volume_id for volume in server.volumes}
+                for disk in server.block_devices:
+                    volume_id = disk.volume_id or attached.get(f"/dev/{disk.device}")
+                    if not disk.is_volume or volume_id is None:
+                        continue
+                    words = f"snapshot for {name}"
+                    made.append(self._lookups.snapshot_create(call.ctx, volume_id, words))
+                    entries.append(_entry(disk, made[-1]))
+                properties = {
+                    **_inherited(server),
+                    **metadata,
+                    "bdm_v2": "True",
+                    "block_device_mapping": msgspec.json.encode(entries).decode(),
+                    "root_device_name": f"/dev/{server.root_device}",
+                }
+                return self._lookups.image_of_volumes(call.ctx, name=name, properties=properties)
+            except MinicloudError:
+                for snapshot_id in made:
+                    self._lookups.snapshot_delete(call.ctx, snapshot_id)
+                raise
+
+        return self._operator.by_call(call, "createImage", work)
 
     def _backup(self, call: Call) -> str:
         """The id of the new image; empty where no backup is to be kept."""
@@ -127,6 +161,20 @@ class ServerImages:
 
     def _located(self, call: Call, image_id: str) -> Reply:
         return Reply(headers={"Location": f"{call.base_url}/v2.1/images/{image_id}"})
+
+
+def _entry(disk: BlockDevice, snapshot_id: str) -> dict[str, Any]:
+    """A disk in the property block_device_mapping, as Nova writes it."""
+    return {
+        "source_type": "snapshot",
+        "destination_type": "volume",
+        "snapshot_id": snapshot_id,
+        "boot_index": disk.boot_index,
+        "volume_size": disk.size_gb or None,
+        "delete_on_termination": disk.delete_on_termination,
+        "device_type": "disk",
+        "tag": disk.tag or None,
+    }
 
 
 def _inherited(server: Server) -> dict[str, str]:

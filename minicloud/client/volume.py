@@ -97,6 +97,17 @@ class VolumeClient:
         answer = self._one("GET", "Snapshot", "/snapshots", snapshot_id)
         return self._rest.timed(answer, int(answer.json["snapshot"]["size"]))
 
+    def snapshot_create(self, project_id: str, volume_id: str, name: str) -> Timed[str]:
+        """Begin a snapshot of a volume, in use or not; its id. NotFound; NotAllowed: the quota."""
+        body = {"snapshot": {"volume_id": volume_id, "name": name, "force": True}}
+        answer = self._call("POST", f"/{_safe(project_id)}/snapshots", body)
+        return self._rest.timed(answer, str(answer.json["snapshot"]["id"]))
+
+    def snapshot_delete(self, snapshot_id: str) -> Timed[None]:
+        """NotFound: it is gone already."""
+        answer = self._one("DELETE", "Snapshot", "/snapshots", snapshot_id)
+        return self._rest.timed(answer, None)
+
     def volume_types(self, project_id: str) -> Timed[dict[str, str]]:
         """Name or id of each type -> its name."""
         answer = self._call("GET", f"/{_safe(project_id)}/types")

@@ -176,3 +176,29 @@ def test_a_server_on_a_volume_is_resized(cloud: Cloud, user: User) -> None:
     cloud.settle(60)
     assert user.status(server) == "ACTIVE"
     end(cloud, user, server)
+
+
+def test_an_image_of_a_server_on_volumes_boots_the_next_one(cloud: Cloud, user: User) -> None:
+    blank = {
+        "source_type": "blank", "destination_type": "volume", "volume_size": 2, "boot_index": -1,
+        "delete_on_termination": True,
+    }  # fmt: skip
+    server = launch(cloud, user, from_image(cloud, delete_on_termination=True), blank)
+    answer = user.act(server, createImage={"name": "shot", "metadata": {"why": "test"}})
+    cloud.settle(60)
+    assert user.status(server) == "ACTIVE"
+    image = user.ask("image", "GET", f"/v2/images/{answer['image_id']}", 200)
+    assert (image["status"], image["size"], image["why"]) == ("active", 0, "test")
+    path = f"/v3/{user.project_id}/snapshots"
+    query = {"name": "snapshot for shot"}
+    snapshots = user.ask("volume", "GET", path, 200, params=query)["snapshots"]
+    assert sorted(snapshot["size"] for snapshot in snapshots) == [1, 2]
+
+    copy: str = user.launch(answer["image_id"])
+    cloud.settle(60)
+    assert user.status(copy) == "ACTIVE", user.server(copy)
+    assert sorted(volumes(user)[v]["size"] for v in volume_ids(user, copy)) == [1, 2]
+    end(cloud, user, copy)
+    end(cloud, user, server)
+    for snapshot in snapshots:
+        user.ask("volume", "DELETE", f"{path}/{snapshot['id']}", 202)
