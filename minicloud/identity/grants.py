@@ -225,7 +225,8 @@ def _expanded(
     graph: RoleGraph,
     members: Mapping[str, list[str]],
 ) -> Iterator[Shown]:
-    seen: set[Assignment] = set()
+    # One role by two ways is shown twice, as Keystone does: each way can be taken back alone.
+    seen: set[Shown] = set()
     for given, above in spread:
         group = given.group_id
         holders = [given.user_id] if group is None else members.get(group, [])
@@ -234,15 +235,17 @@ def _expanded(
             implied = [r for r in graph.tokens({given.role_id}) if r != given.role_id]
             own = [] if given.role_id in graph.local else [given.role_id]
             for role_id in [*own, *implied]:
-                one = msgspec.structs.replace(
-                    given, user_id=user_id, group_id=None, role_id=role_id
+                one = Shown(
+                    assignment=msgspec.structs.replace(
+                        given, user_id=user_id, group_id=None, role_id=role_id
+                    ),
+                    through_group=group,
+                    prior_role=given.role_id if role_id != given.role_id else None,
+                    from_above=above,
                 )
                 if one not in seen:
                     seen.add(one)
-                    prior = given.role_id if role_id != given.role_id else None
-                    yield Shown(
-                        assignment=one, through_group=group, prior_role=prior, from_above=above
-                    )
+                    yield one
 
 
 def _names(tx: Transaction) -> Names:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from openstackclient.shell import OpenStackShell
+from osc_lib.clientmanager import ClientCache, ClientManager
 
 
 class Client:
@@ -35,6 +36,10 @@ class Client:
         return out + err
 
     def _call(self, words: list[str]) -> tuple[int, str, str]:
+        # The client keeps its connections on a class, as a process has one user.
+        for kept in vars(ClientManager).values():
+            if isinstance(kept, ClientCache):
+                kept._handle = None
         out, err = io.StringIO(), io.StringIO()
         with _logging_kept(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:

@@ -107,15 +107,16 @@ def test_copied_backed_up_and_rebuilt(guest: Guest, live_cloud) -> None:
         live_cloud.openstack("server", "delete", "--wait", copy)
         live_cloud.openstack("image", "delete", image)
 
-    backup = f"{guest.name}-backup"
-    for _ in range(2):
+    backups = [f"{guest.name}-monday", f"{guest.name}-tuesday"]
+    for backup in backups:
         live_cloud.openstack(
             "server", "backup", "create", "--wait", "--type", "daily", "--rotate", "1",
             "--name", backup, guest.name,
         )  # fmt: skip
-    listed = live_cloud.openstack("image", "list", "--name", backup, "-f", "value", "-c", "ID")
-    assert len(listed.split()) == 1
-    live_cloud.openstack("image", "delete", listed.strip())
+        guest.becomes("ACTIVE")
+    listed = live_cloud.openstack("image", "list", "-f", "value", "-c", "Name").splitlines()
+    assert [name for name in listed if name in backups] == backups[1:]
+    live_cloud.openstack("image", "delete", backups[1])
 
     live_cloud.openstack("server", "rebuild", "--image", "tiny", "--wait", guest.name)
     assert guest.says("ls kept || echo none").endswith("none")
@@ -145,6 +146,8 @@ def test_resized_confirmed_reverted_and_shelved(guest: Guest, live_cloud) -> Non
     guest.becomes("ACTIVE")
     assert guest.says("cat kept") == "kept"
 
-    live_cloud.openstack("server", "set", "--state", "error", guest.id, cloud="minicloud-admin")
+    live_cloud.openstack(
+        "server", "set", "--state", "error", "--auto-approve", guest.id, cloud="minicloud-admin"
+    )
     guest.becomes("ERROR")
     live_cloud.openstack("server", "delete", "--force", guest.id, cloud="minicloud-admin")
