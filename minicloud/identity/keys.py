@@ -7,11 +7,13 @@ what it seals before any of them seals with it. A running daemon notices changes
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import itertools
 import os
 import stat
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -22,9 +24,13 @@ from minicloud.kit import clock
 
 def ensure_keys(directory: Path) -> None:
     """Make ``directory`` with one key where it has none; several may try at once."""
+    made = not directory.exists()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (directory / ".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    if made and os.geteuid() == 0:
+        # Made by an operator as root, it is for the daemon's user, who owns what is around it.
+        around = directory.parent.stat()
+        os.chown(directory, around.st_uid, around.st_gid)
+    with _locked(directory):
         if not _numbers(directory):
             _make(directory, 1)
 
@@ -37,8 +43,7 @@ def rotate(directory: Path, *, needed_s: float) -> list[str]:
     somebody rotates.
     """
     done = []
-    with (directory / ".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _locked(directory):
         if not _numbers(directory):
             _make(directory, 1)
             done.append("made key 1")
@@ -57,6 +62,17 @@ def rotate(directory: Path, *, needed_s: float) -> list[str]:
                 (directory / str(number)).unlink()
                 done.append(f"removed key {number}")
     return done
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Nobody else changes the keys meanwhile. The lock's file is owned as the directory is."""
+    with (directory / ".lock").open("a") as lock:
+        if os.geteuid() == 0:
+            owner = directory.stat()
+            os.fchown(lock.fileno(), owner.st_uid, owner.st_gid)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _make(directory: Path, number: int) -> None:

@@ -232,7 +232,7 @@ def test_discovery_needs_no_token(cloud: VolumeCloud) -> None:
         assert (version["id"], version["min_version"], version["version"]) == (
             "v3.0",
             "3.0",
-            "3.44",
+            "3.71",
         )
         assert version["links"][0]["href"] == f"{cloud.url}/v3/"
 
@@ -242,9 +242,9 @@ def test_discovery_needs_no_token(cloud: VolumeCloud) -> None:
     [
         ({}, 200, "volume 3.0"),
         ({"OpenStack-API-Version": "volume 3.27"}, 200, "volume 3.27"),
-        ({"OpenStack-API-Version": "compute 2.1, volume latest"}, 200, "volume 3.44"),
+        ({"OpenStack-API-Version": "compute 2.1, volume latest"}, 200, "volume 3.71"),
         ({"X-OpenStack-Volume-API-Version": "3.13"}, 200, "volume 3.13"),
-        ({"OpenStack-API-Version": "volume 3.45"}, 406, None),
+        ({"OpenStack-API-Version": "volume 3.72"}, 406, None),
         ({"OpenStack-API-Version": "volume 2.0"}, 406, None),
         ({"OpenStack-API-Version": "volume three"}, 400, None),
     ],
