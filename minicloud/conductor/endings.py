@@ -191,6 +191,8 @@ def fail(
     )
     migrations.migration_follow(tx, operation.id, status="error")
     verb = VERBS[operation.verb]
+    if operation.verb == "shelve" and operation.recipe == "shelveOffload":
+        becomes = verb.ok  # it is shelved, and only has not left its host
     values: dict[str, Any] = {"vm_state": becomes or verb.fail or operation.prior_state}
     if values["vm_state"] == VmState.ERROR:
         values["fault"] = _fault(message)

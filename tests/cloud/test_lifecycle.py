@@ -335,6 +335,20 @@ def test_shelved_and_unshelved(cloud: Cloud, user: User, server_id: str) -> None
     assert cloud.traces(server_id)["ports"] == ports
 
 
+def test_a_shelved_server_that_cannot_leave_its_host_comes_back_there(
+    cloud: Cloud, user: User, server_id: str
+) -> None:
+    host = cloud.hosts[where(cloud, server_id)]
+    host.driver.fail("ensure_absent", reason="libvirt is busy")
+    user.act(server_id, shelve=None)
+    becomes(cloud, user, server_id, "SHELVED")
+    assert "libvirt is busy" in (cloud.operations(server_id)[0].message or "")
+    user.act(server_id, unshelve=None)
+    becomes(cloud, user, server_id, "ACTIVE")
+    assert where(cloud, server_id) == host.name
+    assert images(user, name="vm-shelved") == []
+
+
 def test_a_shelved_server_is_deleted_with_all_it_has(
     cloud: Cloud, user: User, server_id: str
 ) -> None:
