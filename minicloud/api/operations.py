@@ -168,7 +168,8 @@ class Operator:
         with self._database.write() as tx:
             server = server_of(tx, call, lock=True)
             check_unlocked(call.ctx, server)
-            operation = operations.operation_begin(tx, call.ctx, server, VERBS["delete"], {})
+            params = {"moves_failed": migrations.migration_failed(tx, server.id)}
+            operation = operations.operation_begin(tx, call.ctx, server, VERBS["delete"], params)
             if server.host is None and _has_things_elsewhere(server):
                 # Any host can remove those.
                 operation = _given_to_a_host(tx, operation, self._service_down_s)

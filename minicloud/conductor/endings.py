@@ -29,6 +29,10 @@ _DEVICES = ("nics", "volumes", "requested_nics", "block_devices")
 _ENDABLE = (*operations.LIVE, "stuck")
 
 
+_TAKES_APART = frozenset({"resize", "migrate", "shelve"})
+"""Verbs in whose middle a server is not what it was: a hard reboot puts it together again."""
+
+
 class Next(str, Enum):
     """What is to be done when the end of a recipe has been written."""
 
@@ -267,7 +271,9 @@ def expire(tx: Transaction, operation: Operation) -> None:
     if operation.host is not None and tidied:
         _stuck(tx, operation, message)
     else:
-        fail(tx, operation, message, undone=operation.host is None)
+        half_way = operation.host is not None and operation.verb in _TAKES_APART
+        broken = VmState.ERROR if half_way else None
+        fail(tx, operation, message, undone=operation.host is None, becomes=broken)
 
 
 def _fault(message: str) -> Fault:

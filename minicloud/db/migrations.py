@@ -91,6 +91,12 @@ def migration_end(tx: Transaction, server_id: str, status: str) -> None:
     )
 
 
+def migration_failed(tx: Transaction, server_id: str) -> bool:
+    """Whether a move of the server ever failed, and may have left something on its way."""
+    query = sa.select(t.c.number).where(t.c.server_id == server_id, t.c.status == "error")
+    return tx.execute(query.limit(1)).first() is not None
+
+
 def migration_latest(tx: Transaction, server_id: str, *, kind: str | None = None) -> Migration:
     """The server's last move. NotFound."""
     query = sa.select(t).where(t.c.server_id == server_id).order_by(t.c.number.desc()).limit(1)

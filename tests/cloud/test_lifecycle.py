@@ -317,6 +317,30 @@ def test_a_migration_that_fails_there_goes_back(
     )  # fmt: skip
 
 
+def test_a_migration_that_takes_too_long_ends_in_error_and_a_reboot_mends_it(
+    cloud: Cloud, user: User, admin: User, server_id: str
+) -> None:
+    before = where(cloud, server_id)
+    there = cloud.hosts[other(before)]
+    there.stop()
+    path = f"/v2.1/servers/{server_id}/action"
+    admin.ask("compute", "POST", path, 202, json={"migrate": {"host": there.name}})
+    assert wait_until(lambda: cloud.operations(server_id)[0].host == there.name)
+    cloud.expire(server_id)
+    cloud.turn()
+    server = user.server(server_id)
+    assert server["status"] == "ERROR"
+    assert "did not finish within" in server["fault"]["message"]
+    there.start()
+    user.act(server_id, reboot={"type": "HARD"})
+    becomes(cloud, user, server_id, "ACTIVE")
+    assert domain(cloud, server_id) == {before: Power.RUNNING}
+    assert set(cloud.claims()) == {server_id}
+    user.delete(server_id)
+    cloud.settle()
+    assert moved_images(cloud) == []
+
+
 def test_shelved_and_unshelved(cloud: Cloud, user: User, server_id: str) -> None:
     ports = cloud.traces(server_id)["ports"]
     user.act(server_id, shelve=None)

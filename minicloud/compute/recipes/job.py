@@ -120,11 +120,6 @@ class Job:
         ]
 
     @property
-    def was_broken(self) -> bool:
-        """Whether the server was in error before the operation."""
-        return self._operation is not None and self._operation.prior_state is VmState.ERROR
-
-    @property
     def has_config_drive(self) -> bool:
         return self.server.config_drive or self.tools.always_config_drive
 

@@ -82,8 +82,8 @@ def drop_sent_disks(job: Job) -> None:
 def drop_images(job: Job) -> None:
     """Nothing is kept of the server at the image service: its end."""
     drop_shelved_image(job)
-    if job.was_broken:
-        # A way back that failed may have left disks there.
+    if job.params.get("moves_failed"):
+        # What was on its way then may be there still.
         for image in job.clients.own_image.images_by_properties(**{_MOVES: job.server.id}).value:
             with contextlib.suppress(NotFound):
                 job.clients.own_image.image_delete(image.id)
