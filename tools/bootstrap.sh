@@ -177,6 +177,13 @@ link_libvirt() {
             "Was the distribution upgraded? Then: rm -rf $VENV, and run this again."
 }
 
+# The daemons run without docstrings (PYTHONOPTIMIZE=2): less memory. Code compiled so is a file of
+# its own, which their user could not write.
+compile_for_daemons() {
+    "$VENV/bin/python" -m compileall -q -j0 -o 2 "$VENV"/lib/python3*/site-packages \
+        >>/var/log/minicloud/python.log 2>&1 || true # some package's templates are no valid code
+}
+
 python_environment() { # EXTRAS, WITH COMMAS BETWEEN
     local stamp=$VENV/.minicloud log=/var/log/minicloud/python.log tree extra wanted=
     mkdir -p "$PREFIX" /var/log/minicloud
@@ -196,6 +203,7 @@ python_environment() { # EXTRAS, WITH COMMAS BETWEEN
     rm -f "$stamp"
     install_python "$1"
     link_libvirt
+    compile_for_daemons
     printf '%s' "$wanted" >"$stamp"
     OUTCOME="installed in $VENV"
 }

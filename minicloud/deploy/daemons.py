@@ -26,6 +26,8 @@ DYING_LIMIT_S = 15.0
 _STARTED = (b'"message": "Started"', b" Started\n")
 """What ``kit.daemon`` logs when all is started, as JSON and as text."""
 _LAST = ("compute",)
+_OPTIMIZE = 2
+"""What PYTHONOPTIMIZE is for daemons: without docstrings, which would take much of their memory."""
 _NOT_DAEMON_CODE = ("deploy", "cli")
 
 
@@ -52,8 +54,11 @@ class Daemons:
         ]
         if changed:
             self._refuse_taken_ports([daemon for daemon in changed if daemon not in running])
-            # Only root can keep compiled code beside the source; nine daemons are to use it.
-            compileall.compile_dir(self._checkout / "minicloud", quiet=2, workers=0)
+            # Only root can keep compiled code beside the source; all commands are to use it.
+            for level in (-1, _OPTIMIZE):
+                compileall.compile_dir(
+                    self._checkout / "minicloud", quiet=2, workers=0, optimize=level
+                )
             for daemon in changed:
                 known.pop(daemon, None)
             self._ledger.save()

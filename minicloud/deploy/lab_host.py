@@ -86,7 +86,7 @@ keep() { # NAME COMMAND...: start it again whenever it ends
 }
 keep libvirtd /usr/sbin/libvirtd --pid-file /run/libvirtd.pid &
 until [ -S /run/libvirt/libvirt-sock ]; do sleep 0.05; done
-export MALLOC_ARENA_MAX=1
+export MALLOC_ARENA_MAX=1 PYTHONOPTIMIZE=2
 keep compute "$compute" &
 while :; do wait -n || true; done
 """
