@@ -12,9 +12,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import boots
 import launch
 import listing
+import logins
 import memory
 import networking
-import tokens
 import volumes
 from cloud import Bench
 
@@ -28,7 +28,7 @@ def main() -> None:
     for measure in (
         memory.measure,
         networking.measure,
-        tokens.measure,
+        logins.measure,
         listing.measure,
         volumes.measure,
         boots.measure,
