@@ -24,12 +24,11 @@ from minicloud.kit import clock
 
 def ensure_keys(directory: Path) -> None:
     """Make ``directory`` with one key where it has none; several may try at once."""
-    made = not directory.exists()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if made and os.geteuid() == 0:
+    if os.geteuid() == 0 and directory.lstat().st_uid == 0:
         # Made by an operator as root, it is for the daemon's user, who owns what is around it.
         around = directory.parent.stat()
-        os.chown(directory, around.st_uid, around.st_gid)
+        os.chown(directory, around.st_uid, around.st_gid, follow_symlinks=False)
     with _locked(directory):
         if not _numbers(directory):
             _make(directory, 1)
@@ -67,12 +66,16 @@ def rotate(directory: Path, *, needed_s: float) -> list[str]:
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     """Nobody else changes the keys meanwhile. The lock's file is owned as the directory is."""
-    with (directory / ".lock").open("a") as lock:
+    # What is given away by root is this file, never one that a link in its place names.
+    lock = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
         if os.geteuid() == 0:
             owner = directory.stat()
-            os.fchown(lock.fileno(), owner.st_uid, owner.st_gid)
+            os.fchown(lock, owner.st_uid, owner.st_gid)
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)
 
 
 def _make(directory: Path, number: int) -> None:

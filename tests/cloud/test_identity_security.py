@@ -99,6 +99,23 @@ def test_every_attempt_is_in_the_audit_log(
     assert "a new password" in caplog.text
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_root_gives_nothing_away_but_the_keys(tmp_path: Path) -> None:
+    around, stranger = tmp_path / "state", tmp_path / "stranger"
+    around.mkdir()
+    os.chown(around, 65534, 65534)
+    stranger.write_text("root's own")
+    directory = around / "keys"
+    directory.mkdir()  # as one who was killed here left it
+    ensure_keys(directory)
+    assert {path.stat().st_uid for path in (directory, *directory.iterdir())} == {65534}
+    (directory / ".lock").unlink()
+    (directory / ".lock").symlink_to(stranger)
+    with pytest.raises(OSError, match="symbolic links"):
+        rotate(directory, needed_s=3600)
+    assert stranger.stat().st_uid == 0
+
+
 def test_keys_go_when_nothing_needs_them(tmp_path: Path) -> None:
     directory = tmp_path / "keys"
     ensure_keys(directory)
