@@ -118,7 +118,11 @@ class RestLookups:
     def image_of_volumes(self, ctx: Context, *, name: str, properties: Mapping[str, str]) -> str:
         client = ImageClient(self._rest("image", ctx))
         image_id = client.image_create(name, disk_format="raw", properties=properties).value.id
-        client.image_activate(image_id)
+        try:
+            client.image_activate(image_id)
+        except MinicloudError:
+            self.image_delete(ctx, image_id)
+            raise
         return image_id
 
     def snapshot_create(self, ctx: Context, volume_id: str, name: str) -> str:
