@@ -12,6 +12,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from minicloud.domain.errors import Conflict, HostProblem, Invalid, NotFound, Unavailable
 from minicloud.domain.ids import is_uuid, new_id
 from minicloud.kit import clock
@@ -23,6 +25,7 @@ from minicloud.volume.attachment_store import PortTaken
 from minicloud.volume.desired import DesiredExports
 from minicloud.volume.exports import free_port
 from minicloud.volume.live import LiveVolumes
+from minicloud.volume.processes import PortInUse
 from minicloud.volume.records import Attachment, Volume
 from minicloud.volume.service import refused
 from minicloud.volume.states import MOVES, AttachmentStatus, VolumeStatus
@@ -129,7 +132,7 @@ class AttachmentService:
                 )
         else:
             self._connect_row(attachment, volume, connector)
-        if attachment_id not in self._live.match(volume.id):
+        if attachment_id not in self._match(attachment, volume, connector):
             raise Conflict(reason=f"Attachment {attachment_id} was given up meanwhile.")
         return self.get(ctx, attachment_id)
 
@@ -329,6 +332,21 @@ class AttachmentService:
             return
         if not mine or now.status not in _CLAIMED:
             raise refused(now, "reserve", [each.value for each in MOVES["reserve"].start])
+
+    def _match(
+        self, attachment: Attachment, volume: Volume, connector: Mapping[str, Any]
+    ) -> set[str]:
+        """The attachments served. A port that a stranger took since it was found free is given up
+        for another, as long as no host was told of it.
+        """
+        for _ in range(_TRIES):
+            try:
+                return self._live.match(volume.id)
+            except PortInUse:
+                if attachment.status == _A.ATTACHED.value:
+                    raise
+                self._connect_row(replace(attachment, port=None), volume, connector)
+        return self._live.match(volume.id)
 
     def _connect_row(
         self, attachment: Attachment, volume: Volume, connector: Mapping[str, Any]

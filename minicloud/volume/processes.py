@@ -6,6 +6,7 @@ file and checked against the kernel's list each time.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import select
@@ -19,6 +20,10 @@ from minicloud.domain.errors import HostProblem
 LOG = logging.getLogger(__name__)
 _START_TIMEOUT_S = 20.0
 _END_TIMEOUT_S = 20.0
+
+
+class PortInUse(HostProblem):
+    """Another process listens where this one should."""
 
 
 def command_line(pid_file: Path) -> tuple[int, list[str]] | None:
@@ -37,7 +42,9 @@ def command_line(pid_file: Path) -> tuple[int, list[str]] | None:
 
 
 def start(arguments: Sequence[str], name: str) -> None:
-    """Run a command that detaches itself. HostProblem: it does not come up."""
+    """Run a command that detaches itself. HostProblem: it does not come up; PortInUse: another
+    process has its port.
+    """
     try:
         # The umask lets QEMU's user connect to the sockets that are made.
         done = subprocess.run(
@@ -47,6 +54,7 @@ def start(arguments: Sequence[str], name: str) -> None:
             stderr=subprocess.PIPE,
             timeout=_START_TIMEOUT_S,
             umask=0o111,
+            env={**os.environ, "LC_ALL": "C"},
             check=False,
             text=True,
         )
@@ -56,7 +64,8 @@ def start(arguments: Sequence[str], name: str) -> None:
         ) from problem
     if done.returncode != 0:
         LOG.warning("%s refuses %s: %s", arguments[0], name, done.stderr.strip()[-400:])
-        raise HostProblem(reason=f"{arguments[0]} cannot serve {name}")
+        problem_type = PortInUse if os.strerror(errno.EADDRINUSE) in done.stderr else HostProblem
+        raise problem_type(reason=f"{arguments[0]} cannot serve {name}")
 
 
 def end(pid_file: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from volume import HOST, SERVER, VolumeCloud, volume_cloud
 from minicloud.client.rest import RestClient
 from minicloud.client.volume import VolumeClient
 from minicloud.domain.errors import Invalid, NotAllowed, NotFound
+from minicloud.volume import attachments, exports
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("qemu-storage-daemon"), reason="needs qemu-storage-daemon"
@@ -181,6 +183,29 @@ def test_other_hosts_get_a_port_each(tmp_path: Path) -> None:
         cloud.detach(first["id"])
         again = cloud.attach(third["id"], host="lab2")
         assert again["connection_info"]["port"] == 21840
+
+
+def test_a_port_that_a_stranger_took_meanwhile_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken_meanwhile: list[int] = []
+
+    with ExitStack() as strangers:
+
+        def free_for_a_moment(address: str, ports: Iterable[int], taken: set[int]) -> int | None:
+            port = exports.free_port(address, ports, taken)
+            if port is not None and len(taken_meanwhile) < 2:
+                stranger = strangers.enter_context(socket.create_server((address, port)))
+                taken_meanwhile.append(stranger.getsockname()[1])
+            return port
+
+        monkeypatch.setattr(attachments, "free_port", free_for_a_moment)
+        ports = range(21870, 21880)
+        with volume_cloud(tmp_path, nbd_address="127.0.0.1", nbd_ports=ports) as cloud:
+            made = cloud.attach(cloud.create()["id"], host="lab2")
+            assert len(set(taken_meanwhile)) == 2
+            assert made["connection_info"]["port"] not in taken_meanwhile
+            disk_io(url_of(made), "write 0 4k")
 
 
 def test_ports_are_not_given_twice_at_once(tmp_path: Path) -> None:

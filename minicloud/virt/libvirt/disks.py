@@ -26,6 +26,7 @@ from minicloud.domain.errors import HostProblem
 
 _GIB = 1 << 30
 _MEMORY_LIMIT = _GIB
+"""Of data: qemu-img has up to 64 threads, whose address space alone is more."""
 _QUICK_S = 30
 """For what reads or writes only headers."""
 _FORMAT_S = 120
@@ -253,7 +254,7 @@ def _qemu_img(action: str, arguments: list[str], *, limit_s: int = _QUICK_S) -> 
 
 def _run(action: str, command: list[str], *, limit_s: int) -> bytes:
     """Standard output of ``command``; HostProblem with its own words where it fails."""
-    limits = ["prlimit", f"--as={_MEMORY_LIMIT}", f"--cpu={limit_s}", "--core=0"]
+    limits = ["prlimit", f"--data={_MEMORY_LIMIT}", f"--cpu={limit_s}", "--core=0"]
     try:
         done = subprocess.run(
             [*limits, *command],

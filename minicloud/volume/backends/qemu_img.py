@@ -17,6 +17,7 @@ from minicloud.domain.errors import HostProblem
 from minicloud.volume.backends.base import DiskFile
 
 _MEMORY = 1 << 30
+"""Of data: qemu-img has up to 64 threads, whose address space alone is more."""
 _QUICK_S = 60
 """For what reads or writes only headers."""
 _LONG_S = 6 * 3600
@@ -93,7 +94,7 @@ def _info(path: Path, image_format: str) -> Any:
 
 def _run(action: str, arguments: Sequence[str], *, limit_s: int = _QUICK_S) -> bytes:
     """Standard output. HostProblem with the last line of what QEMU says."""
-    limits = ["prlimit", f"--as={_MEMORY}", f"--cpu={limit_s}", "--core=0"]
+    limits = ["prlimit", f"--data={_MEMORY}", f"--cpu={limit_s}", "--core=0"]
     try:
         done = subprocess.run(
             [*limits, "qemu-img", *arguments],
