@@ -50,23 +50,23 @@ _OF_ALL = frozenset(
 _NUMBERS = {"power_state": "power_state", "launch_index": "launch_index"}
 _FLAGS = {"config_drive": "config_drive", "locked": "locked"}
 _TAGS = ("tags", "tags-any", "not-tags", "not-tags-any")
+_MOMENTS = ("created_at", "launched_at", "terminated_at")
 # Known to clients, without meaning here.
 _OVERLOOKED = (
-    "kernel_id", "ramdisk_id", "created_at", "launched_at", "terminated_at", "deleted_at",
-    "updated_at", "progress", "root_device_name", "soft_deleted", "is_public", "vm_mode",
-    "architecture", "auto_disk_config", "default_ephemeral_device", "default_swap_device",
-    "disable_terminate", "ephemeral_gb", "ephemeral_key_uuid", "internal_id", "launched_on",
-    "locked_by", "memory_mb", "os_type", "root_gb", "shutdown_terminate", "user_data", "vcpus",
-    "fixed_ip", "block_device_mapping",
+    "kernel_id", "ramdisk_id", "deleted_at", "updated_at", "root_device_name", "soft_deleted",
+    "is_public", "vm_mode", "architecture", "auto_disk_config", "default_ephemeral_device",
+    "default_swap_device", "disable_terminate", "ephemeral_gb", "ephemeral_key_uuid",
+    "internal_id", "launched_on", "locked_by", "memory_mb", "os_type", "root_gb",
+    "shutdown_terminate", "user_data", "vcpus", "fixed_ip", "block_device_mapping",
 )  # fmt: skip
 
 QUERY = Query(
     names=frozenset(
         (
-            *_EQUAL, *_NUMBERS, *_FLAGS, *_TAGS, *_OVERLOOKED, "name", "display_name", "status",
-            "availability_zone", "host", "node", "ip", "ip6", "project_id", "tenant_id",
-            "all_tenants", "deleted", "changes-since", "changes-before", "limit", "marker",
-            "sort_key", "sort_dir",
+            *_EQUAL, *_NUMBERS, *_FLAGS, *_TAGS, *_MOMENTS, *_OVERLOOKED, "name", "display_name",
+            "status", "availability_zone", "host", "node", "ip", "ip6", "progress", "project_id",
+            "tenant_id", "all_tenants", "deleted", "changes-since", "changes-before", "limit",
+            "marker", "sort_key", "sort_dir",
         )
     ),
     since={
@@ -120,13 +120,13 @@ def wish_of(call: Call, rules: Rules, *, policy: str) -> Wish:
     bad = [word for word in words if not states_with_status(word)]
     if bad and rules.bad_status_is_error:
         raise Invalid(reason=f"Invalid status value: {bad[0][:64]}")
-    filters = [*_address_filters(call), *_tag_filters(call)]
+    filters = [*_address_filters(call), *_tag_filters(call), *_moment_filters(call)]
     return Wish(
         query=ServerQuery(
             project_id=project,
             deleted=_deleted(call, words),
             equal=equal,
-            name_regex=_pattern(query.get("name", query.get("display_name"))),
+            name_regex=_pattern(call, "name") or _pattern(call, "display_name"),
             status=words,
             changes_since=moment(call, "changes-since"),
             changes_before=moment(call, "changes-before"),
@@ -137,7 +137,7 @@ def wish_of(call: Call, rules: Rules, *, policy: str) -> Wish:
         ),
         filters=filters,
         limit=limit,
-        nothing=bool(words) and len(bad) == len(words),
+        nothing=(bool(words) and len(bad) == len(words)) or not _fits_progress(call),
     )
 
 
@@ -184,16 +184,19 @@ def moment(call: Call, name: str) -> float | None:
         ) from None
 
 
-def _pattern(text: str | None) -> str | None:
+def _pattern(call: Call, name: str) -> str | None:
     """A regular expression that the database can be asked. Invalid."""
+    text = call.query.get(name)
     if text is None:
         return None
     try:
         re.compile(text)
-    except (re.error, RecursionError):
-        raise Invalid(reason="Invalid input for query parameters name: not a pattern.") from None
-    if len(text) > 255 or "\0" in text:
-        raise Invalid(reason="Invalid input for query parameters name: too long.")
+    except (re.error, RecursionError, OverflowError):
+        raise Invalid(reason=f"Invalid input for query parameters {name}: not a pattern.") from None
+    if not 0 < len(text) <= 255 or "\0" in text:
+        raise Invalid(
+            reason=f"Invalid input for query parameters {name}: it must have 1 to 255 characters."
+        )
     return text
 
 
@@ -219,7 +222,7 @@ def _sort(call: Call) -> Sequence[tuple[str, str]]:
 def _address_filters(call: Call) -> list[Filter]:
     filters: list[Filter] = []
     for name, mark in (("ip", "."), ("ip6", ":")):
-        text = _pattern(call.query.get(name))
+        text = _pattern(call, name)
         if text is not None:
             filters.append(_has_address(re.compile(text), mark))
     return filters
@@ -250,3 +253,23 @@ def _tag_filters(call: Call) -> list[Filter]:
     if none := words("not-tags-any"):
         filters.append(lambda server: not none & set(server.tags))
     return filters
+
+
+def _moment_filters(call: Call) -> list[Filter]:
+    """Patterns are looked for in times as a database writes them: ``2026-11-23 08:00:00``."""
+    patterns = ((name, _pattern(call, name)) for name in _MOMENTS)
+    return [_has_moment(name, re.compile(text)) for name, text in patterns if text is not None]
+
+
+def _has_moment(name: str, pattern: re.Pattern[str]) -> Filter:
+    def matches(server: Server) -> bool:
+        at: float | None = getattr(server, name)
+        return at is not None and bool(pattern.search(clock.sql_text(at)))
+
+    return matches
+
+
+def _fits_progress(call: Call) -> bool:
+    """Whether the pattern asked for fits the progress of servers, which is 0 for all here."""
+    text = _pattern(call, "progress")
+    return text is None or bool(re.search(text, "0"))

@@ -25,6 +25,11 @@ def iso_micro(at: float | None, suffix: str = "") -> str | None:
     return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f") + suffix
 
 
+def sql_text(at: float) -> str:
+    """``2026-11-23 08:00:00``: as databases write it."""
+    return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+
+
 def parse(text: str) -> float:
     """The instant that ISO 8601 ``text`` names; UTC where it names no zone. ValueError."""
     moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00").replace(" ", "T"))

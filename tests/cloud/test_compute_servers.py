@@ -73,6 +73,26 @@ def test_filters(cloud: ComputeCloud) -> None:
     assert names(cloud, "admin") == []
 
 
+def test_times_and_progress_are_patterns(cloud: ComputeCloud) -> None:
+    kept, gone = cloud.launch(name="kept"), cloud.launch(name="gone")
+    cloud.call("DELETE", f"/v2.1/servers/{gone}")
+    created = cloud.server(kept)["created"]
+    day, second = created[:10], created.replace("T", " ").rstrip("Z")
+    assert names(cloud, created_at=day) == ["kept"]
+    assert names(cloud, created_at=f"^{second}$") == ["kept"]
+    assert names(cloud, created_at=created) == [], "times have no T there"
+    assert names(cloud, launched_at="^20..-") == ["kept"]
+    assert names(cloud, launched_at="1999") == []
+    assert names(cloud, terminated_at="^20") == []
+    of_deleted = {"deleted": "true", "all_tenants": "true"}
+    assert names(cloud, "admin", terminated_at="^20", **of_deleted) == ["gone"]
+    assert names(cloud, "admin", terminated_at="^19", **of_deleted) == []
+    assert names(cloud, progress="0") == ["kept"]
+    assert names(cloud, progress="[1-9]") == []
+    old = cloud.call("GET", "/v2.1/servers", version="2.82", params={"created_at": "1999"})
+    assert len(old.json()["servers"]) == 1, "it was the operators' before 2.83"
+
+
 def test_pages(cloud: ComputeCloud) -> None:
     for number in range(5):
         cloud.launch(name=f"s{number}")
@@ -104,6 +124,10 @@ def test_pages(cloud: ComputeCloud) -> None:
         ({"status": "NOTHING"}, 400),
         ({"changes-since": "yesterday"}, 400),
         ({"name": "("}, 400),
+        ({"created_at": "("}, 400),
+        ({"launched_at": ""}, 400),
+        ({"terminated_at": "x" * 256}, 400),
+        ({"progress": "*"}, 400),
         ({"all_tenants": "perhaps"}, 400),
         ({"surprise": "1"}, 400),
         ({"name": "a\0b"}, 400),
