@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minicloud.api.operations import Operator
+from minicloud.api.passwords import sealed_password
 from minicloud.api.schemas.diagnostics import diagnostics_view
 from minicloud.api.scope import server_of
 from minicloud.db import servers
@@ -39,12 +40,17 @@ class GuestActions:
         return diagnostics_view(server, found)
 
     def change_password(self, call: Call) -> Reply:
+        """Set it by the guest's agent, and keep it sealed where the server's key can do that."""
         password = call.body.admin_pass
 
         def change(host: ComputeRPC, server: Server) -> None:
+            sealed = sealed_password(server.public_key, password)
             host.set_password(
                 call.ctx, server_id=server.id, user=_admin_of(server), password=password
             )
+            if sealed:
+                with self._database.write() as tx:
+                    servers.guest_password_set(tx, server.id, sealed)
 
         self._operator.by_call(call, "changePassword", change)
         return Reply()
@@ -57,7 +63,7 @@ class GuestActions:
         return Reply()
 
     def password(self, call: Call) -> Any:
-        """The password that the guest made and sealed with its user's key, as it posted it."""
+        """The guest's password, sealed with its user's key."""
         server = self._of(call)
         with self._database.read() as tx:
             return {"password": servers.guest_password_get(tx, server.id)}

@@ -14,6 +14,8 @@ from typing import Any
 from minicloud.api.lookups import Lookups
 from minicloud.db import servers
 from minicloud.domain.errors import (
+    Conflict,
+    Invalid,
     MinicloudError,
     NotAllowed,
     NotFound,
@@ -32,6 +34,9 @@ _EC2_VERSIONS = ("1.0", "2007-01-19", "2007-03-01", "2007-08-29", "2007-10-10", 
                  "2008-02-01", "2008-09-01", "2009-04-04", "latest")  # fmt: skip
 _OPENSTACK_VERSIONS = (*DATES, "latest")
 _TEXT = "text/plain; charset=UTF-8"
+_SEALED = "password"
+_SEALED_PATH = "/openstack/{version}/password"
+_SEALED_BYTES = 1020
 
 
 class MetadataService:
@@ -54,6 +59,24 @@ class MetadataService:
         if words[0] in _EC2_VERSIONS:
             return _ec2(server, words[1:])
         raise RouteNotFound()
+
+    def keep_password(self, call: Call) -> Reply:
+        """Keep the password that a guest has made and sealed, once. Conflict, Invalid."""
+        server = self._asking(call)
+        if call.params["version"] not in _OPENSTACK_VERSIONS:
+            raise RouteNotFound()
+        try:
+            sealed = call.stream.read(_SEALED_BYTES + 1).decode()
+        except (OSError, ValueError):  # the guest went away, or this is no text
+            raise Invalid(reason="The password must be sent as text.") from None
+        if len(sealed.encode()) > _SEALED_BYTES:
+            raise Invalid(reason="Request is too large.")
+        if "\0" in sealed:
+            raise Invalid(reason="The password must be sent as text.")
+        with self._database.write() as tx:
+            if not servers.guest_password_first(tx, server.id, sealed):
+                raise Conflict(reason="There is a password already.")
+        return _text("")
 
     def _asking(self, call: Call) -> Server:
         """The server that asks. NotAllowed without a true signature, NotFound.
@@ -85,6 +108,9 @@ class MetadataService:
             return _text("\n".join(_OPENSTACK_VERSIONS))
         if words[0] not in _OPENSTACK_VERSIONS or len(words) > 2:
             raise RouteNotFound()
+        if words[1:] == [_SEALED]:
+            with self._database.read() as tx:
+                return _text(servers.guest_password_get(tx, server.id))
         wants_networks = words[1:] == ["network_data.json"]
         networks = [nic.network_id for nic in server.nics] if wants_networks else []
         found = {
@@ -93,7 +119,7 @@ class MetadataService:
             if path.startswith("openstack/latest/")
         }
         if len(words) == 1:
-            return _text("\n".join(sorted(found)))
+            return _text("\n".join(sorted((*found, _SEALED))))
         content = found.get(words[1])
         if content is None:
             raise RouteNotFound()
@@ -144,9 +170,15 @@ def metadata_service(service: MetadataService, policy: Policy) -> Service:
     return Service(
         name="metadata",
         routes=[
-            Route(method="GET", path=path, handler=service.answer, policy=PUBLIC,
-                  summary="What a server is told about itself.")
-            for path in ("/", "/{path:path}")
+            *(
+                Route(method="GET", path=path, handler=service.answer, policy=PUBLIC,
+                      summary="What a server is told about itself.")
+                for path in ("/", "/{path:path}")
+            ),
+            Route(method="GET", path=_SEALED_PATH, handler=service.answer, policy=PUBLIC,
+                  summary="What a server said its password is."),
+            Route(method="POST", path=_SEALED_PATH, handler=service.keep_password,
+                  policy=PUBLIC, raw=True, summary="Say what the password is, sealed."),
         ],
         policy=policy,
         dialect=_plain,

@@ -231,8 +231,18 @@ def server_update(tx: Transaction, server_id: str, **values: Any) -> bool:
 
 
 def guest_password_get(tx: Transaction, server_id: str) -> str:
-    """What the guest posted, "" where it did not."""
+    """The guest's password, sealed with its user's key; "" where none was kept."""
     return tx.execute(sa.select(t.c.guest_password).where(t.c.id == server_id)).scalar() or ""
+
+
+def guest_password_first(tx: Transaction, server_id: str, sealed: str) -> bool:
+    """Keep what the guest posted; False when there is something already."""
+    changed = tx.execute(
+        t.update()
+        .where(t.c.id == server_id, t.c.guest_password.is_(None))
+        .values(guest_password=sealed or None)
+    )
+    return changed.rowcount == 1
 
 
 def guest_password_set(tx: Transaction, server_id: str, sealed: str) -> None:

@@ -28,6 +28,7 @@ LOG = logging.getLogger(__name__)
 _REQUEST_BYTES = 16 * 1024
 _UPSTREAM_SECONDS = 15.0
 _REPLY_BYTES = 4 * 1024 * 1024
+_METHODS = ("GET", "HEAD", "POST")
 _AT_ONCE = 4
 """Requests that one network can have under way: a guest can starve its own network only."""
 
@@ -60,6 +61,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     headers: Mapping[str, str] = {}
     """Only those that are passed on."""
+    length: int = 0
+    """Bytes of the body."""
+    body: bytes = b""
 
 
 class MetadataProxy:
@@ -107,8 +111,8 @@ class MetadataProxy:
 
     def answer(self, door: str, address: str, request: Request) -> Reply:
         """What the guest with ``address`` at a door gets for a request."""
-        if request.method not in ("GET", "HEAD"):
-            return Reply(status=405, headers={"Allow": "GET, HEAD"})
+        if request.method not in _METHODS:
+            return Reply(status=405, headers={"Allow": ", ".join(_METHODS)})
         with self._lock:
             network_id, guests = self._guests.get(door, ("", {}))
         guest = guests.get(address)
@@ -143,13 +147,14 @@ class MetadataProxy:
         connection = kind(host, self._upstream.port, timeout=_UPSTREAM_SECONDS)
         with contextlib.closing(connection):
             path = self._upstream.path.rstrip("/") + request.path
-            connection.request(request.method, path, headers=dict(headers))
+            body = request.body if request.method == "POST" else None
+            connection.request(request.method, path, body, dict(headers))
             response = connection.getresponse()
-            body = response.read(_REPLY_BYTES + 1)
-        if len(body) > _REPLY_BYTES:
+            answer = response.read(_REPLY_BYTES + 1)
+        if len(answer) > _REPLY_BYTES:
             return Reply(status=502)
         kept = {name: response.headers[name] for name in _PASSED_BACK if name in response.headers}
-        return Reply(status=response.status, headers=kept, body=body)
+        return Reply(status=response.status, headers=kept, body=answer)
 
     def _accept(self, door: str, listener: socket.socket) -> None:
         """Take connections until the listener is closed; more than a few wait in the kernel."""
@@ -177,7 +182,7 @@ class MetadataProxy:
         try:
             with connection:
                 try:
-                    request = parse_request(read_head(connection, self._patience))
+                    request = read_request(connection, self._patience)
                     reply = self.answer(door, address, request)
                     with_body = request.method != "HEAD"
                 except BadRequest as problem:
@@ -190,25 +195,34 @@ class MetadataProxy:
             places.release()
 
 
-def read_head(connection: socket.socket, patience: float) -> bytes:
-    """A request up to its empty line. Raises BadRequest if it is too long or too slow."""
+def read_request(connection: socket.socket, patience: float) -> Request:
+    """A request, with its body. Raises BadRequest if it is none, too long or too slow."""
     deadline = time.monotonic() + patience
-    head = b""
-    while b"\r\n\r\n" not in head:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise BadRequest(408)
-        if len(head) > _REQUEST_BYTES:
+    read = b""
+    while b"\r\n\r\n" not in read:
+        if len(read) > _REQUEST_BYTES:
             raise BadRequest(431)
-        connection.settimeout(left)
-        try:
-            piece = connection.recv(4096)
-        except TimeoutError as problem:
-            raise BadRequest(408) from problem
-        if not piece:
-            raise BadRequest(400)
-        head += piece
-    return head.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+        read += _receive(connection, deadline)
+    head, end, body = read.partition(b"\r\n\r\n")
+    request = parse_request(head + end)
+    while len(body) < request.length:
+        body += _receive(connection, deadline)
+    return msgspec.structs.replace(request, body=body[: request.length])
+
+
+def _receive(connection: socket.socket, deadline: float) -> bytes:
+    """The next bytes, at least one. ``deadline``: of the monotonic clock."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise BadRequest(408)
+    connection.settimeout(left)
+    try:
+        piece = connection.recv(4096)
+    except TimeoutError as problem:
+        raise BadRequest(408) from problem
+    if not piece:
+        raise BadRequest(400)
+    return piece
 
 
 def parse_request(head: bytes) -> Request:
@@ -224,7 +238,20 @@ def parse_request(head: bytes) -> Request:
     except http.client.HTTPException as problem:
         raise BadRequest(431) from problem
     passed_on = {name: str(headers[name]) for name in _PASSED_ON if name in headers}
-    return Request(method=words[0], path=words[1], headers=passed_on)
+    length = _length(headers) if words[0] == "POST" else 0
+    return Request(method=words[0], path=words[1], headers=passed_on, length=length)
+
+
+def _length(headers: Message) -> int:
+    """Bytes of a POST's body, which has to say so."""
+    length = str(headers.get("Content-Length", ""))
+    if not length or "Transfer-Encoding" in headers:
+        raise BadRequest(411)
+    if not (length.isascii() and length.isdigit()):
+        raise BadRequest(400)
+    if len(length) > len(str(_REQUEST_BYTES)) or int(length) > _REQUEST_BYTES:
+        raise BadRequest(413)
+    return int(length)
 
 
 def render(reply: Reply, *, with_body: bool) -> bytes:

@@ -69,6 +69,9 @@ def test_a_servers_life(live_cloud, server: dict, name: str) -> None:
     live_cloud.wait_for_ssh(name)
     assert live_cloud.guest(name, "hostname").strip() == name
     assert "tiny: ready" in live_cloud.openstack("console", "log", "show", name)
+    url = "http://169.254.169.254/openstack/latest/password"
+    post = f"wget -qO- --post-data sealed {url}"
+    assert live_cloud.guest(name, f"{post} && {post} || wget -qO- {url}").strip() == "sealed"
 
     events = live_cloud.openstack_json("server", "event", "list", name)
     assert [event["Action"] for event in events] == ["create"]

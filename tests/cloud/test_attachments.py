@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from cloud import Cloud, running, wait_until
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from user import User
 
 from minicloud.domain.ids import new_id
@@ -426,6 +430,26 @@ def test_small_actions_on_a_guest(cloud: Cloud, user: User, server: str) -> None
     password = f"/v2.1/servers/{server}/os-server-password"
     assert user.ask("compute", "GET", password, 200) == {"password": ""}
     assert user.call("compute", "DELETE", password).status_code == 204
+
+
+def test_a_password_is_kept_sealed_with_a_key_of_rsa(cloud: Cloud, user: User) -> None:
+    old = {"OpenStack-API-Version": "compute 2.1"}
+    pair = {"keypair": {"name": "rsa"}}
+    made = user.ask("compute", "POST", "/v2.1/os-keypairs", 200, json=pair, headers=old)
+    private = load_pem_private_key(made["keypair"]["private_key"].encode(), None)
+    assert isinstance(private, RSAPrivateKey)
+    server = user.launch(cloud.image_id, key_name="rsa")
+    assert wait_until(lambda: user.status(server) == "ACTIVE"), user.server(server)
+    user.act(server, changePassword={"adminPass": "geheim ü"})
+    path = f"/v2.1/servers/{server}/os-server-password"
+    sealed = user.ask("compute", "GET", path, 200)["password"]
+    assert private.decrypt(base64.b64decode(sealed), PKCS1v15()).decode() == "geheim ü"
+    user.act(server, status=400, changePassword={"adminPass": "x" * 250})
+    assert user.ask("compute", "GET", path, 200)["password"] == sealed
+    assert user.call("compute", "DELETE", path).status_code == 204
+    assert user.ask("compute", "GET", path, 200) == {"password": ""}
+    user.delete(server)
+    cloud.settle()
 
 
 def test_a_volume_grows_while_a_guest_has_it(cloud: Cloud, user: User, server: str) -> None:

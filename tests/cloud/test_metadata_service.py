@@ -41,6 +41,11 @@ class Guest:
             timeout=10,
         )
 
+    def post(self, path: str, body: bytes) -> int:
+        headers = {"X-Instance-ID": self._server_id,
+                   "X-Instance-ID-Signature": _signed(SECRET, self._server_id)}  # fmt: skip
+        return requests.post(self._url + path, body, headers=headers, timeout=10).status_code
+
     def ask_at(self, network_id: str, address: str, secret: str = SECRET) -> int:
         """The status of an answer to a request from a place."""
         place = f"{self._server_id}\n{network_id}\n{address}"
@@ -118,6 +123,32 @@ def test_the_ec2_tree(guest: Guest) -> None:
     assert guest.text("/latest/meta-data/public-keys/0/openssh-key").startswith("ssh-rsa ")
     assert guest.text("/latest/meta-data/placement/availability-zone") == "nova"
     assert guest.text("/latest/user-data") == "#!/bin/sh\necho hello\n"
+
+
+def test_a_guest_says_its_password_once(cloud: ComputeCloud, url: str) -> None:
+    server_id = cloud.launch()
+    guest, shown = Guest(url, server_id), f"/v2.1/servers/{server_id}/os-server-password"
+    path = "/openstack/latest/password"
+    assert "password" in guest.text("/openstack/latest").split()
+    assert guest.text(path) == ""
+    assert cloud.get(shown) == {"password": ""}
+    for bad in (b"x" * 1021, b"x" * 5000, b"\xff", b"a\0b"):
+        assert guest.post(path, bad) == 400
+    assert guest.post(path, b"") == 200
+    assert guest.post(path, b"x" * 1020) == 200
+    assert guest.post("/openstack/2013-04-04/password", b"another") == 409
+    assert guest.text(path) == "x" * 1020
+    assert cloud.get(shown) == {"password": "x" * 1020}
+    assert cloud.call("GET", shown, "alt").status_code == 404
+    assert cloud.call("DELETE", shown).status_code == 204
+    assert guest.text(path) == ""
+    assert guest.post("/openstack/2013-04-04/password", b"another") == 200
+    assert cloud.get(shown) == {"password": "another"}
+    assert guest.post("/openstack/1999-01-01/password", b"x") == 404
+    assert guest.post("/openstack/latest/meta_data.json", b"x") == 405
+    assert Guest(url, "not-a-server").post(path, b"x") == 404
+    unsigned = requests.post(url + path, b"x", headers={"X-Instance-ID": server_id}, timeout=10)
+    assert unsigned.status_code == 403
 
 
 def test_a_wrong_signature_is_refused(guest: Guest, url: str) -> None:

@@ -28,6 +28,10 @@ class _Upstream(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def do_POST(self) -> None:
+        self.headers["Sent"] = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.do_GET()
+
     def log_message(self, format: str, *args: object) -> None:
         return
 
@@ -137,10 +141,29 @@ def test_head_has_no_body(door: tuple[str, int]) -> None:
     assert response.status in (200, 501)
 
 
-def test_only_reading_is_allowed(door: tuple[str, int]) -> None:
+def test_other_methods_are_refused(door: tuple[str, int]) -> None:
     response, _ = ask(door, method="PUT")
     assert response.status == 405
-    assert response.headers["Allow"] == "GET, HEAD"
+    assert response.headers["Allow"] == "GET, HEAD, POST"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"POST /p HTTP/1.1\r\nContent-Length: 6\r\n\r\nsealed and more",),
+        (b"POST /p HTTP/1.1\r\nContent-Length: 6\r\n\r\n", b"sea", b"led"),
+    ],
+)
+def test_what_a_guest_posts_is_passed_on(door: tuple[str, int], pieces: tuple[bytes, ...]) -> None:
+    head, _, body = raw(door, *pieces).partition(b"\r\n\r\n")
+    assert b" 200 OK" in head
+    said = json.loads(body)
+    assert (said["path"], said["Sent"], said["X-Instance-ID"]) == ("/p", "sealed", SERVER_ID)
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(door: tuple[str, int]) -> None:
+    answer = raw(door, b"POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nsea")
+    assert answer.startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_service_that_is_away_is_503(
@@ -160,6 +183,12 @@ def test_a_service_that_is_away_is_503(
         (b"nonsense\r\n\r\n", 400),
         (b"GET /\x01 HTTP/1.1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 101 + b"\r\n", 431),
+        (b"POST / HTTP/1.1\r\n\r\n", 411),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", 411),
+        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: 20000\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", 413),
     ],
 )
 def test_what_is_no_request_is_refused(
