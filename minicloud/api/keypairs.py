@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import ssh
 
+from minicloud.api.certificates import certificate_fingerprint, generate_certificate
 from minicloud.api.schemas.keypairs import (
     KeypairCreate,
     KeypairImport,
@@ -69,18 +70,16 @@ class Keypairs:
         """Keep the public key given, or make a pair where none is."""
         body: KeypairImport | KeypairCreate = call.body
         user_id = _owner(call, body.user_id, "create")
-        if body.type != "ssh":
-            raise Invalid(reason="Key pairs of type x509 are not supported: use ssh.")
         private_key = None
         public_key = body.public_key
         if public_key is None:
-            private_key, public_key = _generate()
+            private_key, public_key = _generate(body.type, user_id)
         keypair = Keypair(
             user_id=user_id,
             name=body.name,
             type=body.type,
             public_key=public_key.strip(),
-            fingerprint=fingerprint(public_key),
+            fingerprint=_FINGERPRINTS[body.type](public_key),
             created_at=clock.now(),
         )
         with self._database.write() as tx:
@@ -125,7 +124,18 @@ def fingerprint(public_key: str) -> str:
     return ":".join(digest[i : i + 2] for i in range(0, 32, 2))
 
 
-def _generate() -> tuple[str, str]:
+_FINGERPRINTS: Mapping[str, Callable[[str], str]] = {
+    "ssh": fingerprint,
+    "x509": certificate_fingerprint,
+}
+
+
+def _generate(kind: str, user_id: str) -> tuple[str, str]:
+    """(private key, public key or certificate), as clients get them of each kind."""
+    return generate_certificate(user_id) if kind == "x509" else _generate_ssh()
+
+
+def _generate_ssh() -> tuple[str, str]:
     """(private key as PEM, public key as OpenSSH writes it)"""
     key = rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS)
     private = key.private_bytes(

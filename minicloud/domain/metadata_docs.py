@@ -75,7 +75,8 @@ def meta_data(server: Server) -> dict[str, Any]:
     if server.key_name and server.public_key:
         key = server.public_key.strip() + "\n"
         document["public_keys"] = {server.key_name: key}
-        document["keys"] = [{"name": server.key_name, "type": "ssh", "data": key}]
+        kind = "x509" if "BEGIN CERTIFICATE" in key else "ssh"
+        document["keys"] = [{"name": server.key_name, "type": kind, "data": key}]
     return document
 
 

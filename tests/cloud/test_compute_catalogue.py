@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Any
 
 import pytest
 from compute import ComputeCloud, compute_cloud
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, pkcs12
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from tokens import ALT, DEMO
 
 
@@ -148,6 +152,51 @@ def test_key_pairs_are_a_users_own(cloud: ComputeCloud) -> None:
     assert cloud.call("DELETE", "/v2.1/os-keypairs/k2", "admin", params=query).status_code == 204
     assert cloud.call("DELETE", "/v2.1/os-keypairs/k2").status_code == 404
     assert cloud.call("GET", "/v2.1/os-keypairs/k2").status_code == 404
+
+
+def fingerprint_of(certificate: x509.Certificate) -> str:
+    return ":".join(f"{byte:02x}" for byte in certificate.fingerprint(hashes.SHA1()))
+
+
+def test_a_certificate_is_made_as_a_key_pair(cloud: ComputeCloud) -> None:
+    body = {"keypair": {"name": "windows", "type": "x509"}}
+    assert cloud.call("POST", "/v2.1/os-keypairs", version="2.1", json=body).status_code == 400
+    assert cloud.call("POST", "/v2.1/os-keypairs", version="2.92", json=body).status_code == 400
+    answer = cloud.call("POST", "/v2.1/os-keypairs", version="2.2", json=body)
+    assert answer.status_code == 201, answer.text
+    made = answer.json()["keypair"]
+    certificate = x509.load_pem_x509_certificate(made["public_key"].encode())
+    key, bundled, _ = pkcs12.load_key_and_certificates(base64.b64decode(made["private_key"]), None)
+    assert bundled == certificate
+    assert key is not None and key.public_key() == certificate.public_key()
+    certificate.verify_directly_issued_by(certificate)
+    assert certificate.subject.rfc4514_string() == "CN=user-demo"
+    usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(usage) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    (principal,) = names
+    assert isinstance(principal, x509.OtherName)
+    assert principal.type_id.dotted_string == "1.3.6.1.4.1.311.20.2.3"
+    assert principal.value == b"\x0c\x13user-demo@localhost"
+    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    assert life.days == 3650
+    assert made["fingerprint"] == fingerprint_of(certificate)
+    shown = cloud.get("/v2.1/os-keypairs/windows")["keypair"]
+    assert (shown["type"], shown["public_key"]) == ("x509", made["public_key"].strip())
+    assert "private_key" not in shown
+    long = {"keypair": {"name": "long", "type": "x509", "user_id": "u" * 65}}
+    refused = cloud.call("POST", "/v2.1/os-keypairs", "admin", "2.10", json=long)
+    assert refused.status_code == 400
+
+    again = {"keypair": {"name": "again", "type": "x509", "public_key": made["public_key"]}}
+    imported = cloud.call("POST", "/v2.1/os-keypairs", json=again)
+    assert imported.status_code == 201
+    assert imported.json()["keypair"]["fingerprint"] == made["fingerprint"]
+    assert cloud.server(cloud.launch(key_name="again"))["key_name"] == "again"
+    for bad in ("ssh-rsa AAAA", KEY_OF_ALL, made["public_key"][:200], "x" * 20000,
+                made["public_key"] + "\0"):  # fmt: skip
+        again["keypair"].update(name="bad", public_key=bad)
+        assert cloud.call("POST", "/v2.1/os-keypairs", json=again).status_code == 400
 
 
 KEY_OF_ALL = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"

@@ -103,6 +103,16 @@ def test_the_openstack_documents(guest: Guest) -> None:
     assert json.loads(guest.text("/openstack/latest/vendor_data.json")) == {}
 
 
+def test_a_certificate_is_said_to_be_one(cloud: ComputeCloud, url: str) -> None:
+    body = {"keypair": {"name": "windows", "type": "x509"}}
+    key = cloud.call("POST", "/v2.1/os-keypairs", version="2.2", json=body)
+    assert key.status_code == 201, key.text
+    guest = Guest(url, cloud.launch(key_name="windows"))
+    (shown,) = json.loads(guest.text("/openstack/latest/meta_data.json"))["keys"]
+    assert (shown["name"], shown["type"]) == ("windows", "x509")
+    assert shown["data"].startswith("-----BEGIN CERTIFICATE-----")
+
+
 def test_a_link_and_dhcp_for_every_nic(guest: Guest) -> None:
     data = json.loads(guest.text("/openstack/latest/network_data.json"))
     (link,), (network,) = data["links"], data["networks"]
