@@ -50,17 +50,11 @@ class AuthRoutes:
                 handler=self.catalog,
                 policy=f"{mine}catalog",
             ),
-            Route(
-                method="GET",
-                path="/v3/auth/projects",
-                handler=self.projects,
-                policy=f"{mine}projects",
-            ),
-            Route(
-                method="GET",
-                path="/v3/auth/domains",
-                handler=self.domains,
-                policy=f"{mine}domains",
+            *(
+                Route(method="GET", path=f"{top}/{noun}", handler=handler, policy=f"{mine}{noun}",
+                      alias=top != "/v3/auth")
+                for top in ("/v3/auth", "/v3/OS-FEDERATION")
+                for noun, handler in (("projects", self.projects), ("domains", self.domains))
             ),
             Route(
                 method="GET", path="/v3/auth/system", handler=self.system, policy=f"{mine}system"
@@ -74,7 +68,7 @@ class AuthRoutes:
                 status=204,
                 body=Body(type=schemas.NewPassword, wrapper="user"),
             ),
-        ]
+        ]  # fmt: skip
 
     def issue(self, call: Call) -> Reply:
         request: auth_schemas.AuthRequest = call.body

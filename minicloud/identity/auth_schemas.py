@@ -204,6 +204,11 @@ def token_view(token: Token, *, with_catalog: bool) -> dict[str, Any]:
         shown["roles"] = [{"id": id_, "name": name} for id_, name in token.roles.items()]
         if with_catalog:
             shown["catalog"] = token.catalog
+    if token.service_providers:
+        shown["service_providers"] = [
+            {"id": each.id, "auth_url": each.auth_url, "sp_url": each.sp_url}
+            for each in token.service_providers
+        ]
     return {"token": {**shown, **_delegation(token)}}
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from minicloud.identity import assignments, endpoint_filters, store
 from minicloud.identity.assignments import RoleGraph
-from minicloud.identity.records import Endpoint, Service
+from minicloud.identity.records import Endpoint, Service, ServiceProvider
 from minicloud.kit.db import Transaction
 
 
@@ -24,6 +24,8 @@ class Facts(msgspec.Struct, frozen=True):
     """Enabled services with their enabled endpoints."""
     filters: Mapping[str, frozenset[str]]
     """Project -> ids of the endpoints that it shall see; a project that is not here sees all."""
+    service_providers: tuple[ServiceProvider, ...]
+    """The enabled ones."""
 
 
 class Known:
@@ -39,6 +41,7 @@ class Known:
                 assignments.role_graph(tx),
                 _services(tx),
                 endpoint_filters.seen_by_project(tx),
+                tuple(store.service_providers.list(tx, {"enabled": True})),
             )
             self._facts = facts
         return facts

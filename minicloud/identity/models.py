@@ -386,3 +386,56 @@ project_endpoint_group = sa.Table(
         index=True,
     ),
 )
+
+identity_provider = sa.Table(
+    "identity_provider",
+    metadata,
+    _key(),
+    _ref("domain_id", "domain"),
+    _flag("enabled"),
+    _text("description", null=True),
+    sa.Column("authorization_ttl", sa.Integer),
+)
+
+identity_provider_remote_id = sa.Table(
+    "identity_provider_remote_id",
+    metadata,
+    # Who somebody comes from is told by one of these, so it is one provider's alone.
+    sa.Column("remote_id", _NAME, primary_key=True),
+    _ref("identity_provider_id", "identity_provider"),
+)
+
+federation_protocol = sa.Table(
+    "federation_protocol",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column(
+        "identity_provider_id",
+        _ID,
+        sa.ForeignKey("identity_provider.id", ondelete="CASCADE"),
+        primary_key=True,
+        index=True,
+    ),
+    # A mapping may go before the protocols that name it.
+    sa.Column("mapping_id", _ID, nullable=False),
+    sa.Column("remote_id_attribute", _ID),
+)
+
+mapping = sa.Table(
+    "mapping",
+    metadata,
+    _key(),
+    _document("rules"),
+    sa.Column("schema_version", sa.String(5), nullable=False),
+)
+
+service_provider = sa.Table(
+    "service_provider",
+    metadata,
+    _key(),
+    _flag("enabled"),
+    _text("description", null=True),
+    _text("auth_url"),
+    _text("sp_url"),
+    _text("relay_state_prefix"),
+)

@@ -154,6 +154,8 @@ RULES: Mapping[str, str] = {
     "identity:check_endpoint_in_project": _READ,
     "identity:add_endpoint_to_project": _HOME,
     "identity:remove_endpoint_from_project": _HOME,
+    # -- federation -------------------------------------------------------------------------------
+    **_plain("identity_provider", "protocol", "mapping", "service_provider"),
     # -- what users delegate and keep -------------------------------------------------------------
     "identity:get_application_credential": f"{_READ} or {_SELF}",
     "identity:list_application_credentials": f"{_READ} or {_SELF}",

@@ -9,8 +9,11 @@ from typing import Any
 import msgspec
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Identified(msgspec.Struct, frozen=True, kw_only=True):
     id: str
+
+
+class Record(Identified, frozen=True, kw_only=True):
     extra: dict[str, Any] = {}
     """Properties kept for clients and shown among the others."""
 
@@ -178,6 +181,43 @@ class EndpointGroup(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     description: str | None = None
     filters: dict[str, Any]
+
+
+class IdentityProvider(Identified, frozen=True, kw_only=True):
+    """Who vouches for users that are not in the directory."""
+
+    domain_id: str
+    """Where its users would be."""
+    enabled: bool = False
+    description: str | None = None
+    authorization_ttl: int | None = None
+    """Minutes that memberships of groups hold which a mapping gave."""
+
+
+class Protocol(msgspec.Struct, frozen=True, kw_only=True):
+    """How users of an identity provider log in. ``id``: saml2, openid, ..."""
+
+    id: str
+    identity_provider_id: str
+    mapping_id: str
+    remote_id_attribute: str | None = None
+
+
+class AttributeMapping(Identified, frozen=True, kw_only=True):
+    """What the attributes of somebody who logs in stand for here."""
+
+    rules: list[Any]
+    schema_version: str
+
+
+class ServiceProvider(Identified, frozen=True, kw_only=True):
+    """Another cloud, which trusts this one to vouch for users."""
+
+    auth_url: str
+    sp_url: str
+    relay_state_prefix: str
+    enabled: bool = False
+    description: str | None = None
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,8 @@ from minicloud.identity.domain_config import DomainConfig
 from minicloud.identity.domain_config_routes import DomainConfigRoutes
 from minicloud.identity.endpoint_group_routes import EndpointGroupRoutes
 from minicloud.identity.endpoint_groups import EndpointGroups
+from minicloud.identity.federation import IdentityProviders, Mappings, ServiceProviders
+from minicloud.identity.federation_routes import FederationRoutes
 from minicloud.identity.grant_routes import GrantRoutes
 from minicloud.identity.grants import Grants
 from minicloud.identity.keys import Keys
@@ -63,6 +65,9 @@ def rest_service(
         EndpointGroupRoutes(EndpointGroups(database), links),
         LimitRoutes(RegisteredLimits(database), Limits(database), links),
         DomainConfigRoutes(DomainConfig(database)),
+        FederationRoutes(
+            IdentityProviders(database), Mappings(database), ServiceProviders(database), links
+        ),
     )
     return Service(
         name="identity",

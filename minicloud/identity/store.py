@@ -16,7 +16,7 @@ from minicloud.domain.errors import Exists, NotFound
 from minicloud.identity import models, records
 from minicloud.kit.db import Transaction
 
-R = TypeVar("R", bound=records.Record)
+R = TypeVar("R", bound=records.Identified)
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -136,6 +136,9 @@ regions = Rows(models.region, records.Region, "Region")
 services = Rows(models.service, records.Service, "Service")
 endpoints = Rows(models.endpoint, records.Endpoint, "Endpoint")
 policies = Rows(models.policy, records.PolicyBlob, "Policy")
+identity_providers = Rows(models.identity_provider, records.IdentityProvider, "Identity Provider")
+mappings = Rows(models.mapping, records.AttributeMapping, "Mapping")
+service_providers = Rows(models.service_provider, records.ServiceProvider, "Service Provider")
 
 
 def generation_raise(tx: Transaction) -> None:

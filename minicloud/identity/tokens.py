@@ -25,6 +25,7 @@ from minicloud.identity.records import (
     AccessRule,
     ApplicationCredential,
     Scope,
+    ServiceProvider,
     Standing,
     Trust,
 )
@@ -87,6 +88,8 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     catalog: list[dict[str, Any]] = []
     """Empty unless asked for."""
     delegation: Delegation = Delegation()
+    service_providers: Sequence[ServiceProvider] = ()
+    """Other clouds that this one vouches to."""
 
     @property
     def is_delegated(self) -> bool:
@@ -306,6 +309,7 @@ class Tokens:
             issue_ms=payload.issue_ms,
             catalog=entries,
             delegation=delegation,
+            service_providers=self._known.at(tx, standing.generation).service_providers,
         )
 
 

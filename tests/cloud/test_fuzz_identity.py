@@ -60,4 +60,15 @@ def stored(cloud: IdentityCloud, token: str, user: str, service: str) -> dict[st
         assert answer.status_code == 201, answer.text
         made = answer.json()[plural]
         found[name] = [made[0]["id"] if isinstance(made, list) else made["id"]]
+    for name, path, noun, values in (
+        ("idp_id", "identity_providers/i", "identity_provider", {}),
+        ("mapping_id", "mappings/m", "mapping",
+         {"rules": [{"local": [], "remote": [{"type": "x"}]}]}),
+        ("protocol_id", "identity_providers/i/protocols/p", "protocol", {"mapping_id": "m"}),
+        ("service_provider_id", "service_providers/s", "service_provider",
+         {"auth_url": "http://x", "sp_url": "http://x"}),
+    ):  # fmt: skip
+        answer = cloud.call("PUT", f"/OS-FEDERATION/{path}", token, json={noun: values})
+        assert answer.status_code == 201, answer.text
+        found[name] = [answer.json()[noun]["id"]]
     return found

@@ -64,6 +64,8 @@ TABLE: list[tuple[set[str], str, str]] = [
     (ALL, "GET", "/v3/auth/projects"),
     (ALL, "GET", "/v3/auth/domains"),
     (ALL, "GET", "/v3/auth/system"),
+    (ALL, "GET", "/v3/OS-FEDERATION/projects"),
+    (ALL, "GET", "/v3/OS-FEDERATION/domains"),
     # -- of a domain
     (DOMAIN, "GET", "/v3/projects"),
     (MANAGERS, "POST", "/v3/projects"),
@@ -135,6 +137,20 @@ TABLE: list[tuple[set[str], str, str]] = [
         "endpoint_groups/{endpoint_group_id}/projects/{project_id}",
         "projects/{project_id}/endpoints/{endpoint_id}",
     ) for who, how in ((READERS, "GET"), (HOME, "PUT DELETE"))),
+    # -- federation
+    *((READERS, "GET", f"/v3/OS-FEDERATION/{nouns}") for nouns in (
+        "identity_providers", "identity_providers/{idp_id}/protocols", "mappings",
+        "service_providers")),
+    *((who, how, f"/v3/OS-FEDERATION/{noun}") for noun in (
+        "identity_providers/{idp_id}", "identity_providers/{idp_id}/protocols/{protocol_id}",
+        "mappings/{mapping_id}", "service_providers/{service_provider_id}",
+    ) for who, how in ((READERS, "GET"), (HOME, "PUT PATCH DELETE"))),
+    # Nobody gets a token there, with whatever token.
+    *((who, how, path) for path in (
+        "/v3/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}/auth",
+        "/v3/auth/OS-FEDERATION/websso/{protocol_id}",
+        "/v3/auth/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}/websso",
+    ) for who, how in ((set[str](), "GET"), (ANYBODY, "POST"))),
     # -- what is somebody's own
     (READERS, "GET", "/v3/users/{user_id}/application_credentials"),
     (set(), "POST", "/v3/users/{user_id}/application_credentials"),
@@ -188,6 +204,10 @@ for _holder in ("users/{user_id}", "groups/{group_id}"):
         (READERS, "GET HEAD", f"/v3/system/{_holder}/roles/{{role_id}}"),
         (HOME, "PUT DELETE", f"/v3/system/{_holder}/roles/{{role_id}}"),
     ]
+
+
+RULES = [{"local": [], "remote": [{"type": "x"}]}]
+SERVICE_PROVIDER = {"auth_url": "http://x", "sp_url": "http://x"}
 
 
 class Lab:
@@ -257,7 +277,19 @@ class Lab:
         group = {"name": "g", "filters": {"interface": "public"}}
         endpoints = self._post("/OS-EP-FILTER/endpoint_groups", root, endpoint_group=group)
         policy = self._post("/policies", root, policy={"type": "x", "blob": "x"})
+        for path, noun, values in (
+            ("identity_providers/idp", "identity_provider", {"domain_id": "default"}),
+            ("mappings/m", "mapping", {"rules": RULES}),
+            ("identity_providers/idp/protocols/p", "protocol", {"mapping_id": "m"}),
+            ("service_providers/sp", "service_provider", SERVICE_PROVIDER),
+        ):
+            answer = cloud.call("PUT", f"/OS-FEDERATION/{path}", root, json={noun: values})
+            assert answer.status_code == 201, answer.text
         return {
+            "idp_id": "idp",
+            "protocol_id": "p",
+            "mapping_id": "m",
+            "service_provider_id": "sp",
             "user_id": user,
             "group_id": self._make("group", name="g", domain_id=self._domain),
             "project_id": self._project,
@@ -309,6 +341,12 @@ class Lab:
             "POST limits": {"limits": [
                 {"service_id": "x", "resource_name": "x", "resource_limit": 1}]},
         }  # fmt: skip
+        for noun_, values in (
+            ("identity_provider", {"enabled": True}), ("mapping", {"rules": RULES}),
+            ("protocol", {"mapping_id": "m"}), ("service_provider", SERVICE_PROVIDER),
+        ):  # fmt: skip
+            if path.startswith("/v3/OS-FED") and path.split("/")[-2] == f"{noun_}s":
+                return {noun_: values}
         if f"{method} {noun}" in bodies:
             return bodies[f"{method} {noun}"]
         if "/config" in path:
