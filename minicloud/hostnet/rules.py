@@ -75,7 +75,9 @@ def host_table(
     the hosts that may send in it; of other identifiers, others' perhaps, nothing is said.
     """
     untouched = untouched_table("ip")
-    out = f'oifname != "{names.BRIDGES}" oifname != "lo" masquerade'
+    ranges = ", ".join(external)
+    # What is on another host of an external network is a neighbour there, too.
+    out = f'ip daddr != {{ {ranges} }} oifname != "{names.BRIDGES}" oifname != "lo" masquerade'
     return Table(
         family="ip",
         chains={
@@ -93,7 +95,7 @@ def host_table(
             "outward": [
                 f'ip saddr {TRANSFER_RANGE} oifname != "{names.HOST_LEGS}" '
                 'oifname != "lo" masquerade',
-                *([f"ip saddr {{ {', '.join(external)} }} {out}"] if external else []),
+                *([f"ip saddr {{ {ranges} }} {out}"] if external else []),
             ],
         },
         hooks={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,8 +13,8 @@ import pytest
 from hostnet_world import OPEN, a_network, a_port, group, ingress, wiring
 from private_host import Guest, missing, run
 from several_hosts import FarHost, join
-from test_hostnet_guard import Server, is_open
-from test_hostnet_routers import EXTERNAL, FLOATING, router
+from test_hostnet_guard import Server, connect, is_open
+from test_hostnet_routers import EXTERNAL, FLOATING, leg, router
 
 from minicloud.domain import ids
 from minicloud.hostnet import names, namespaces
@@ -187,6 +188,43 @@ def test_a_router_goes_to_another_host_and_its_floating_ips_with_it(
         assert here.do(lambda: guest.answers("172.24.4.1"))
         for host in (here, there):
             assert host.do(lambda: _answers(FLOATING)), (carrier is here, host is here)
+
+
+def test_floating_ips_on_two_hosts_see_each_other_as_such(
+    hosts: tuple[FarHost, FarHost],
+) -> None:
+    here, there = hosts
+    others = "172.24.4.60"
+    near = router(ONE, floating_ips=[(FLOATING, "10.20.1.11")])
+    legs = router(SAME_RANGE).legs
+    gateway = leg(EXTERNAL, 20)
+    far = RouterWiring(
+        id=ids.derive("router", "far"),
+        legs=legs,
+        gateway=msgspec.structs.replace(gateway, port_id=ids.derive("far"), mac=legs[0].mac),
+        next_hops=["172.24.4.1"],
+        floating_ips=[(others, "10.20.1.12")],
+    )
+    mine, theirs = seen(ONE, []), seen(SAME_RANGE, [])
+    for host, carried, own, pair, reach in (
+        (here, near, HERE, (mine, A), [(others, THERE)]),
+        (there, far, THERE, (theirs, STRANGER), [(FLOATING, HERE)]),
+    ):
+        whole = carrying([carried], own, pair, network=pair[0])
+        host.do(
+            lambda host=host, whole=whole, reach=reach: host.network.sync(
+                msgspec.structs.replace(whole, reach=reach)
+            )
+        )
+    guest = here.plug(mine, A, "10.20.1.11")
+    server = there.plug(theirs, STRANGER, "10.20.1.12")
+    listener = there.do(
+        lambda: namespaces.run_in(server.name, lambda: socket.create_server(("", 80)))
+    )
+    with listener, here.do(lambda: connect(guest, others, 80)):
+        accepted, (seen_as, _) = listener.accept()
+        accepted.close()
+    assert seen_as == FLOATING
 
 
 def _answers(address: str) -> bool:
