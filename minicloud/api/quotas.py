@@ -9,8 +9,9 @@ from msgspec import UNSET
 
 from minicloud.api.schemas.fields import truth, whole
 from minicloud.api.schemas.quotas import (
+    OLDER,
     RESOURCES,
-    QuotaUpdate,
+    ClassUpdate,
     class_view,
     limits_view,
     quota_view,
@@ -30,7 +31,7 @@ class Quotas:
 
     def __init__(self, database: Database, defaults: Mapping[str, int]) -> None:
         self._database = database
-        self._defaults = {name: defaults[name] for name in RESOURCES}
+        self._defaults = {**{name: defaults[name] for name in RESOURCES}, **OLDER}
 
     def limits(self, call: Call) -> Any:
         project = call.ctx.project_id
@@ -57,12 +58,12 @@ class Quotas:
     def defaults(self, call: Call) -> Any:
         with self._database.read() as tx:
             limits = quotas.class_limits(tx, quotas.DEFAULT_CLASS, self._defaults)
-        return quota_view(dict(limits), call.params["project"])
+        return quota_view(limits, call.params["project"])
 
     def show_class(self, call: Call) -> Any:
         name = call.params["name"]
         with self._database.read() as tx:
-            return class_view(dict(quotas.class_limits(tx, name, self._defaults)), name)
+            return class_view(quotas.class_limits(tx, name, self._defaults), name)
 
     def update_class(self, call: Call) -> Any:
         name = call.params["name"]
@@ -71,7 +72,7 @@ class Quotas:
         wanted = _wanted(call.body)
         with self._database.write() as tx:
             quotas.class_set(tx, name, wanted)
-            return class_view(dict(quotas.class_limits(tx, name, self._defaults)), None)
+            return class_view(quotas.class_limits(tx, name, self._defaults), None)
 
     def update(self, call: Call) -> Any:
         project = call.params["project"]
@@ -88,15 +89,15 @@ class Quotas:
             quotas.quota_reset(tx, call.params["project"])
         return Reply()
 
-    def _limits(self, tx: Transaction, project_id: str) -> dict[str, int]:
-        return dict(quotas.quota_limits(tx, project_id, self._defaults))
+    def _limits(self, tx: Transaction, project_id: str) -> Mapping[str, int]:
+        return quotas.quota_limits(tx, project_id, self._defaults)
 
 
-def _wanted(body: QuotaUpdate) -> dict[str, int]:
+def _wanted(body: ClassUpdate) -> dict[str, int]:
     """Resource -> limit, of those that the body names."""
     return {
         name: whole(getattr(body, name), name, least=-1)
-        for name in RESOURCES
+        for name in (*RESOURCES, *OLDER)
         if getattr(body, name) is not UNSET
     }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from compute import ComputeCloud, compute_cloud
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -275,6 +276,41 @@ def test_limits_and_quotas(cloud: ComputeCloud) -> None:
     old = cloud.get(path, version="2.35")["quota_set"]
     assert {"floating_ips", "injected_files"} <= set(old)
     assert "injected_files" not in cloud.get(path, version="2.57")["quota_set"]
+
+
+def test_limits_of_older_versions_are_kept_and_shown(cloud: ComputeCloud) -> None:
+    path = f"/v2.1/os-quota-sets/{DEMO}"
+    injected = {"injected_files": 7, "injected_file_content_bytes": 8,
+                "injected_file_path_bytes": -1}  # fmt: skip
+    networks = {"fixed_ips": 1, "floating_ips": 2, "security_groups": 3,
+                "security_group_rules": 4}  # fmt: skip
+
+    def put(version: str, limits: dict[str, int]) -> requests.Response:
+        return cloud.call("PUT", path, "admin", version, json={"quota_set": limits})
+
+    for version, limits in (("2.57", injected), ("2.36", networks)):
+        for name, limit in limits.items():
+            assert put(version, {name: limit}).status_code == 400, name
+    assert put("2.1", {"tenant_id": 1}).status_code == 400
+    assert put("2.1", {"networks": 1}).status_code == 400
+    assert put("2.1", {"injected_files": -2}).status_code == 400
+    shown = put("2.56", injected).json()["quota_set"]
+    assert (injected.items() <= shown.items(), set(networks) & set(shown)) == (True, set())
+    assert networks.items() <= put("2.35", networks).json()["quota_set"].items()
+    old, middle, new = (cloud.get(path, version=v)["quota_set"] for v in ("2.35", "2.56", "2.57"))
+    assert old == {**middle, **networks}
+    assert middle == {**new, **injected}
+    detail = cloud.get(path + "/detail", version="2.35")["quota_set"]
+    assert detail["fixed_ips"] == {"limit": 1, "in_use": 0, "reserved": 0}
+    defaults = cloud.get(path + "/defaults", version="2.35")["quota_set"]
+    assert (defaults["fixed_ips"], defaults["injected_files"]) == (-1, 0)
+    limits = cloud.get("/v2.1/limits", version="2.35")["limits"]["absolute"]
+    assert {"maxPersonality": 7, "maxPersonalitySize": 8, "maxImageMeta": 5,
+            "maxSecurityGroups": 3, "maxSecurityGroupRules": 4,
+            "maxTotalFloatingIps": 2}.items() <= limits.items()  # fmt: skip
+    assert put("2.35", {"cores": 20}).json()["quota_set"]["fixed_ips"] == 1
+    assert cloud.call("DELETE", path, "admin").status_code == 202
+    assert cloud.get(path, version="2.35")["quota_set"]["fixed_ips"] == -1
 
 
 # -- the rest --------------------------------------------------------------------------------------

@@ -151,7 +151,7 @@ def test_the_default_class_is_every_projects_limit(cloud: ComputeCloud) -> None:
     assert cloud.get(other, "admin")["quota_class_set"]["instances"] == 1
     assert cloud.get(path, "admin")["quota_class_set"]["instances"] == 2
     for wrong, version in (({"instances": "x"}, "2.100"), ({"surprise": 1}, "2.100"),
-                           ({"fixed_ips": 1}, "2.50"), ({"server_groups": 1}, "2.49"),
+                           ({"fixed_ips": 1}, "2.50"), ({"networks": 1}, "2.49"),
                            ({"injected_files": 1}, "2.57"), ({"force": True}, "2.1")):  # fmt: skip
         answer = cloud.call("PUT", path, "admin", version, json={"quota_class_set": wrong})
         assert answer.status_code == 400, wrong

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from minicloud.api.schemas.fields import Flag, Number
+from minicloud.api.schemas.older import Rich
 from minicloud.kit.web import Body
 from minicloud.kit.web.versions import Conversion, Json
 
@@ -16,21 +18,24 @@ RESOURCES = (
     "server_group_members",
 )  # fmt: skip
 """Those that have limits here."""
-_INJECTED = {
+INJECTED = {
     "injected_files": 0,
     "injected_file_content_bytes": 0,
     "injected_file_path_bytes": 0,
 }
-_NETWORKS = {
+"""Of files put into servers, which is not done here."""
+NETWORKS = {
     "fixed_ips": -1,
     "floating_ips": -1,
     "security_groups": -1,
     "security_group_rules": -1,
 }
-"""What other services count; shown as unlimited by versions that expect them here."""
+"""Of what the network service counts."""
+OLDER = {**INJECTED, **NETWORKS}
+"""Limits without effect that older versions show and set, and what they are until then."""
 
 
-class QuotaUpdate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class ClassUpdate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     instances: Number | UnsetType = UNSET
     cores: Number | UnsetType = UNSET
     ram: Number | UnsetType = UNSET
@@ -45,87 +50,80 @@ class QuotaUpdate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     floating_ips: Number | UnsetType = UNSET
     security_groups: Number | UnsetType = UNSET
     security_group_rules: Number | UnsetType = UNSET
-    networks: Number | UnsetType = UNSET
+
+
+class QuotaUpdate(ClassUpdate, kw_only=True, forbid_unknown_fields=True):
     force: Flag = False
-    tenant_id: str = ""
 
 
 UPDATE = Body(
     type=QuotaUpdate,
     wrapper="quota_set",
-    until={
-        **dict.fromkeys(_INJECTED, (2, 56)),
-        **dict.fromkeys((*_NETWORKS, "networks"), (2, 35)),
-    },
+    until={**dict.fromkeys(INJECTED, (2, 56)), **dict.fromkeys(NETWORKS, (2, 35))},
+)
+CLASS_UPDATE = Body(
+    type=ClassUpdate,
+    wrapper="quota_class_set",
+    until={**dict.fromkeys(INJECTED, (2, 56)), **dict.fromkeys(NETWORKS, (2, 49))},
 )
 
 
-def quota_view(limits: dict[str, Any], project_id: str | None) -> Json:
+def quota_view(limits: Mapping[str, int], project_id: str | None) -> Json:
     """``project_id``: shown as the set's id; None: not shown."""
-    view: Json = {**limits}
-    if project_id is not None:
-        view = {"id": project_id, **view}
-    return {"quota_set": view}
+    return {"quota_set": _shown(limits, project_id)}
 
 
-def usage_view(limits: dict[str, int], used: dict[str, int], project_id: str) -> Json:
-    view: Json = {
+def usage_view(limits: Mapping[str, int], used: Mapping[str, int], project_id: str) -> Json:
+    view = {
         name: {"limit": limit, "in_use": used.get(name, 0), "reserved": 0}
         for name, limit in limits.items()
     }
-    return {"quota_set": {"id": project_id, **view}}
+    return {"quota_set": _shown(view, project_id)}
 
 
-CLASS_UPDATE = Body(
-    type=QuotaUpdate,
-    wrapper="quota_class_set",
-    since=dict.fromkeys(("server_groups", "server_group_members"), (2, 50)),
-    until={
-        **dict.fromkeys(_INJECTED, (2, 56)),
-        **dict.fromkeys((*_NETWORKS, "networks"), (2, 49)),
-        **dict.fromkeys(("force", "tenant_id"), (2, 0)),
-    },
-)
-
-
-def class_view(limits: dict[str, Any], name: str | None) -> Json:
+def class_view(limits: Mapping[str, int], name: str | None) -> Json:
     """``name``: shown as the class's id; None: not shown."""
-    return {"quota_class_set": {**limits} if name is None else {"id": name, **limits}}
+    return {"quota_class_set": _shown(limits, name)}
 
 
-def _class_with(more: dict[str, int]) -> Any:
+def _shown(values: Mapping[str, Any], set_id: str | None) -> Rich:
+    """The newest shape, with the older versions' resources beside it."""
+    view = {} if set_id is None else {"id": set_id}
+    return Rich(
+        {**view, **{name: values[name] for name in RESOURCES}},
+        {name: values[name] for name in OLDER},
+    )
+
+
+def _with(wrapper: str, names: Iterable[str]) -> Callable[[Json], Json]:
+    """A conversion to versions that show older resources too."""
+
     def convert(body: Json) -> Json:
-        body["quota_class_set"].update(more)
+        view: Rich = body[wrapper]
+        view.update((name, view.facts[name]) for name in names)
         return body
 
     return convert
 
 
-def _class_before_2_50(body: Json) -> Json:
+def _class_without_groups(body: Json) -> Json:
     for name in ("server_groups", "server_group_members"):
         del body["quota_class_set"][name]
-    body["quota_class_set"].update(_NETWORKS)
     return body
 
 
-CLASS_DOWN: list[Conversion] = [((2, 57), _class_with(_INJECTED)), ((2, 50), _class_before_2_50)]
+DOWN: Sequence[Conversion] = (
+    ((2, 57), _with("quota_set", INJECTED)),
+    ((2, 36), _with("quota_set", NETWORKS)),
+)
+CLASS_DOWN: Sequence[Conversion] = (
+    ((2, 57), _with("quota_class_set", INJECTED)),
+    ((2, 50), _with("quota_class_set", NETWORKS)),
+    ((2, 50), _class_without_groups),
+)
 
 
-def _adding(more: dict[str, int]) -> Any:
-    def convert(body: Json) -> Json:
-        view = body["quota_set"]
-        in_detail = isinstance(view["instances"], dict)
-        for name, limit in more.items():
-            view[name] = {"limit": limit, "in_use": 0, "reserved": 0} if in_detail else limit
-        return body
-
-    return convert
-
-
-DOWN: list[Conversion] = [((2, 57), _adding(_INJECTED)), ((2, 36), _adding(_NETWORKS))]
-
-
-def limits_view(limits: dict[str, int], used: dict[str, int]) -> Json:
+def limits_view(limits: Mapping[str, int], used: Mapping[str, int]) -> Json:
     absolute = {
         "maxServerMeta": limits["metadata_items"],
         "maxTotalInstances": limits["instances"],
@@ -139,30 +137,27 @@ def limits_view(limits: dict[str, int], used: dict[str, int]) -> Json:
         "totalRAMUsed": used["ram"],
         "totalServerGroupsUsed": used["server_groups"],
     }
-    return {"limits": {"rate": [], "absolute": absolute}}
+    return {"limits": {"rate": [], "absolute": Rich(absolute, dict(limits))}}
 
 
-def _also(more: dict[str, int]) -> Any:
+def _also(names: Mapping[str, str], more: Mapping[str, int] | None = None) -> Any:
+    """A conversion to versions that show some limits by these names, and ``more``."""
+
     def convert(body: Json) -> Json:
-        body["limits"]["absolute"].update(more)
+        view: Rich = body["limits"]["absolute"]
+        view.update((name, view.facts[resource]) for name, resource in names.items())
+        view.update(more or {})
         return body
 
     return convert
 
 
-DOWN_LIMITS: list[Conversion] = [
-    ((2, 57), _also({"maxPersonality": 0, "maxPersonalitySize": 0})),
-    ((2, 39), _also({"maxImageMeta": 128})),
-    (
-        (2, 36),
-        _also(
-            {
-                "maxSecurityGroups": -1,
-                "maxSecurityGroupRules": -1,
-                "maxTotalFloatingIps": -1,
-                "totalSecurityGroupsUsed": 0,
-                "totalFloatingIpsUsed": 0,
-            }
-        ),
-    ),
-]
+DOWN_LIMITS: Sequence[Conversion] = (
+    ((2, 57), _also({"maxPersonality": "injected_files",
+                     "maxPersonalitySize": "injected_file_content_bytes"})),
+    ((2, 39), _also({"maxImageMeta": "metadata_items"})),
+    ((2, 36), _also({"maxSecurityGroups": "security_groups",
+                     "maxSecurityGroupRules": "security_group_rules",
+                     "maxTotalFloatingIps": "floating_ips"},
+                    {"totalSecurityGroupsUsed": 0, "totalFloatingIpsUsed": 0})),
+)  # fmt: skip
