@@ -101,10 +101,11 @@ def rest_service(
         routes=[
             Route(method="GET", path="/", handler=versions.index, policy=PUBLIC,
                   summary="Which versions there are."),
-            Route(method="GET", path="/v2.1", handler=versions.show, policy=PUBLIC,
-                  summary="Which microversions there are."),
-            Route(method="GET", path="/v2.1/", handler=versions.show, policy=PUBLIC, alias=True,
-                  summary="Which microversions there are."),
+            *(
+                Route(method="GET", path=path, handler=versions.show, policy=PUBLIC,
+                      alias=path.endswith("/"), summary="Which microversions there are.")
+                for path in ("/v2", "/v2/", "/v2.1", "/v2.1/")
+            ),
             *(_below("/v2.1", row) for row in rows),
             *(_of_project(row) for row in rows),
         ],

@@ -54,14 +54,25 @@ def text(version: tuple[int, int]) -> str:
 
 # -- discovery -------------------------------------------------------------------------------------
 def test_version_documents_need_no_token(cloud: ComputeCloud) -> None:
-    (version,) = cloud.get("/", token="", version="")["versions"]
-    assert version["id"] == "v2.1"
-    assert version["status"] == "CURRENT"
-    assert (version["min_version"], version["version"]) == ("2.1", "2.100")
-    assert version["links"][0]["href"] == cloud.url + "/v2.1/"
-    for path in ("/v2.1", "/v2.1/"):
-        one = cloud.get(path, token="", version="")["version"]
-        assert (one["min_version"], one["version"]) == ("2.1", "2.100")
+    old, version = cloud.get("/", token="", version="")["versions"]
+    assert old == {
+        "id": "v2.0", "status": "DEPRECATED", "version": "", "min_version": "",
+        "updated": "2025-07-04T12:00:00Z", "links": [{"rel": "self", "href": cloud.url + "/v2/"}],
+    }  # fmt: skip
+    assert version == {
+        "id": "v2.1", "status": "CURRENT", "version": "2.100", "min_version": "2.1",
+        "updated": "2013-07-23T11:33:21Z",
+        "links": [{"rel": "self", "href": cloud.url + "/v2.1/"}],
+    }  # fmt: skip
+    manual = {"rel": "describedby", "type": "text/html", "href": "http://docs.openstack.org/"}
+    for path, facts, number in (("/v2", old, "2"), ("/v2.1", version, "2.1")):
+        media = f"application/vnd.openstack.compute+json;version={number}"
+        for each in (path, path + "/"):
+            assert cloud.get(each, token="", version="")["version"] == {
+                **facts, "links": [*facts["links"], manual],
+                "media-types": [{"base": "application/json", "type": media}],
+            }  # fmt: skip
+    assert cloud.call("GET", "/v2/servers", version="").status_code == 404
 
 
 def test_negotiation(cloud: ComputeCloud) -> None:
