@@ -308,6 +308,17 @@ policy = sa.Table(
     _document("extra"),
 )
 
+policy_association = sa.Table(
+    "policy_association",
+    metadata,
+    # Computed from endpoint, service and region, of which some are not there.
+    _key(),
+    _ref("policy_id", "policy"),
+    _ref("endpoint_id", "endpoint", null=True),
+    _ref("service_id", "service", null=True),
+    sa.Column("region_id", _NAME, sa.ForeignKey("region.id", ondelete="CASCADE"), index=True),
+)
+
 domain_config = sa.Table(
     "domain_config",
     metadata,

@@ -183,6 +183,13 @@ RULES: Mapping[str, str] = {
     "identity:ec2_delete_credential": f"{_HOME} or (role:member and {_CREDENTIAL})",
     # -- kept for clients -------------------------------------------------------------------------
     **_plain("policy", plural="policies"),
+    **{
+        f"identity:{verb}_policy_association_for_{place}": rule
+        for place in ("endpoint", "service", "region_and_service")
+        for verb, rule in (("check", _READ), ("create", _HOME), ("delete", _HOME))
+    },
+    "identity:list_endpoints_for_policy": _READ,
+    "identity:get_policy_for_endpoint": _READ,
     "identity:get_domain_config": _READ,
     "identity:get_domain_config_default": _READ,
     "identity:create_domain_config": _HOME,

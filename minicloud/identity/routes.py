@@ -26,6 +26,8 @@ from minicloud.identity.links import Links
 from minicloud.identity.logins import NO_LOCKOUT, Lockout, Logins
 from minicloud.identity.passwords import Passwords
 from minicloud.identity.policies import RULES
+from minicloud.identity.policy_association_routes import PolicyAssociationRoutes
+from minicloud.identity.policy_associations import PolicyAssociations
 from minicloud.identity.project_routes import ProjectRoutes
 from minicloud.identity.service import Authentication
 from minicloud.identity.targets import Targets
@@ -64,6 +66,7 @@ def rest_service(
         CredentialRoutes(credentials, authentication, links),
         EndpointGroupRoutes(EndpointGroups(database), links),
         LimitRoutes(RegisteredLimits(database), Limits(database), links),
+        PolicyAssociationRoutes(PolicyAssociations(database), links),
         DomainConfigRoutes(DomainConfig(database)),
         FederationRoutes(
             IdentityProviders(database), Mappings(database), ServiceProviders(database), links

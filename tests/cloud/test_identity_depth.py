@@ -450,3 +450,70 @@ def test_a_projects_own_endpoints(cloud: IdentityCloud, admin: str) -> None:
     assert cloud.call("DELETE", f"{own}/{public}", admin).status_code == 204
     assert cloud.call("DELETE", f"{own}/{public}", admin).status_code == 404
     assert seen() == everything
+
+
+def test_which_policy_is_for_an_endpoint(cloud: IdentityCloud, admin: str) -> None:
+    def made(noun: str, plural: str, **values: Any) -> str:
+        answer = cloud.call("POST", f"/{plural}", admin, json={noun: values})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()[noun]["id"])
+
+    def asked(method: str, path: str) -> int:
+        return int(cloud.call(method, path, admin).status_code)
+
+    service = made("service", "services", type="dns")
+    made("region", "regions", id="Above")
+    made("region", "regions", id="Below", parent_region_id="Above")
+    here = made("endpoint", "endpoints", service_id=service, interface="public", url="http://x",
+                region_id="Below")  # fmt: skip
+    there = made("endpoint", "endpoints", service_id=service, interface="public", url="http://y")
+    names = ("of_service", "of_region", "of_endpoint")
+    policies = {name: made("policy", "policies", type="x", blob=name) for name in names}
+    paths = {
+        name: f"/policies/{policies[name]}/OS-ENDPOINT-POLICY/{path}"
+        for name, path in zip(
+            names,
+            (f"services/{service}", f"services/{service}/regions/Above", f"endpoints/{here}"),
+            strict=True,
+        )
+    }
+
+    def policy(endpoint: str) -> str | None:
+        answer = cloud.call("GET", f"/endpoints/{endpoint}/OS-ENDPOINT-POLICY/policy", admin)
+        return answer.json()["policy"]["blob"] if answer.status_code == 200 else None
+
+    def endpoints(name: str) -> set[str]:
+        path = f"/policies/{policies[name]}/OS-ENDPOINT-POLICY/endpoints"
+        return {each["id"] for each in cloud.call("GET", path, admin).json()["endpoints"]}
+
+    assert policy(here) is None
+    assert [asked("HEAD", path) for path in paths.values()] == [404, 404, 404]
+    for name, path in paths.items():
+        assert (asked("PUT", path), asked("PUT", path)) == (204, 204)
+        assert (asked("GET", path), asked("HEAD", path)) == (204, 204)
+        assert policy(here) == name
+    assert policy(there) == "of_service"
+    assert [endpoints(name) for name in names] == [{here, there}, {here}, {here}]
+    # A place has one policy.
+    other = f"/policies/{policies['of_service']}/OS-ENDPOINT-POLICY/endpoints/{here}"
+    assert asked("PUT", other) == 204
+    assert (asked("GET", paths["of_endpoint"]), policy(here)) == (404, "of_service")
+    assert asked("DELETE", paths["of_endpoint"]) == 204
+    assert policy(here) == "of_service"
+    assert asked("DELETE", other) == 204
+    assert policy(here) == "of_region"
+    for path in ("/policies/no/OS-ENDPOINT-POLICY/endpoints", "/endpoints/no/OS-ENDPOINT-POLICY/"
+                 "policy", f"/policies/no/OS-ENDPOINT-POLICY/services/{service}"):  # fmt: skip
+        assert asked("GET", path) == 404
+    for method in ("GET", "PUT", "DELETE"):
+        for place in ("endpoints/no", "services/no", f"services/{service}/regions/no"):
+            top = f"/policies/{policies['of_service']}/OS-ENDPOINT-POLICY"
+            assert asked(method, f"{top}/{place}") == 404
+    # What an association names takes it along.
+    assert asked("DELETE", f"/policies/{policies['of_region']}") == 204
+    assert policy(here) == "of_service"
+    for path in (f"/endpoints/{here}", f"/endpoints/{there}", "/regions/Below", "/regions/Above",
+                 f"/services/{service}"):  # fmt: skip
+        assert asked("DELETE", path) == 204
+    assert endpoints("of_service") == set()
+    assert asked("GET", paths["of_service"]) == 404

@@ -137,6 +137,12 @@ TABLE: list[tuple[set[str], str, str]] = [
         "endpoint_groups/{endpoint_group_id}/projects/{project_id}",
         "projects/{project_id}/endpoints/{endpoint_id}",
     ) for who, how in ((READERS, "GET"), (HOME, "PUT DELETE"))),
+    (READERS, "GET", "/v3/policies/{policy_id}/OS-ENDPOINT-POLICY/endpoints"),
+    (READERS, "GET", "/v3/endpoints/{endpoint_id}/OS-ENDPOINT-POLICY/policy"),
+    *((who, how, f"/v3/policies/{{policy_id}}/OS-ENDPOINT-POLICY/{path}") for path in (
+        "endpoints/{endpoint_id}", "services/{service_id}",
+        "services/{service_id}/regions/{region_id}",
+    ) for who, how in ((READERS, "GET"), (HOME, "PUT DELETE"))),
     # -- federation
     *((READERS, "GET", f"/v3/OS-FEDERATION/{nouns}") for nouns in (
         "identity_providers", "identity_providers/{idp_id}/protocols", "mappings",
