@@ -408,7 +408,13 @@ def _check_image(wish: _Wish, flavor: Flavor, sources: _Sources) -> Mapping[str,
     if wish.destination_type == "local":
         check_room(image, flavor)
         return image.properties
-    room = (wish.size or 0) * _GIB
+    check_volume_room(image, wish.size or 0)
+    return image.properties
+
+
+def check_volume_room(image: Image, size_gb: int) -> None:
+    """Raise Invalid unless the image fits on a volume of ``size_gb`` GiB."""
+    room = size_gb * _GIB
     if image.min_disk * _GIB > room:
         raise Invalid(
             reason="Volume is smaller than the minimum size specified in image metadata. "
@@ -417,7 +423,6 @@ def _check_image(wish: _Wish, flavor: Flavor, sources: _Sources) -> Mapping[str,
     size = max(image.size or 0, image.virtual_size or 0)
     if size > room:
         raise _wrong(f"the image takes {size} bytes, its volume would have {room}.")
-    return image.properties
 
 
 def check_memory(image: Image, flavor: Flavor) -> None:

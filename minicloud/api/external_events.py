@@ -1,7 +1,7 @@
 """Events that the network and volume services report of servers: looked at, answered one by one.
 
-Nothing waits for them: hosts ask the network service themselves. A change of a server's network
-makes its host look now, and its addresses are read again. What nobody here would act on is
+Nothing waits for them: hosts ask the services themselves. A change of a server's network makes
+its host look now, and its addresses are read again. What nobody here would act on is
 refused, event by event.
 """
 
@@ -27,7 +27,7 @@ from minicloud.rpc.compute import ComputeRPC
 LOG = logging.getLogger(__name__)
 _NETWORK = ("network-changed", "network-vif-plugged", "network-vif-unplugged",
             "network-vif-deleted")  # fmt: skip
-_EXTENDED = "volume-extended"
+_EXTENDED, _REIMAGED = "volume-extended", "volume-reimaged"
 
 
 class ExternalEventHandler:
@@ -122,6 +122,6 @@ def _view(event: ExternalEvent, server: Server | None) -> dict[str, Any]:
         view["tag"] = event.tag
     if server is None:
         view |= {"status": "failed", "code": 404}
-    elif server.host is None or event.name not in (*_NETWORK, _EXTENDED):
+    elif server.host is None or event.name not in (*_NETWORK, _EXTENDED, _REIMAGED):
         view |= {"status": "failed", "code": 422}
     return view

@@ -1,7 +1,7 @@
-"""Whether a launch can be: its image, disks, networks and data, resolved or refused.
+"""Whether a launch can be: its networks, data and place, resolved or refused.
 
-Every refusal says what is wrong. Asks the image service and the network service once each, and
-for ports only when some are named.
+Every refusal says what is wrong. Asks the network service once, and for ports
+only when some are named.
 """
 
 from __future__ import annotations
@@ -10,34 +10,13 @@ import base64
 import binascii
 from collections.abc import Sequence
 
-from minicloud.api.block_devices import check_memory, check_room
-from minicloud.api.lookups import Lookups, Network, usable_image
+from minicloud.api.lookups import Lookups, Network
 from minicloud.api.schemas.fields import whole
 from minicloud.api.schemas.server_bodies import ServerCreate
-from minicloud.client.image import Image
 from minicloud.domain.errors import Conflict, Invalid, NotAllowed
-from minicloud.domain.ids import is_uuid
-from minicloud.domain.models import Flavor, Host, RequestedNic
+from minicloud.domain.models import Host, RequestedNic
 from minicloud.kit.context import Context
 from minicloud.kit.web import Call
-
-_NO_IMAGE = "Can not find requested image"
-
-
-# -- image -----------------------------------------------------------------------------------------
-def bootable_image(lookups: Lookups, ctx: Context, image_id: str, flavor: Flavor) -> Image:
-    """The image, which exists, is whole and fits into ``flavor``."""
-    image_id = image_id.rstrip("/").rsplit("/", 1)[-1]
-    if not is_uuid(image_id):
-        raise Invalid(reason="Invalid imageRef provided.")
-    image = usable_image(lookups, ctx, image_id)
-    if image is None:
-        raise Invalid(reason=_NO_IMAGE)
-    if image.status != "active":
-        raise Invalid(reason=f"Image {image.id} is not active.")
-    check_memory(image, flavor)
-    check_room(image, flavor)
-    return image
 
 
 # -- networks --------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from minicloud.client.rest import Answer, RestClient, Timed
 from minicloud.domain.errors import NotFound
 
 _VERSION = {"OpenStack-API-Version": "volume 3.44"}
+_REIMAGE_VERSION = {"OpenStack-API-Version": "volume 3.68"}
 _BESIDE = ("driver_volume_type", "attachment_id", "status")
 
 
@@ -132,10 +133,25 @@ class VolumeClient:
         """The server keeps the volume after all. Invalid: it is not being detached. NotFound."""
         return self._act(volume_id, "os-roll_detaching")
 
-    def _act(self, volume_id: str, action: str) -> Timed[None]:
+    def volume_reimage(self, volume_id: str, image_id: str) -> Timed[None]:
+        """Begin to replace what a volume has, which may be reserved, by the image: it is
+        ``downloading``, then ``reserved`` again, or ``error``. Invalid: it is in use, or the image
+        will not do. NotFound.
+        """
+        asked = {"image_id": image_id, "reimage_reserved": True}
+        return self._act(volume_id, "os-reimage", asked, version=_REIMAGE_VERSION)
+
+    def _act(
+        self,
+        volume_id: str,
+        action: str,
+        asked: Mapping[str, Any] | None = None,
+        *,
+        version: Mapping[str, str] = _VERSION,
+    ) -> Timed[None]:
         path = f"/volumes/{_safe(volume_id)}/action"
         try:
-            answer = self._call("POST", path, {action: None})
+            answer = self._rest.request("POST", path, body={action: asked}, headers=version)
         except NotFound:
             raise NotFound(kind="Volume", id=volume_id) from None
         return self._rest.timed(answer, None)

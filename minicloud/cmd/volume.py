@@ -116,6 +116,7 @@ def build(
     backups_at = vault(settings.backup_dir or settings.data_dir / "backups")
     filling = Filling(database, backends, live, images, backups_at)
     roll = Roll(database, backends, host=host)
+    guests = Guests(session)
     volumes = VolumeService(
         database,
         backends,
@@ -126,14 +127,14 @@ def build(
         filling,
         jobs,
         roll,
-        Guests(session),
+        guests,
         host=host,
     )
     snapshots = SnapshotService(database, backends, live, quotas, volumes)
     attachments = AttachmentService(
         database, live, desired, host=host, address=address, ports=settings.nbd_ports
     )
-    imaging = Imaging(database, backends, live, images, filling, volumes, jobs)
+    imaging = Imaging(database, backends, live, images, filling, volumes, guests, jobs)
     retyping = Retyping(database, backends, quotas, types, volumes, jobs)
     messages = MessageService(database)
     backups = BackupService(database, backends, live, quotas, backups_at, filling, volumes, jobs)

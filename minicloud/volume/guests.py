@@ -1,4 +1,4 @@
-"""The compute service as volumes need it: the guests of a volume that has grown are told."""
+"""The compute service as volumes need it: told when a server's volume has changed below it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from minicloud.domain.errors import MinicloudError
 from minicloud.volume.records import Volume
 
 LOG = logging.getLogger(__name__)
-_VERSION = "compute 2.51"
+_VERSION = "compute 2.93"
 
 
 class Guests:
@@ -25,19 +25,27 @@ class Guests:
 
         A compute service that is away fails nothing: the guest sees it when it is started anew.
         """
+        self._tell(volume, "volume-extended", "completed")
+
+    def reimaged(self, volume: Volume, *, failed: bool) -> None:
+        """Tell the servers that have claims on the volume that it has, or has not, the bytes of
+        another image. A compute service that waits for it looks at the volume in the end.
+        """
+        self._tell(volume, "volume-reimaged", "failed" if failed else "completed")
+
+    def _tell(self, volume: Volume, event: str, status: str) -> None:
         users = sorted({each.server_id for each in volume.attachments if each.server_id})
         if self._session is None or not users:
             return
         events = [
-            {"name": "volume-extended", "server_uuid": server_id, "tag": volume.id}
+            {"name": event, "server_uuid": server_id, "tag": volume.id, "status": status}
             for server_id in users
         ]
         try:
             self._rest(self._session).post("/os-server-external-events", {"events": events})
         except MinicloudError as problem:
-            LOG.warning(
-                "The servers of volume %s are not told of its size: %s", volume.id, problem.message
-            )
+            LOG.warning("The servers of volume %s are not told %s: %s", volume.id, event,
+                        problem.message)  # fmt: skip
 
     def _rest(self, session: ServiceSession) -> RestClient:
         def headers() -> Mapping[str, str]:

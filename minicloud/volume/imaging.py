@@ -25,6 +25,7 @@ from minicloud.kit.db import Database
 from minicloud.volume import messages, store
 from minicloud.volume.backends import Backends, qemu_img
 from minicloud.volume.filling import Filling
+from minicloud.volume.guests import Guests
 from minicloud.volume.images import Images, check_fits, image_metadata
 from minicloud.volume.jobs import Jobs
 from minicloud.volume.live import LiveVolumes
@@ -49,11 +50,12 @@ class Imaging:
         images: Images,
         filling: Filling,
         volumes: VolumeService,
+        guests: Guests,
         jobs: Jobs,
     ) -> None:
         self._database, self._backends, self._live = database, backends, live
         self._images, self._filling = images, filling
-        self._volumes, self._jobs = volumes, jobs
+        self._volumes, self._guests, self._jobs = volumes, guests, jobs
 
     # -- a volume as an image --------------------------------------------------------------------
     def upload(
@@ -172,8 +174,10 @@ class Imaging:
             with self._database.write() as tx:
                 if store.volume_move(tx, volume.id, "failed", clock.now()):
                     messages.add(tx, volume.project_id, "VOLUME", volume.id, problem)
+            self._guests.reimaged(volume, failed=True)
             return
         with self._database.write() as tx:
             store.volume_lock(tx, volume.id)
             store.volume_follow(tx, volume.id, after=VolumeStatus.DOWNLOADING)
+        self._guests.reimaged(volume, failed=False)
         LOG.info("Volume %s has the bytes of another image", volume.id)

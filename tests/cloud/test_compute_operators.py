@@ -244,6 +244,9 @@ def test_events_of_other_services(cloud: ComputeCloud) -> None:
         event = {**changed, "name": name}
         assert post(event, version=f"2.{since - 1}").status_code == 400
         assert post(event, version=f"2.{since}").status_code == 207
+    reimaged = {**changed, "name": "volume-reimaged", "tag": UNKNOWN}
+    assert post(reimaged, version="2.92").status_code == 400
+    assert post(reimaged, version="2.93").status_code == 200
     for wrong in ({"name": "dance"}, {"server_uuid": "x"}, {"status": "odd"}, {"more": 1}):
         assert post({**changed, **wrong}).status_code == 400
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,8 @@ from cloud import Cloud, running, wait_until
 from user import User
 
 from minicloud.virt.driver import NbdDisk
+
+SINCE_2_93 = {"OpenStack-API-Version": "compute 2.93"}
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +178,109 @@ def test_a_server_on_a_volume_is_resized(cloud: Cloud, user: User) -> None:
     user.act(server, status=204, confirmResize=None)
     cloud.settle(60)
     assert user.status(server) == "ACTIVE"
+    end(cloud, user, server)
+
+
+def rebuild(user: User, server: str, image: str, status: int = 202, **headers: str) -> Any:
+    path = f"/v2.1/servers/{server}/action"
+    body = {"rebuild": {"imageRef": image}}
+    return user.ask("compute", "POST", path, status, json=body, headers=headers)
+
+
+def starts_with(cloud: Cloud, volume: str, data: bytes) -> bool:
+    """Whether the volume, which may be in use, has ``data`` at its start."""
+    disk = (cloud.directory / "volume-data" / "volumes" / volume).resolve()
+    raw = cloud.directory / "look.raw"
+    command = ["qemu-img", "convert", "-U", "-O", "raw", str(disk), str(raw)]
+    subprocess.run(command, check=True)
+    with raw.open("rb") as file:
+        return file.read(len(data)) == data
+
+
+def test_a_root_volume_gets_the_bytes_of_another_image(cloud: Cloud, user: User) -> None:
+    second = cloud.user("admin").make_image("second", b"another system" * 1000, os_type="linux")
+    server = launch(cloud, user, from_image(cloud, delete_on_termination=True))
+    (volume,) = volume_ids(user, server)
+    before = cloud.traces(server)
+    refused = rebuild(user, server, second, 400)["badRequest"]["message"]
+    assert refused == (
+        f"Image {second} is unacceptable: Unable to rebuild with a different image for a "
+        "volume-backed server."
+    )
+    rebuild(user, server, cloud.image_id)  # before 2.93 the same image leaves all as it is
+    cloud.settle(60)
+    assert volumes(user)[volume]["volume_image_metadata"]["image_id"] == cloud.image_id
+    answer = rebuild(user, server, second, **SINCE_2_93)["server"]
+    assert (answer["status"], answer["image"]) == ("REBUILD", "")
+    cloud.settle(60)
+    assert user.status(server) == "ACTIVE", user.server(server)
+    after = cloud.traces(server)
+    assert {**after, "attachments": 0} == {**before, "attachments": 0}
+    assert after["attachments"] == ["attached"]
+    shown = volumes(user)[volume]
+    assert (shown["status"], shown["volume_image_metadata"]["image_id"]) == ("in-use", second)
+    assert cloud.server(server).image_properties["os_type"] == "linux"
+    assert starts_with(cloud, volume, b"another system")
+    end(cloud, user, server)
+
+
+def test_a_stopped_server_stays_so_when_its_root_volume_is_rebuilt(
+    cloud: Cloud, user: User
+) -> None:
+    server = launch(cloud, user, from_image(cloud, delete_on_termination=True))
+    user.act(server, os_stop=None)
+    cloud.settle(60)
+    rebuild(user, server, cloud.image_id, **SINCE_2_93)
+    cloud.settle(60)
+    assert user.status(server) == "SHUTOFF", user.server(server)
+    assert cloud.traces(server)["attachments"] == ["attached"]
+    end(cloud, user, server)
+
+
+def test_what_a_root_volume_cannot_be_rebuilt_with(cloud: Cloud, user: User) -> None:
+    server = launch(cloud, user, from_image(cloud, delete_on_termination=True))
+    large = user.make_image("large", b"x", min_disk=2)
+    refused = rebuild(user, server, large, 400, **SINCE_2_93)["badRequest"]["message"]
+    assert refused.startswith("Volume is smaller than the minimum size specified in image")
+    refused = rebuild(user, server, server, 400, **SINCE_2_93)["badRequest"]["message"]
+    assert refused == "Cannot find image for rebuild"
+    assert user.status(server) == "ACTIVE"
+    end(cloud, user, server)
+
+
+def test_a_root_volume_that_cannot_be_rebuilt_leaves_the_reason_and_can_be_rebuilt_again(
+    cloud: Cloud, user: User
+) -> None:
+    broken = user.make_image("broken", b"no disk" * 100, container_format="ovf")
+    server = launch(cloud, user, from_image(cloud, delete_on_termination=True))
+    (volume,) = volume_ids(user, server)
+    rebuild(user, server, broken, **SINCE_2_93)
+    cloud.settle(60)
+    shown = user.server(server)
+    assert shown["status"] == "ERROR"
+    assert f"volume {volume} did not get the bytes of image {broken}" in shown["fault"]["message"]
+    assert cloud.traces(server)["attachments"] == ["reserved"]
+    assert volume_ids(user, server) == [volume]
+    rebuild(user, server, cloud.image_id, **SINCE_2_93)
+    cloud.settle(60)
+    assert user.status(server) == "ACTIVE", user.server(server)
+    assert volumes(user)[volume]["status"] == "in-use"
+    end(cloud, user, server)
+
+
+def test_a_refused_reimage_leaves_the_volume_attached(cloud: Cloud, user: User) -> None:
+    server = launch(cloud, user, from_image(cloud, delete_on_termination=True))
+    (volume,) = volume_ids(user, server)
+    image = user.make_image("passing", b"gone soon" * 100)
+    cloud.hosts["lab1"].stop()
+    rebuild(user, server, image, **SINCE_2_93)
+    user.ask("image", "DELETE", f"/v2/images/{image}", 204)
+    cloud.hosts["lab1"].start()
+    cloud.settle(60)
+    shown = user.server(server)
+    assert shown["status"] == "ERROR"
+    assert "unable to access requested image" in shown["fault"]["message"]
+    assert volumes(user)[volume]["status"] == "in-use"
     end(cloud, user, server)
 
 

@@ -38,7 +38,8 @@ EFFECTS = frozenset(
      "ensure_dir", "flatten", "ensure_root", "ensure_ephemeral", "ensure_config_drive", "remove",
      "image_download", "port_create", "port_bind", "port_unbind", "port_delete",
      "volume_create", "volume_delete", "attachment_create", "attachment_update",
-     "attachment_complete", "attachment_delete", "operation_take", "operation_finish")
+     "attachment_complete", "attachment_delete", "volume_reimage",
+     "operation_take", "operation_finish")
 )  # fmt: skip
 """Methods that change something outside the process."""
 REPORT_S = 0.05

@@ -37,6 +37,7 @@ NAMES = (
     "delete",
     "reboot_hard",
     "rebuild",
+    "rebuild, on a volume",
     "createImage",
     "resize, finished",
     "unshelve",

@@ -32,6 +32,8 @@ class Story(NamedTuple):
     """Actions done before, each to its end."""
     hosts: Sequence[str] = ("lab1",)
     """Hosts that take servers."""
+    on_volume: bool = False
+    """Whether the root disk is a volume."""
 
 
 _STOP, _PAUSE, _SUSPEND = {"os-stop": None}, {"pause": None}, {"suspend": None}
@@ -41,6 +43,7 @@ _CONFIRM, _REVERT, _UNSHELVE = {"confirmResize": None}, {"revertResize": None}, 
 _IMAGE = {"createImage": {"name": "shot"}}
 _BACKUP = {"createBackup": {"name": "shot", "backup_type": "daily", "rotation": 1}}
 _BOTH = ("lab1", "lab2")
+NEWEST = {"OpenStack-API-Version": "compute 2.95"}
 STORIES: Mapping[str, Story] = {
     "create": Story("create", {}),
     "delete": Story("delete", {}, ""),
@@ -55,6 +58,7 @@ STORIES: Mapping[str, Story] = {
     "rescue": Story("rescue", _RESCUE, "RESCUE"),
     "unrescue": Story("unrescue", {"unrescue": None}, before=[_RESCUE]),
     "rebuild": Story("rebuild", {"rebuild": {}}),
+    "rebuild, on a volume": Story("rebuild", {"rebuild": {}}, on_volume=True),
     "createImage": Story("createImage", _IMAGE),
     "createBackup": Story("createBackup", _BACKUP),
     "resize": Story("resize", _RESIZE, "VERIFY_RESIZE"),
@@ -180,17 +184,22 @@ def admin(cloud: Cloud) -> User:
     return cloud.user("admin")
 
 
-def launch(cloud: Cloud, user: User) -> str:
-    """A server with a second disk: a volume that goes with it."""
+def launch(cloud: Cloud, user: User, *, on_volume: bool = False) -> str:
+    """A server with a second disk: a volume that goes with it, as a root volume does."""
     disk = {
         "boot_index": 0, "uuid": cloud.image_id, "source_type": "image",
         "destination_type": "local",
     }  # fmt: skip
+    if on_volume:
+        disk |= {
+            "destination_type": "volume", "volume_size": 1, "delete_on_termination": True,
+        }  # fmt: skip
     blank = {
         "boot_index": -1, "source_type": "blank", "destination_type": "volume", "volume_size": 1,
         "delete_on_termination": True,
     }  # fmt: skip
-    server_id: str = user.launch(cloud.image_id, block_device_mapping_v2=[disk, blank])
+    image_id = "" if on_volume else cloud.image_id
+    server_id: str = user.launch(image_id, block_device_mapping_v2=[disk, blank])
     return server_id
 
 
@@ -215,7 +224,7 @@ def prepare(cloud: Cloud, user: User, admin: User, name: str) -> str:
     """A server on which all has been done that comes before the story's verb."""
     story = STORIES[name]
     cloud.enable_only("lab2" if name == "evacuate" else "lab1")
-    server_id = launch(cloud, user)
+    server_id = launch(cloud, user, on_volume=story.on_volume)
     cloud.settle()
     assert user.status(server_id) == "ACTIVE", user.server(server_id)
     cloud.enable_only(*story.hosts)
@@ -228,14 +237,16 @@ def prepare(cloud: Cloud, user: User, admin: User, name: str) -> str:
 def set_off(cloud: Cloud, user: User, admin: User, name: str, server_id: str) -> None:
     if name == "delete":
         user.delete(server_id)
-    elif name == "rebuild":
+    elif STORIES[name].recipe == "rebuild":
         act(admin, server_id, {"rebuild": {"imageRef": cloud.image_id}})
     else:
         act(admin, server_id, STORIES[name].act)
 
 
 def act(admin: User, server_id: str, action: dict[str, Any]) -> None:
-    answer = admin.call("compute", "POST", f"/v2.1/servers/{server_id}/action", json=action)
+    answer = admin.call(
+        "compute", "POST", f"/v2.1/servers/{server_id}/action", json=action, headers=NEWEST
+    )
     assert answer.status_code in (200, 202, 204), answer.text
 
 
@@ -257,9 +268,12 @@ def check_done(cloud: Cloud, user: User, name: str, server_id: str) -> None:
     if status:
         server = user.server(server_id)
         assert server["OS-EXT-STS:task_state"] is None
-        kept = {"ports", "attachments", "volumes"}
-        assert kept <= set(cloud.traces(server_id))
-        assert ("claim" in cloud.traces(server_id)) == (status != "SHELVED_OFFLOADED")
+        traces = cloud.traces(server_id)
+        assert {"ports", "attachments", "volumes"} <= set(traces)
+        on_a_host = status != "SHELVED_OFFLOADED"
+        assert ("claim" in traces) == on_a_host
+        assert set(traces["attachments"]) == {"attached" if on_a_host else "reserved"}
+        assert len(traces["attachments"]) == len(traces["volumes"])
 
 
 def check_gone(cloud: Cloud, user: User, server_id: str) -> None:

@@ -126,7 +126,10 @@ def image_routes(images: ServerImages, rebuilder: Rebuilder) -> list[Route]:
                 summary="Take a shelved server off its host."),
         action("unshelve", images.unshelve, "os-shelve:unshelve", body=bodies.UNSHELVE,
                 summary="Bring a shelved server back."),
-        action("rebuild", rebuilder.rebuild, "servers:rebuild", body=bodies.REBUILD,
+        action("rebuild", rebuilder.rebuild, "servers:rebuild", since=(2, 93),
+                body=bodies.REBUILD, down=views.DOWN_REBUILD,
+                summary="Make a server's disks anew, its root volume too."),
+        action("rebuild", rebuilder.rebuild_before_2_93, "servers:rebuild", body=bodies.REBUILD,
                 down=views.DOWN_REBUILD, summary="Make a server's disks anew."),
     ]  # fmt: skip
 

@@ -17,6 +17,7 @@ SINCE: Mapping[str, Version] = {
     "volume-extended": (2, 51),
     "power-update": (2, 76),
     "accelerator-request-bound": (2, 82),
+    "volume-reimaged": (2, 93),
 }
 """Event -> the microversion that brought it, where that is not the first."""
 
@@ -31,6 +32,7 @@ class ExternalEvent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         "volume-extended",
         "power-update",
         "accelerator-request-bound",
+        "volume-reimaged",
     ]
     status: Literal["failed", "completed", "in-progress"] = "completed"
     tag: Text | None = None

@@ -75,10 +75,12 @@ from minicloud.compute.recipes.snapshot import (
     upload_copy,
 )
 from minicloud.compute.recipes.volumes import (
+    attach_root_again,
     complete_volumes,
     drop_volumes,
     drop_volumes_at_delete,
     ensure_volumes,
+    reimage_root,
     release_volumes,
 )
 from minicloud.kit.operations import Recipe
@@ -159,9 +161,11 @@ RECIPES: Mapping[str, Recipe[Job]] = {
                 step("power off", cut_off_domain),
                 step("empty", empty_place),
                 step("image", ensure_image_of_root),
+                step("reimage", reimage_root, attach_root_again),
                 *_WIRED,
                 step("disks", ensure_disks),
                 step("domain", ensure_domain_as_before),
+                step("attachments", complete_volumes),
             ),
         ),
         Recipe("createImage", _COPIED),

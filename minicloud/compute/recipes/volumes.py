@@ -26,6 +26,9 @@ LOG = logging.getLogger(__name__)
 _LET_GO_S = 30.0
 _READY_S = 600.0
 """A volume that is made of an image takes its time."""
+_READY = ("available", "reserved", "attaching", "in-use")
+_BECOMING = ("creating", "downloading", "detaching")
+"""What a volume is for a while because of its server."""
 
 
 def ensure_volumes(job: Job) -> None:
@@ -112,16 +115,22 @@ def _made_for(job: Job) -> list[Volume]:
 
 def _when_ready(job: Job, volume_id: str) -> str:
     """Wait until the volume can be attached. HostProblem when it does not become so."""
+    status = _settled(job, volume_id)
+    if status not in _READY:
+        raise HostProblem(reason=f"volume {volume_id} is {status}")
+    return volume_id
+
+
+def _settled(job: Job, volume_id: str) -> str:
+    """The volume's status when it can be attached or is in error, or after a long time."""
     give_up_at = time.monotonic() + _READY_S
     pause = 0.05
     while True:
         status = job.clients.volume.volume_get(volume_id).value.status
-        if status in ("available", "reserved", "attaching", "in-use"):
-            return volume_id
-        if status.startswith("error") or time.monotonic() > give_up_at:
-            raise HostProblem(reason=f"volume {volume_id} is {status}")
+        if status in _READY or status.startswith("error") or time.monotonic() > give_up_at:
+            return status
         if job.cancelled.wait(pause):
-            raise HostProblem(reason="the launch was cancelled")
+            raise HostProblem(reason=f"volume {volume_id} is not waited for any more")
         pause = min(pause * 2, 1.0)
 
 
@@ -156,17 +165,51 @@ def release_volumes(job: Job) -> None:
     A new claim without a connection comes before the old one goes, so that nobody else can take
     a volume in between.
     """
+    known = job.clients.volume.attachments_of_server(job.server.id).value
+    for volume_id in {each.volume_id for each in known}:
+        _release(job, known, volume_id)
+
+
+def _release(job: Job, known: list[Attachment], volume_id: str) -> None:
     client = job.clients.volume
-    by_volume: dict[str, list[Attachment]] = {}
-    for attachment in client.attachments_of_server(job.server.id).value:
-        by_volume.setdefault(attachment.volume_id, []).append(attachment)
-    for volume_id, attachments in by_volume.items():
-        connected = [each for each in attachments if each.connection_info]
-        if len(connected) == len(attachments):
-            client.attachment_create(volume_id, job.server.id)
-        for attachment in connected:
-            with contextlib.suppress(NotFound):
-                client.attachment_delete(attachment.id)
+    attachments = [each for each in known if each.volume_id == volume_id]
+    connected = [each for each in attachments if each.connection_info]
+    if len(connected) == len(attachments):
+        client.attachment_create(volume_id, job.server.id)
+    for attachment in connected:
+        with contextlib.suppress(NotFound):
+            client.attachment_delete(attachment.id)
+
+
+def reimage_root(job: Job) -> None:
+    """A root volume that is to have another image's bytes has them; no host is connected to it.
+
+    The guest is off. A volume that gets its bytes already, since before this host was killed, is
+    waited for and gets them again.
+    """
+    root, image_id = job.server.root_volume, job.params.get("reimage")
+    if root is None or not image_id:
+        return
+    known = job.clients.volume.attachments_of_server(job.server.id).value
+    _release(job, known, root.volume_id)
+    _settled(job, root.volume_id)
+    job.clients.volume.volume_reimage(root.volume_id, image_id)
+    status = _settled(job, root.volume_id)
+    if status not in _READY:
+        raise HostProblem(
+            reason=f"volume {root.volume_id} did not get the bytes of image {image_id}: it is "
+            f"{status}; its messages may say why"
+        )
+
+
+def attach_root_again(job: Job) -> None:
+    """The server has its root volume as before; one that is in error it only keeps."""
+    root = job.server.root_volume
+    if root is None or not job.params.get("reimage"):
+        return
+    if _settled(job, root.volume_id) in _READY:
+        ensure_volumes(job)
+        complete_volumes(job)
 
 
 def drop_volumes(job: Job) -> None:
@@ -206,9 +249,9 @@ def _delete_volume(job: Job, volume_id: str) -> None:
     give_up_at = time.monotonic() + _LET_GO_S
     client, pause = job.clients.volume, 0.05
     try:
-        while client.volume_get(volume_id).value.status == "detaching":
+        while (status := client.volume_get(volume_id).value.status) in _BECOMING:
             if job.cancelled.wait(pause) or time.monotonic() > give_up_at:
-                break
+                raise HostProblem(reason=f"volume {volume_id} cannot be deleted while {status}")
             pause = min(pause * 2, 1.0)
         client.volume_delete(volume_id)
     except NotFound:
