@@ -1,8 +1,8 @@
 """Events that the network and volume services report of servers: looked at, answered one by one.
 
 Nothing waits for them: hosts ask the services themselves. A change of a server's network makes
-its host look now, and its addresses are read again. What nobody here would act on is
-refused, event by event.
+its host look now, and its addresses are read again; a volume's growth is told to the guest.
+The others are taken for every server that has a host, and change nothing.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from minicloud.api.lookups import Lookups
 from minicloud.api.operations import Operator
 from minicloud.api.schemas.external_events import ExternalEvent, ExternalEvents
 from minicloud.db import servers
 from minicloud.db.servers import ServerQuery
-from minicloud.domain.errors import Conflict, MinicloudError, NotFound
+from minicloud.domain.errors import Conflict, MinicloudError, NotAttached
 from minicloud.domain.models import NicInfo, Server
 from minicloud.kit.db import Database
 from minicloud.kit.web import Call, Reply
@@ -27,7 +28,8 @@ from minicloud.rpc.compute import ComputeRPC
 LOG = logging.getLogger(__name__)
 _NETWORK = ("network-changed", "network-vif-plugged", "network-vif-unplugged",
             "network-vif-deleted")  # fmt: skip
-_EXTENDED, _REIMAGED = "volume-extended", "volume-reimaged"
+_EXTENDED = "volume-extended"
+_WITH_TAG = (_EXTENDED, "power-update", "accelerator-request-bound")
 
 
 class ExternalEventHandler:
@@ -52,8 +54,6 @@ class ExternalEventHandler:
             found = servers.server_list(tx, ServerQuery(equal={"id": wanted}))
         known = {server.id: server for server in found}
         views = [_view(event, known.get(event.server_uuid)) for event in body.events]
-        if all(view["code"] == 404 for view in views):
-            raise NotFound(kind="No instances for any event:", id=", ".join(wanted[:10]))
         for view in views:
             if view["code"] == 200 and view["name"] == _EXTENDED:
                 self._volume_extended(call, view)
@@ -65,18 +65,18 @@ class ExternalEventHandler:
         return Reply(body={"events": views}, status=200 if good else 207)
 
     def _volume_extended(self, call: Call, view: dict[str, Any]) -> None:
-        """Have the guest told of its disk's new size."""
+        """Have the guest told of its disk's new size, unless it has no such disk."""
 
         def plan(server: Server) -> Mapping[str, Any]:
             for disk in server.block_devices:
-                if disk.volume_id and disk.volume_id == view.get("tag"):
+                if disk.volume_id and disk.volume_id == view["tag"]:
                     return {"disk": msgspec.to_builtins(disk)}
-            raise NotFound(kind="Volume", id=view.get("tag"))
+            raise NotAttached(instance=server.id, volume=view["tag"])
 
         try:
             self._operator.begin(call, "extend_volume", plan=plan, server_id=view["server_uuid"])
-        except NotFound:
-            view |= {"status": "failed", "code": 404}
+        except NotAttached as problem:
+            LOG.warning("A volume has grown: %s", problem.message)
         except Conflict:
             view |= {"status": "failed", "code": 422}
 
@@ -116,12 +116,18 @@ def _refreshed(
 
 
 def _view(event: ExternalEvent, server: Server | None) -> dict[str, Any]:
+    code = _code(event, server)
     view: dict[str, Any] = {"name": event.name, "server_uuid": event.server_uuid,
-                            "status": event.status, "code": 200}  # fmt: skip
-    if event.tag is not None:
+                            "status": "completed" if code == 200 else "failed",
+                            "code": code}  # fmt: skip
+    if event.tag is not UNSET:
         view["tag"] = event.tag
-    if server is None:
-        view |= {"status": "failed", "code": 404}
-    elif server.host is None or event.name not in (*_NETWORK, _EXTENDED, _REIMAGED):
-        view |= {"status": "failed", "code": 422}
     return view
+
+
+def _code(event: ExternalEvent, server: Server | None) -> int:
+    if server is None:
+        return 404
+    if event.tag is UNSET and event.name in _WITH_TAG:
+        return 400
+    return 422 if server.host is None else 200

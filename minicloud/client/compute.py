@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from minicloud.client.rest import RestClient
-from minicloud.domain.errors import NotFound
 
 
 class ComputeClient:
@@ -17,7 +16,4 @@ class ComputeClient:
     def network_changed(self, server_ids: Collection[str]) -> None:
         """The servers' addresses are to be read again; servers that are gone are no mistake."""
         events = [{"name": "network-changed", "server_uuid": name} for name in server_ids]
-        try:
-            self._rest.post("/os-server-external-events", {"events": events})
-        except NotFound:
-            return
+        self._rest.post("/os-server-external-events", {"events": events})

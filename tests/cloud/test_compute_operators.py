@@ -231,23 +231,34 @@ def test_events_of_other_services(cloud: ComputeCloud) -> None:
     seen = {each["addr"]: each["OS-EXT-IPS:type"]
             for each in cloud.server(server_id)["addresses"]["net"]}  # fmt: skip
     assert seen == {"10.0.0.9": "fixed", "172.24.4.9": "floating"}
-    mixed = post(changed, {**changed, "server_uuid": UNKNOWN, "tag": "t"},
+    mixed = post({**changed, "status": "in-progress"},
+                 {**changed, "server_uuid": UNKNOWN, "tag": "t"},
                  {**changed, "name": "volume-extended", "tag": UNKNOWN})  # fmt: skip
     assert mixed.status_code == 207
-    assert [event["code"] for event in mixed.json()["events"]] == [200, 404, 404]
-    assert mixed.json()["events"][1]["status"] == "failed"
-    assert post({**changed, "server_uuid": UNKNOWN}).status_code == 404
+    assert mixed.json()["events"] == [
+        {**changed, "status": "completed", "code": 200},
+        {**changed, "server_uuid": UNKNOWN, "tag": "t", "status": "failed", "code": 404},
+        {"name": "volume-extended", "server_uuid": server_id, "tag": UNKNOWN,
+         "status": "completed", "code": 200},
+    ]  # fmt: skip
+    nobodys = post({**changed, "server_uuid": UNKNOWN})
+    assert (nobodys.status_code, nobodys.json()["events"][0]["code"]) == (207, 404)
+    cloud.scheduler.host = None
+    homeless = cloud.post_server().json()["server"]["id"]
+    nowhere = post({**changed, "server_uuid": homeless})
+    assert (nowhere.status_code, nowhere.json()["events"][0]["code"]) == (207, 422)
     assert post(changed, token="demo").status_code == 403
     assert post().status_code == 400
     for name, since in (("volume-extended", 51), ("power-update", 76),
-                        ("accelerator-request-bound", 82)):  # fmt: skip
-        event = {**changed, "name": name}
+                        ("accelerator-request-bound", 82), ("volume-reimaged", 93)):  # fmt: skip
+        event = {**changed, "name": name, "tag": "t"}
         assert post(event, version=f"2.{since - 1}").status_code == 400
-        assert post(event, version=f"2.{since}").status_code == 207
-    reimaged = {**changed, "name": "volume-reimaged", "tag": UNKNOWN}
-    assert post(reimaged, version="2.92").status_code == 400
-    assert post(reimaged, version="2.93").status_code == 200
-    for wrong in ({"name": "dance"}, {"server_uuid": "x"}, {"status": "odd"}, {"more": 1}):
+        assert post(event, version=f"2.{since}").status_code == 200
+        untagged = post({**changed, "name": name}, version=f"2.{since}")
+        expected = (200, 200) if name == "volume-reimaged" else (207, 400)
+        assert (untagged.status_code, untagged.json()["events"][0]["code"]) == expected
+    for wrong in ({"name": "dance"}, {"server_uuid": "x"}, {"status": "odd"}, {"more": 1},
+                  {"tag": None}, {"tag": "x" * 256}):  # fmt: skip
         assert post({**changed, **wrong}).status_code == 400
 
 

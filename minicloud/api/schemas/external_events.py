@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from minicloud.api.schemas.fields import Text, Uuid
 from minicloud.domain.errors import Invalid
@@ -35,7 +35,7 @@ class ExternalEvent(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         "volume-reimaged",
     ]
     status: Literal["failed", "completed", "in-progress"] = "completed"
-    tag: Text | None = None
+    tag: Text | UnsetType = UNSET
 
 
 class ExternalEvents(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
