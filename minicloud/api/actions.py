@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from minicloud.api.lookups import Lookups, usable_image
+from minicloud.api.lookups import Lookups
 from minicloud.api.operations import Operator
 from minicloud.api.passwords import admin_password
+from minicloud.api.rescue import rescue_params
 from minicloud.api.schemas.fields import whole
 from minicloud.api.scope import server_of
 from minicloud.db import operations, servers
-from minicloud.domain.errors import Conflict, Invalid, WrongState
+from minicloud.domain.errors import Conflict, WrongState
 from minicloud.domain.states import VmState
 from minicloud.kit.db import Database
 from minicloud.kit.web import Call, Reply
@@ -64,20 +65,17 @@ class Actions:
 
     def rescue(self, call: Call) -> Any:
         """The guest boots an image of the caller's choice, or its own again, beside its disk."""
+        return self._rescue(call, on_volumes=True)
+
+    def rescue_before_2_87(self, call: Call) -> Any:
+        """Servers whose root disk is a volume could not be rescued."""
+        return self._rescue(call, on_volumes=False)
+
+    def _rescue(self, call: Call, *, on_volumes: bool) -> Any:
         server = self._operator.check(call, "rescue")
-        if not server.image_id:
-            raise Invalid(
-                reason=f"Instance {server.id} cannot be rescued: Cannot rescue a volume-backed "
-                "instance"
-            )
         wanted = call.body.rescue_image_ref
-        image = usable_image(self._lookups, call.ctx, wanted or server.image_id)
-        if image is None or image.status != "active":
-            raise Invalid(
-                reason=f"Cannot find image for rebuild: image {wanted or server.image_id} "
-                "could not be used to rescue the server."
-            )
-        self._operator.begin(call, "rescue", {"image_id": image.id})
+        params = rescue_params(self._lookups, call.ctx, server, wanted, on_volumes=on_volumes)
+        self._operator.begin(call, "rescue", params)
         return {"adminPass": admin_password(call.body.admin_pass)}
 
     def unrescue(self, call: Call) -> Reply:

@@ -25,9 +25,9 @@ from minicloud.kit.context import Context
 _GIB = 1 << 30
 _MOST_LOCAL = 3
 """Local disks of a server, its root among them."""
-_BUSES: Mapping[str, str] = {"virtio": "virtio", "scsi": "scsi", "sata": "sata", "ide": "sata"}
+BUSES: Mapping[str, str] = {"virtio": "virtio", "scsi": "scsi", "sata": "sata", "ide": "sata"}
 """Bus asked for -> bus of a q35 machine."""
-_KNOWN_BUSES = (*_BUSES, "fdc", "usb", "xen", "lxc", "uml", "nvme")
+_KNOWN_BUSES = (*BUSES, "fdc", "usb", "xen", "lxc", "uml", "nvme")
 _FORMATS = ("swap", "ext2", "ext3", "ext4", "xfs", "vfat")
 _KINDS = {
     ("image", "local"), ("image", "volume"), ("volume", "volume"), ("snapshot", "volume"),
@@ -352,8 +352,8 @@ def _check_hardware(wish: _Wish) -> None:
     if wish.disk_bus and wish.disk_bus not in _KNOWN_BUSES:
         raise Invalid(reason="Block Device Mapping is invalid: The provided disk bus "
                       f"{wish.disk_bus[:64]} is not valid.")  # fmt: skip
-    if wish.disk_bus and wish.disk_bus not in _BUSES:
-        raise _wrong(f"disk bus {wish.disk_bus} is not supported; use {', '.join(_BUSES)}.")
+    if wish.disk_bus and wish.disk_bus not in BUSES:
+        raise _wrong(f"disk bus {wish.disk_bus} is not supported; use {', '.join(BUSES)}.")
     if wish.device_type not in ("", "disk", "cdrom"):
         raise _wrong(f"device type {wish.device_type[:64]} is not supported; use disk or cdrom.")
     if wish.device_type == "cdrom" and (
@@ -489,7 +489,7 @@ def _numbered(wishes: Sequence[_Wish], root: _Wish) -> list[BlockDevice]:
     for number, wish in enumerate(order):
         if wish.destination_type == "local" and wish is root:
             continue
-        bus = _BUSES.get(wish.disk_bus, "")
+        bus = BUSES.get(wish.disk_bus, "")
         letters = "vd" if (bus or "virtio") == "virtio" and wish.device_type != "cdrom" else "sd"
         # sda is the config drive's.
         names = [f"{letters}{disk_name(n)[2:]}" for n in range(1, 64)]

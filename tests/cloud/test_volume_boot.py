@@ -10,7 +10,7 @@ import pytest
 from cloud import Cloud, running, wait_until
 from user import User
 
-from minicloud.virt.driver import NbdDisk
+from minicloud.virt.driver import FileDisk, NbdDisk
 
 SINCE_2_93 = {"OpenStack-API-Version": "compute 2.93"}
 
@@ -281,6 +281,72 @@ def test_a_refused_reimage_leaves_the_volume_attached(cloud: Cloud, user: User) 
     assert shown["status"] == "ERROR"
     assert "unable to access requested image" in shown["fault"]["message"]
     assert volumes(user)[volume]["status"] == "in-use"
+    end(cloud, user, server)
+
+
+def rescue(user: User, server: str, image: str | None, status: int, **headers: str) -> Any:
+    path = f"/v2.1/servers/{server}/action"
+    body = {"rescue": {"rescue_image_ref": image} if image else None}
+    return user.ask("compute", "POST", path, status, json=body, headers=headers)
+
+
+def test_a_server_on_a_volume_is_rescued_with_its_disks_at_their_places(
+    cloud: Cloud, user: User
+) -> None:
+    server = launch(cloud, user, from_image(cloud, delete_on_termination=True))
+    (volume,) = volume_ids(user, server)
+    driver = cloud.hosts["lab1"].driver
+    before = driver.domain(server).disks
+    last = user.make_image(
+        "last", b"rescue" * 100, hw_rescue_device="disk", hw_rescue_bus="virtio"
+    )  # fmt: skip
+    since, until = ({"OpenStack-API-Version": f"compute 2.{n}"} for n in (87, 86))
+    for image, headers in ((last, until), (None, since), (cloud.image_id, since)):
+        refused = rescue(user, server, image, 400, **headers)["badRequest"]["message"]
+        assert refused == (
+            f"Instance {server} cannot be rescued: Cannot rescue a volume-backed instance"
+        )
+    rescue(user, server, last, 200, **since)
+    cloud.settle(60)
+    assert user.status(server) == "RESCUE", user.server(server)
+    root, rescuer = driver.domain(server).disks[:2]
+    assert isinstance(root, NbdDisk) and isinstance(rescuer, FileDisk)
+    assert (root.target, root.boot_index, root.serial) == ("vda", None, volume)
+    assert (rescuer.target, rescuer.boot_index) == ("vdb", 0)
+    assert rescuer.path.endswith("disk.rescue")
+    assert volume_ids(user, server) == [volume]
+    user.act(server, unrescue=None)
+    cloud.settle(60)
+    assert user.status(server) == "ACTIVE", user.server(server)
+    assert driver.domain(server).disks == before
+    assert volumes(user)[volume]["status"] == "in-use"
+    end(cloud, user, server)
+
+
+def test_a_rescue_disk_on_another_bus(cloud: Cloud, user: User) -> None:
+    blank = {"source_type": "blank", "destination_type": "volume", "volume_size": 1,
+             "delete_on_termination": True}  # fmt: skip
+    root = {"source_type": "image", "destination_type": "local", "uuid": cloud.image_id,
+            "boot_index": 0}  # fmt: skip
+    server = launch(cloud, user, root, blank, image=cloud.image_id)
+    driver = cloud.hosts["lab1"].driver
+    for properties, target, is_cdrom in (
+        ({"hw_rescue_device": "cdrom"}, "sdb", True),
+        ({"hw_rescue_bus": "sata"}, "sdb", False),
+        ({"hw_rescue_bus": "virtio"}, "vdc", False),
+    ):
+        image = user.make_image("rescue", b"rescue" * 100, **properties)
+        rescue(user, server, image, 200)
+        cloud.settle(60)
+        assert user.status(server) == "RESCUE", user.server(server)
+        disks = [disk for disk in driver.domain(server).disks if disk.target != "sda"]
+        assert [disk.boot_index for disk in disks] == [None, None, 0]
+        assert (disks[-1].target, disks[-1].cdrom) == (target, is_cdrom)
+        user.act(server, unrescue=None)
+        cloud.settle(60)
+    for properties in ({"hw_rescue_device": "floppy"}, {"hw_rescue_bus": "usb"}):
+        image = user.make_image("rescue", b"rescue" * 100, **properties)
+        rescue(user, server, image, 400)
     end(cloud, user, server)
 
 

@@ -19,9 +19,9 @@ import pytest
 from cloud import Cloud, running, wait_until
 from killed_compute import Life
 from test_recipes import (
-    add_larger_flavor,
     check_done,
     check_gone,
+    furnish,
     launch,
     prepare,
     set_off,
@@ -117,7 +117,7 @@ class Nursery:
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     with running(tmp_path_factory.mktemp("kills"), shelved_offload=False) as cloud:
-        add_larger_flavor(cloud)
+        furnish(cloud)
         yield cloud
 
 

@@ -43,6 +43,7 @@ _CONFIRM, _REVERT, _UNSHELVE = {"confirmResize": None}, {"revertResize": None}, 
 _IMAGE = {"createImage": {"name": "shot"}}
 _BACKUP = {"createBackup": {"name": "shot", "backup_type": "daily", "rotation": 1}}
 _BOTH = ("lab1", "lab2")
+_RESCUABLE = {"hw_rescue_device": "disk", "hw_rescue_bus": "virtio"}
 NEWEST = {"OpenStack-API-Version": "compute 2.95"}
 STORIES: Mapping[str, Story] = {
     "create": Story("create", {}),
@@ -56,7 +57,11 @@ STORIES: Mapping[str, Story] = {
     "suspend": Story("suspend", _SUSPEND, "SUSPENDED"),
     "resume": Story("resume", {"resume": None}, before=[_SUSPEND]),
     "rescue": Story("rescue", _RESCUE, "RESCUE"),
+    "rescue, on a volume": Story("rescue", _RESCUE, "RESCUE", on_volume=True),
     "unrescue": Story("unrescue", {"unrescue": None}, before=[_RESCUE]),
+    "unrescue, on a volume": Story(
+        "unrescue", {"unrescue": None}, before=[_RESCUE], on_volume=True
+    ),
     "rebuild": Story("rebuild", {"rebuild": {}}),
     "rebuild, on a volume": Story("rebuild", {"rebuild": {}}, on_volume=True),
     "createImage": Story("createImage", _IMAGE),
@@ -164,14 +169,16 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     with running(
         directory, hosts=_BOTH, place_wait_s=0.3, shelved_offload=False, max_attempts=2
     ) as cloud:
-        add_larger_flavor(cloud)
+        furnish(cloud)
         yield cloud
 
 
-def add_larger_flavor(cloud: Cloud) -> None:
-    """What servers are resized to."""
+def furnish(cloud: Cloud) -> None:
+    """What servers are resized to, and what root volumes are made of."""
+    admin = cloud.user("admin")
     flavor = {"name": "larger", "id": "2", "vcpus": 2, "ram": 1024, "disk": 2}
-    cloud.user("admin").ask("compute", "POST", "/v2.1/flavors", 200, json={"flavor": flavor})
+    admin.ask("compute", "POST", "/v2.1/flavors", 200, json={"flavor": flavor})
+    admin.make_image("rescuable", b"rescue" * 1000, **_RESCUABLE)
 
 
 @pytest.fixture(scope="module")
@@ -191,8 +198,10 @@ def launch(cloud: Cloud, user: User, *, on_volume: bool = False) -> str:
         "destination_type": "local",
     }  # fmt: skip
     if on_volume:
+        found = cloud.service_clients().own_image.images_by_properties(**_RESCUABLE).value
         disk |= {
             "destination_type": "volume", "volume_size": 1, "delete_on_termination": True,
+            "uuid": found[0].id,
         }  # fmt: skip
     blank = {
         "boot_index": -1, "source_type": "blank", "destination_type": "volume", "volume_size": 1,

@@ -68,6 +68,7 @@ def action(key: str, handler: Any, policy: str, *, status: int = 202, **more: An
 
 def action_routes(actions: Actions) -> list[Route]:
     row = action
+    rescue = Body(type=bodies.Rescue, wrapper="rescue", may_be_null=True)
     return [
         row("os-start", actions.start, "servers:start", summary="Start a stopped server."),
         row("os-stop", actions.stop, "servers:stop", summary="Stop a server."),
@@ -92,8 +93,9 @@ def action_routes(actions: Actions) -> list[Route]:
             summary="Put a guest's memory on disk and switch it off."),
         row("resume", actions.resume, "os-suspend-server:resume",
             summary="Let a suspended guest go on."),
-        row("rescue", actions.rescue, "os-rescue", status=200,
-            body=Body(type=bodies.Rescue, wrapper="rescue", may_be_null=True),
+        row("rescue", actions.rescue, "os-rescue", status=200, since=(2, 87), body=rescue,
+            summary="Boot another image beside the server's disk, which may be a volume."),
+        row("rescue", actions.rescue_before_2_87, "os-rescue", status=200, body=rescue,
             summary="Boot another image beside the server's disk."),
         row("unrescue", actions.unrescue, "os-unrescue",
             summary="Boot a rescued server from its own disk again."),

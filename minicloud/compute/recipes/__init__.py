@@ -142,7 +142,7 @@ RECIPES: Mapping[str, Recipe[Job]] = {
             (
                 step("image", ensure_rescue_image),
                 step("power off", stop_domain),
-                step("ports", ensure_ports),
+                *_WIRED,
                 step("disks", ensure_rescue_disk, drop_rescue_disk),
                 step("domain", ensure_rescue_domain),
             ),

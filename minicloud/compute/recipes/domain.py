@@ -5,16 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import msgspec
+
 from minicloud.compute.recipes.job import Job
 from minicloud.compute.recipes.ports import ensure_ports
 from minicloud.compute.recipes.volumes import ensure_volumes
-from minicloud.domain.ids import domain_name
+from minicloud.domain.ids import disk_name, domain_name
 from minicloud.kit import clock
 from minicloud.virt.driver import Disk, DomainSpec, FileDisk
 
 
 def spec_of(job: Job) -> DomainSpec:
     """The domain as the hypervisor has to run it; disks and NICs are ready."""
+    return _spec(job, _own_disks(job))
+
+
+def _own_disks(job: Job) -> list[Disk]:
     storage, server = job.tools.storage, job.server
     disks: list[Disk] = []
     if server.root_volume is None:
@@ -26,19 +32,39 @@ def spec_of(job: Job) -> DomainSpec:
         else:
             path = str(storage.ephemeral_disk(server.id, disk.number))
             disks.append(FileDisk(path=path, format="qcow2", target=disk.device, bus=disk.disk_bus))
-    return _spec(job, disks)
+    return disks
 
 
 def rescue_spec_of(job: Job) -> DomainSpec:
-    """The domain that boots the rescue disk, with the server's root disk beside it."""
+    """The domain that boots the rescue disk, with the server's own beside it: its root disk alone
+    behind it, or where the rescue image says so all of them at their places in front of it.
+    """
     storage, server = job.tools.storage, job.server
-    disks = [
-        FileDisk(
-            path=str(storage.rescue_disk(server.id)), format="qcow2", target="vda", boot_index=0
-        ),
-        FileDisk(path=str(storage.root_disk(server.id)), format="qcow2", target="vdb"),
-    ]
-    return _spec(job, disks)
+    path, asked = str(storage.rescue_disk(server.id)), job.params.get("rescue_disk")
+    if asked is None:
+        rescue = FileDisk(path=path, format="qcow2", target="vda", boot_index=0)
+        root = FileDisk(path=str(storage.root_disk(server.id)), format="qcow2", target="vdb")
+        return _spec(job, [rescue, root])
+    own = [msgspec.structs.replace(disk, boot_index=None) for disk in _own_disks(job)]
+    cdrom, bus = asked["device"] == "cdrom", asked["bus"]
+    rescue = FileDisk(
+        path=path,
+        format="qcow2",
+        target=_free_target(own, virtio=bus in ("", "virtio") and not cdrom),
+        boot_index=0,
+        readonly=cdrom,
+        cdrom=cdrom,
+        bus=bus,
+    )
+    return _spec(job, [*own, rescue])
+
+
+def _free_target(disks: Sequence[Disk], *, virtio: bool) -> str:
+    """The first name that no disk has, nor the config drive would have."""
+    taken = {"sda", *(disk.target for disk in disks)}
+    letters = "vd" if virtio else "sd"
+    names = (letters + disk_name(number)[2:] for number in range(1 << 10))
+    return next(name for name in names if name not in taken)
 
 
 def _spec(job: Job, disks: Sequence[Disk]) -> DomainSpec:
