@@ -48,10 +48,14 @@ class Disks(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Sources:
-    """What disks can be made of, as the caller sees it; each image is asked for once."""
+    """What disks can be made of, as the caller sees it; each image is asked for once.
 
-    def __init__(self, lookups: Lookups, ctx: Context) -> None:
+    ``shared``: volumes that several servers can have may be among it.
+    """
+
+    def __init__(self, lookups: Lookups, ctx: Context, *, shared: bool) -> None:
         self._lookups, self._ctx = lookups, ctx
+        self.shared = shared
         self._images: dict[str, Image | None] = {}
 
     def image(self, image_id: str) -> Image | None:
@@ -110,13 +114,21 @@ class _Wish(msgspec.Struct, kw_only=True):
 
 
 def disks_of(
-    body: ServerCreate, flavor: Flavor, lookups: Lookups, ctx: Context, *, several: bool
+    body: ServerCreate,
+    flavor: Flavor,
+    lookups: Lookups,
+    ctx: Context,
+    *,
+    several: bool,
+    shared: bool,
 ) -> Disks:
-    """The disks that ``body`` asks for. Invalid. ``several``: more than one server may be made."""
+    """The disks that ``body`` asks for. Invalid. ``several``: more than one server may be made.
+    ``shared``: volumes that several servers can have may be named.
+    """
     if body.block_device_mapping and body.block_device_mapping_v2:
         raise Invalid(reason="Using different block_device_mapping syntaxes is not allowed "
                       "in the same request.")  # fmt: skip
-    sources = _Sources(lookups, ctx)
+    sources = _Sources(lookups, ctx, shared=shared)
     image = _image_named(body, sources)
     wishes = _wishes(body, image)
     if several and any(wish.source_type == "volume" for wish in wishes):
@@ -454,15 +466,21 @@ def _check_volume(wish: _Wish, sources: _Sources, *, boots: bool) -> Mapping[str
     volume = sources.volume(wish.source_id)
     if volume is None:
         raise _wrong(f"failed to get volume {wish.source_id[:64]}.")
-    check_free(volume)
+    check_free(volume, shared=sources.shared)
     if boots and not volume.bootable:
         raise Invalid(reason=f"Block Device {volume.id} is not bootable.")
     wish.size = volume.size_gb
     return volume.image_metadata
 
 
-def check_free(volume: Volume) -> None:
-    """Raise Invalid unless a further server can have the volume."""
+def check_free(volume: Volume, *, shared: bool) -> None:
+    """Raise Invalid unless a further server can have the volume.
+
+    ``shared``: also if several servers can have it, which requests know since 2.60.
+    """
+    if volume.multiattach and not shared:
+        raise Invalid(reason="Multiattach volumes are only supported starting with compute "
+                      "API version 2.60.")  # fmt: skip
     if volume.status == "available" or (volume.status == "in-use" and volume.multiattach):
         return
     raise Invalid(

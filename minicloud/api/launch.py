@@ -91,7 +91,14 @@ class Launcher:
         self._host = host
 
     def create(self, call: Call) -> Reply:
-        order = self._order(call)
+        return self._create(call, shared=True)
+
+    def create_before_2_60(self, call: Call) -> Reply:
+        """A volume of several servers could not be named."""
+        return self._create(call, shared=False)
+
+    def _create(self, call: Call, *, shared: bool) -> Reply:
+        order = self._order(call, shared=shared)
         by_reservation = truth(order.body.return_reservation_id, "return_reservation_id")
         made, launches = self._write(call, order)
         self._placer.place(call.ctx, launches)
@@ -109,7 +116,7 @@ class Launcher:
         return Reply(body={"server": view}, headers=location)
 
     # -- checks ------------------------------------------------------------------------------------
-    def _order(self, call: Call) -> Order:
+    def _order(self, call: Call, *, shared: bool) -> Order:
         """The request, checked and resolved; every refusal but the quota's is raised here."""
         body: ServerCreate = call.body
         ctx = call.ctx
@@ -131,8 +138,9 @@ class Launcher:
         allowed = limits["metadata_items"]
         if 0 <= allowed < len(body.metadata):
             raise NotAllowed(reason=f"Maximum number of metadata items exceeds {allowed}")
-        disks = disks_of(body, flavor, self._lookups, ctx, several=most > 1)
-        nics = checks.requested_nics(body, self._lookups, ctx, several=most > 1)
+        several = most > 1
+        disks = disks_of(body, flavor, self._lookups, ctx, several=several, shared=shared)
+        nics = checks.requested_nics(body, self._lookups, ctx, several=several)
         return Order(
             body=body,
             project_id=project_id,

@@ -59,15 +59,12 @@ class VolumeAttachments:
         body: VolumeAttach = call.body
         server = self._operator.check(call, "attach_volume")
         volume = self._lookups.volume(call.ctx, body.volume_id)
-        if volume.multiattach and not shared:
-            raise Invalid(reason="Multiattach volumes are only supported starting with compute "
-                          "API version 2.60.")  # fmt: skip
         keep = not truth(body.delete_on_termination, "delete_on_termination")
 
         def plan(now: Server) -> Mapping[str, Any]:
             if not shelved:
                 _refuse_shelved(now, "attach_volume")
-            _check_new(now, volume, tag=body.tag)
+            _check_new(now, volume, tag=body.tag, shared=shared)
             disk = BlockDevice(
                 number=next_number(now.block_devices),
                 device=next_device(now.block_devices),
@@ -170,21 +167,24 @@ class VolumeAttachments:
 _SWAP = "os_compute_api:os-volumes-attachments:swap"
 
 
-def _check_new(server: Server, volume: Volume, *, tag: str | None) -> None:
+def _check_new(server: Server, volume: Volume, *, tag: str | None, shared: bool) -> None:
     """Raise Invalid unless the server can get the volume."""
     if any(disk.volume_id == volume.id for disk in server.block_devices):
-        raise Invalid(reason=f"Invalid volume: volume {volume.id} already attached")
-    check_free(volume)
-    if server.vm_state is not VmState.SHELVED_OFFLOADED:
-        return
-    if tag:
-        raise Invalid(
-            reason="Tagged volume attachment is not supported for shelved-offloaded instances."
-        )
-    if volume.multiattach:
-        raise Invalid(
-            reason="Attaching multiattach volumes is not supported for shelved-offloaded instances."
-        )
+        whose = "already attached" if volume.multiattach else (
+            f"is already attached to instances: {server.id}"
+        )  # fmt: skip
+        raise Invalid(reason=f"Invalid volume: volume {volume.id} {whose}")
+    if server.vm_state is VmState.SHELVED_OFFLOADED:
+        if tag:
+            raise Invalid(
+                reason="Tagged volume attachment is not supported for shelved-offloaded instances."
+            )
+        if volume.multiattach:
+            raise Invalid(
+                reason="Attaching multiattach volumes is not supported for shelved-offloaded "
+                "instances."
+            )
+    check_free(volume, shared=shared)
 
 
 def _check_fixed(body: VolumeUpdate, server: Server, attached: AttachedVolume) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import uuid
@@ -115,6 +116,50 @@ def test_a_disk_in_use_grows_and_survives_a_power_cycle(
     live_cloud.wait_for_ssh(one)
     assert partitions(live_cloud, one)["vdb"] == 2 << 20
     live_cloud.openstack("server", "remove", "volume", one, volume)
+
+
+def test_two_guests_share_a_volume_that_allows_it(live_cloud: Any, names: dict[str, str]) -> None:
+    kind = f"shared-{uuid.uuid4().hex[:6]}"
+    live_cloud.openstack(
+        "volume", "type", "create", kind, "--property", "multiattach=<is> True",
+        cloud="minicloud-admin",
+    )  # fmt: skip
+    volume = live_cloud.openstack_json("volume", "create", "--size", "1", "--type", kind, kind)[
+        "id"
+    ]
+    wait(lambda: volume_status(live_cloud, volume) == "available", "the volume")
+    pair = names["one"], names["two"]
+    try:
+        for name in pair:
+            live_cloud.openstack("server", "add", "volume", name, volume)
+        for name in pair:
+            wait(lambda name=name: "vdb" in partitions(live_cloud, name), f"{name}'s disk", 30)
+            serial = live_cloud.guest(name, "cat /sys/block/vdb/serial").strip()
+            assert serial
+            assert volume.startswith(serial)
+        write = "sudo dd of=/dev/vdb bs=4096 conv=sync,fsync 2>/dev/null"
+        for place, name in enumerate(pair):
+            live_cloud.guest(name, f"echo {name} | {write} seek={place}")
+        # What a guest has read before, the other's writes do not change there.
+        read = ("sudo blockdev --flushbufs /dev/vdb && "
+                "sudo dd if=/dev/vdb bs=4096 count=2 2>/dev/null | tr -d '\\0'")  # fmt: skip
+        for name in pair:
+            assert live_cloud.guest(name, read).split() == list(pair)
+        live_cloud.openstack("server", "remove", "volume", pair[0], volume)
+        wait(lambda: "vdb" not in partitions(live_cloud, pair[0]), "the detachment")
+        assert volume_status(live_cloud, volume) == "in-use"
+        live_cloud.guest(pair[1], f"echo again | {write}")
+        assert live_cloud.guest(pair[1], read).split() == ["again", pair[1]]
+    finally:
+        for name in pair:
+            with contextlib.suppress(AssertionError):
+                live_cloud.openstack("server", "remove", "volume", name, volume)
+        wait(lambda: volume_status(live_cloud, volume) == "available", "the volume to be free")
+        live_cloud.openstack("volume", "delete", volume)
+        wait(
+            lambda: volume not in live_cloud.openstack("volume", "list", "-c", "ID"), "its deletion"
+        )
+        live_cloud.openstack("volume", "type", "delete", kind, cloud="minicloud-admin")
 
 
 def test_nics_come_and_go(live_cloud: Any, names: dict[str, str]) -> None:

@@ -254,7 +254,8 @@ def test_wrong_requests_for_volumes(cloud: Cloud, user: User, server: str) -> No
         return {"volumeAttachment": more}
 
     refused(404, "POST", path, "could not be found", wish(volumeId=new_id()))
-    refused(400, "POST", path, "already attached", wish(volumeId=volume))
+    already = f"volume {volume} is already attached to instances: {server}"
+    refused(400, "POST", path, already, wish(volumeId=volume))
     refused(400, "POST", path, "volumeId", wish())
     refused(400, "POST", path, "volumeId", wish(volumeId="x"))
     refused(400, "POST", path, "device", wish(volumeId=other, device="sda"))
@@ -282,6 +283,50 @@ def test_wrong_requests_for_volumes(cloud: Cloud, user: User, server: str) -> No
     admin.act(server, lock=None)
     refused(409, "POST", path, "locked", wish(volumeId=other))
     admin.act(server, unlock=None)
+
+
+def test_a_volume_of_several_servers_is_known_since_2_60(
+    cloud: Cloud, user: User, server: str
+) -> None:
+    body = {"volume": {"size": 1, "multiattach": True}}
+    path = f"/v3/{user.project_id}/volumes"
+    volume: str = user.ask("volume", "POST", path, 202, json=body)["volume"]["id"]
+    disk = {"source_type": "volume", "destination_type": "volume", "uuid": volume, "boot_index": -1}
+    root = {"source_type": "image", "destination_type": "local", "uuid": cloud.image_id,
+            "boot_index": 0, "delete_on_termination": True}  # fmt: skip
+    wishes = {
+        volumes_path(server): {"volumeAttachment": {"volumeId": volume}},
+        "/v2.1/servers": {"server": {
+            "name": "other", "imageRef": cloud.image_id, "flavorRef": "1", "networks": "auto",
+            "block_device_mapping_v2": [root, disk],
+        }},
+    }  # fmt: skip
+    old = {"OpenStack-API-Version": "compute 2.59"}
+    for where, wish in wishes.items():
+        refused = user.ask("compute", "POST", where, 400, json=wish, headers=old)["badRequest"]
+        assert refused["message"] == (
+            "Multiattach volumes are only supported starting with compute API version 2.60."
+        )
+    assert volume_status(user, volume) == "available"
+    attach(user, server, volume)
+    again = attach(user, server, volume, 400)["badRequest"]["message"]
+    assert again == f"Invalid volume: volume {volume} already attached"
+    other: str = user.ask("compute", "POST", "/v2.1/servers", 202,
+                          json=wishes["/v2.1/servers"])["server"]["id"]  # fmt: skip
+    assert wait_until(lambda: user.status(other) == "ACTIVE"), user.server(other)
+    assert [each["volumeId"] for each in attachments(user, other)] == [volume]
+    detach(user, server, volume)
+    cloud.settle()
+    assert attachments(user, server) == []
+    assert [each["volumeId"] for each in attachments(user, other)] == [volume]
+    assert volume_status(user, volume) == "in-use"
+    user.act(server, shelve=None)
+    assert wait_until(lambda: user.status(server) == "SHELVED_OFFLOADED")
+    told = attach(user, server, volume, 400)["badRequest"]["message"]
+    assert "multiattach volumes is not supported for shelved-offloaded" in told
+    user.delete(other)
+    cloud.settle()
+    assert volume_status(user, volume) == "available"
 
 
 # -- NICs ------------------------------------------------------------------------------------------

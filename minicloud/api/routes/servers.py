@@ -41,10 +41,10 @@ def server_routes(servers: Servers, launcher: Launcher) -> list[Route]:
             for since, rules in _LISTS
         ),
         *(
-            Route(method="POST", path="/servers", handler=launcher.create, since=since,
-                  policy=_P + "servers:create", status=202, body=body,
-                  summary="Launch servers.")
-            for since, body in bodies.CREATES
+            Route(method="POST", path="/servers", since=since, status=202, body=body,
+                  handler=launcher.create if number == 0 else launcher.create_before_2_60,
+                  policy=_P + "servers:create", summary="Launch servers.")
+            for number, (since, body) in enumerate(bodies.CREATES)
         ),
         *(
             Route(method="GET", path="/servers/detail", handler=servers.detail(rules),

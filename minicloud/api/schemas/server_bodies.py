@@ -269,13 +269,15 @@ def _create(*refusals: Conversion) -> Body:
 
 
 CREATES: Sequence[tuple[Version | None, Body]] = (
+    ((2, 60), CREATE),
     ((2, 42), CREATE),
     ((2, 37), _create(_NO_NIC_TAGS, _NO_DISK_TAGS)),
     ((2, 33), _create(_NO_DISK_TAGS)),
     ((2, 32), CREATE),
     (None, _create(_NO_NIC_TAGS, _NO_DISK_TAGS)),
 )
-"""Since when which body: tags of devices came, went by mistake, and came back."""
+"""Since when which body: tags of devices came, went by mistake, and came back. Since the first of
+them, volumes that several servers can have may be named."""
 UPDATE = Body(
     type=ServerUpdate,
     wrapper="server",
