@@ -148,12 +148,24 @@ def check_user_data(text: str | None) -> None:
 
 def refuse_unsupported(body: ServerCreate) -> None:
     """Raise Invalid for what would be taken and not done."""
-    for value, what in (
-        (body.personality, "personality (file injection); use user_data"),
-        (body.trusted_image_certificates, "trusted_image_certificates"),
-    ):
-        if value:
-            raise Invalid(reason=f"Not supported yet: {what}.")
+    if body.personality:
+        raise Invalid(reason="Not supported yet: personality (file injection); use user_data.")
+    check_certificates(body.trusted_image_certificates, by_volume=not body.image_ref)
+
+
+def check_certificates(wanted: Sequence[str] | None, *, by_volume: bool) -> None:
+    """Raise Invalid where an image's signature would have to be verified.
+
+    ``by_volume``: the server's root is a volume, of which that is not to be had anywhere.
+    """
+    if not wanted:
+        return
+    if len(set(wanted)) < len(wanted):
+        raise Invalid(reason="trusted_image_certificates has non-unique elements.")
+    why = " when booting from volume" if by_volume else ": no signatures are verified here"
+    raise Invalid(
+        reason=f"Image certificate validation is not supported{why} (trusted_image_certificates)."
+    )
 
 
 # -- place -----------------------------------------------------------------------------------------

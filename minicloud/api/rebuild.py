@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import UNSET
 
 from minicloud.api.block_devices import check_memory, check_room, check_volume_room
-from minicloud.api.launch_checks import check_user_data
+from minicloud.api.launch_checks import check_certificates, check_user_data
 from minicloud.api.lookups import Lookups, usable_image
 from minicloud.api.operations import Operator
 from minicloud.api.passwords import admin_password
@@ -52,6 +52,9 @@ class Rebuilder:
     def _rebuild(self, call: Call, *, reimages: bool) -> Reply:
         body: Rebuild = call.body
         server = self._operator.check(call, "rebuild")
+        check_certificates(
+            body.trusted_image_certificates, by_volume=server.root_volume is not None
+        )
         image = self._image(call.ctx, body.image_ref)
         volumes = volumes_in_use(
             self._lookups, call.ctx, server, root_may_be=_REIMAGED if reimages else ()

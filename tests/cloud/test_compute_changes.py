@@ -9,7 +9,15 @@ from typing import Any
 
 import msgspec
 import pytest
-from compute import IMAGE, NETWORK, OTHER_NETWORK, ComputeCloud, add_host, compute_cloud
+from compute import (
+    IMAGE,
+    NETWORK,
+    OTHER_NETWORK,
+    VOLUME,
+    ComputeCloud,
+    add_host,
+    compute_cloud,
+)
 from tokens import DEMO
 
 from minicloud.db import servers
@@ -201,13 +209,31 @@ def test_2_58_pages_actions(cloud: ComputeCloud, version: str, known: bool) -> N
 
 
 def test_2_63_certificates_of_images_are_refused_by_name(cloud: ComputeCloud) -> None:
-    certificates = {"trusted_image_certificates": ["a"]}
-    assert cloud.post_server(version="2.62", **certificates).status_code == 400
-    refused = cloud.post_server(version="2.63", **certificates)
-    assert refused.status_code == 400
-    assert "trusted_image_certificates" in refused.json()["badRequest"]["message"]
+    server_id = cloud.launch()
+    for bad, words in (
+        (["a"], "no signatures are verified here (trusted_image_certificates)"),
+        ([], "length"), (["a"] * 51, "length"), ([""], "length"), (["a", "a"], "non-unique"),
+        ("a", "array"),
+    ):  # fmt: skip
+        certificates = {"trusted_image_certificates": bad}
+        old = cloud.post_server(version="2.62", **certificates)
+        assert (old.status_code, "unexpected" in old.text) == (400, True)
+        rebuild = {"imageRef": IMAGE, **certificates}
+        for refused in (
+            cloud.post_server(version="2.63", **certificates),
+            cloud.act(server_id, "rebuild", rebuild, version="2.63"),
+        ):
+            assert refused.status_code == 400
+            assert words in refused.json()["badRequest"]["message"]
+    boot = {"uuid": VOLUME, "source_type": "volume", "boot_index": 0}
+    refused = cloud.post_server(
+        imageRef="", block_device_mapping_v2=[boot], trusted_image_certificates=["a"]
+    )
+    assert "not supported when booting from volume" in refused.text
     none = cloud.post_server(version="2.63", trusted_image_certificates=None)
     assert none.status_code == 202
+    rebuild = {"imageRef": IMAGE, "trusted_image_certificates": None}
+    assert cloud.act(server_id, "rebuild", rebuild, version="2.63").status_code == 202
 
 
 def test_2_66_takes_changes_before(cloud: ComputeCloud) -> None:

@@ -16,6 +16,9 @@ from minicloud.kit.web.versions import Conversion, Json, Version
 Tag = Annotated[str, Meta(min_length=1, max_length=60, pattern=r"^[^,/\x00-\x1f\x7f]+\Z")]
 Address = Annotated[str, Meta(max_length=64, pattern=r"^[0-9a-fA-F.:]*\Z")]
 Metadata = dict[Key, Text]
+Certificates = Annotated[
+    list[Annotated[Text, Meta(min_length=1)]], Meta(min_length=1, max_length=50)
+]
 DiskConfig = Literal["AUTO", "MANUAL"]
 
 
@@ -90,7 +93,8 @@ class ServerCreate(Strict):
     personality: list[Any] = []
     description: LongText | None = None
     tags: Annotated[list[Tag], Meta(max_length=50)] = []
-    trusted_image_certificates: list[Text] | None = None
+    trusted_image_certificates: Certificates | None = None
+    """Refused: no image's signature is verified here, which is what they are for."""
     host: Name | None = None
     hypervisor_hostname: Name | None = None
     hostname: HostName | None = None
@@ -153,7 +157,7 @@ class Rebuild(Strict):
     description: LongText | UnsetType | None = UNSET
     key_name: Name | UnsetType | None = UNSET
     user_data: LongText | UnsetType | None = UNSET
-    trusted_image_certificates: None = None
+    trusted_image_certificates: Certificates | None = None
     hostname: HostName | UnsetType = UNSET
 
 
