@@ -110,6 +110,7 @@ def host_tools(options: Any) -> HostTools:
         storage=storage,
         images=ImageCache(storage),
         shutdown_s=options.compute.shutdown_s,
+        detach_s=options.compute.detach_s,
         always_config_drive=options.compute.config_drive,
         place=Place(
             tunnel_address=options.compute.tunnel_address,

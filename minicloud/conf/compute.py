@@ -43,6 +43,13 @@ OPTS = [
     ),
     cfg.IntOpt("operations", default=8, min=1, help="Operations at work at the same time."),
     cfg.IntOpt("shutdown_s", default=60, min=0, help="Seconds a guest has to shut itself down."),
+    cfg.FloatOpt(
+        "detach_s",
+        default=30.0,
+        min=1.0,
+        max=120.0,
+        help="Seconds a guest has to let a disk or a NIC go, before its detachment fails.",
+    ),
     cfg.BoolOpt(
         "shelved_offload",
         default=True,

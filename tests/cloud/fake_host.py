@@ -49,6 +49,7 @@ class FakeHost:
             storage=self.storage,
             images=ImageCache(self.storage),
             shutdown_s=1,
+            detach_s=5,
             always_config_drive=True,
         )
         self.recipes = RECIPES

@@ -114,6 +114,7 @@ def live(life: Life) -> None:
         storage=storage,
         images=ImageCache(storage),
         shutdown_s=1,
+        detach_s=5,
         always_config_drive=True,
     )
     credentials = Credentials(

@@ -36,10 +36,10 @@ class HostTools(msgspec.Struct, frozen=True, kw_only=True):
     storage: Storage
     images: ImageCache
     shutdown_s: float
+    detach_s: float
+    """How long a guest may take to let a device go."""
     always_config_drive: bool
     place: Place = Place()
-    detach_s: float = 30.0
-    """How long a guest may take to let a device go."""
 
 
 class Job:
