@@ -35,7 +35,8 @@ class NotToBeHad(Exception):
 class DemoImage:
     """``wish``: auto, built, cirros, or a URL, to which ``#sha256=...`` may be added.
 
-    auto leaves an image that is there as it is.
+    auto leaves an image that is there as it is. One that was built is built again where
+    ``checkout`` has changed how, and kept if that fails.
     """
 
     def __init__(self, places: Places, checkout: Path, wish: str = AUTO) -> None:
@@ -53,7 +54,7 @@ class DemoImage:
 
     def ensure(self) -> str:
         if self._outcome is None and self._is_there():
-            return f"{source(self._file)}, in the cache"
+            return f"{source(self._file).split()[0]}, in the cache"
         self.begin()
         assert self._outcome is not None
         words = self._outcome.result()
@@ -61,7 +62,7 @@ class DemoImage:
         return words
 
     def _is_there(self) -> bool:
-        wanted = {BUILT: BUILT, FETCHED: CIRROS, AUTO: source(self._file)}
+        wanted = {BUILT: self._recipe(), FETCHED: CIRROS, AUTO: source(self._file)}
         url = urldefrag(self._wish).url
         return self._file.exists() and source(self._file) == wanted.get(self._wish, url)
 
@@ -81,11 +82,18 @@ class DemoImage:
         part.replace(self._file)
         return f"{Path(urlsplit(url).path).name}, {self._file.stat().st_size / 1e6:.0f} MB"
 
+    def _recipe(self) -> str:
+        """Where an image is from that is built now: the word, and a digest of what builds it."""
+        digest = hashlib.sha256(self._builder.read_bytes())
+        for path in sorted((self._builder.parent / "guest").glob("*")):
+            digest.update(path.read_bytes())
+        return f"{BUILT} {digest.hexdigest()[:16]}"
+
     def _build(self) -> str:
-        self._make_room_for(BUILT)
+        part = self._file.with_suffix(".new")
         build = processes.start_detached(
             # The person waits for the other stages first.
-            ["nice", self._builder, "--cache", self._file.parent, self._file],
+            ["nice", self._builder, "--cache", self._file.parent, part],
             log=self._log,
         )
         try:
@@ -95,13 +103,17 @@ class DemoImage:
             raise StageFailed(
                 f"The demo image was not built within {_BUILD_LIMIT_S:g} s.", log=self._log
             ) from error
-        if status != 0 or not self._file.exists():
-            raise StageFailed(
-                "The demo image could not be built.",
-                advice="it needs the distribution's package archive; try apt-get update",
-                log=self._log,
-            )
-        return f"built, {self._file.stat().st_size / 1e6:.0f} MB"
+        if status == 0 and part.exists():
+            self._make_room_for(self._recipe())
+            part.replace(self._file)
+            return f"built, {self._file.stat().st_size / 1e6:.0f} MB"
+        if self._file.exists() and source(self._file).split()[0] == BUILT:
+            return f"built earlier; see {self._log} for why not anew"
+        raise StageFailed(
+            "The demo image could not be built.",
+            advice="it needs the distribution's package archive; try apt-get update",
+            log=self._log,
+        )
 
     def _make_room_for(self, words: str) -> None:
         """Say where the file that is about to come is from; killed now, it comes the next time."""
@@ -110,7 +122,7 @@ class DemoImage:
 
 
 def source(file: Path) -> str:
-    """Where the image in ``file`` is from: ``built``, or its URL."""
+    """Where the image in ``file`` is from: ``built``, with a digest of how, or its URL."""
     try:
         return _source_file(file).read_text(encoding="utf-8").strip()
     except FileNotFoundError:

@@ -211,4 +211,5 @@ def test_a_guest_with_the_metadata_service(metadata_guest: Guest) -> None:
     guest = metadata_guest
     guest.wait_for_console("tiny: datasource: metadata service")
     guest.wait_for_console("user-data-says web-1")
+    guest.wait_for_console("tiny: sshd up")
     assert guest.ssh("hostname") == "web-1"

@@ -75,11 +75,11 @@ def test_what_is_not_fetched(site: Site, tmp_path: Path) -> None:
         fetch(f"file:///etc/hostname#sha256={right}", tmp_path)
 
 
-def builder(checkout: Path, status: int = 0) -> None:
+def builder(checkout: Path, status: int = 0, word: str = "built") -> None:
     """A tools/build-image that makes a file of the word it was told."""
-    (checkout / "tools").mkdir(parents=True)
+    (checkout / "tools").mkdir(parents=True, exist_ok=True)
     script = checkout / "tools" / "build-image"
-    script.write_text(f'#!/bin/sh\n[ {status} = 0 ] || exit {status}\nprintf built >"$3"\n')
+    script.write_text(f'#!/bin/sh\n[ {status} = 0 ] || exit {status}\nprintf {word} >"$3"\n')
     script.chmod(0o755)
 
 
@@ -99,7 +99,7 @@ def test_a_wish_is_fulfilled_once_and_again_when_it_changes(site: Site, tmp_path
         assert demo(tmp_path, same)[0].ensure() == f"{site.image}, in the cache"
     assert demo(tmp_path, "built")[0].ensure() == "built, 0 MB"
     assert places.demo_image.read_text() == "built"
-    assert source(places.demo_image) == "built"
+    assert source(places.demo_image).startswith("built ")
     assert demo(tmp_path, "built")[0].ensure() == "built, in the cache"
 
 
@@ -119,3 +119,22 @@ def test_a_url_that_was_asked_for_is_never_replaced_by_a_build(site: Site, tmp_p
         image.ensure()
     assert "no checksum" in caught.value.why
     assert not places.demo_image.exists()
+
+
+def test_what_was_built_is_built_again_when_its_recipe_changes(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    builder(checkout)
+    image, places = demo(tmp_path, "built")
+    assert image.ensure() == "built, 0 MB"
+    first = source(places.demo_image)
+    (checkout / "tools" / "guest").mkdir()
+    (checkout / "tools" / "guest" / "rc").write_text("#!/bin/sh\n")
+    builder(checkout, word="anew")
+    assert demo(tmp_path, "auto")[0].ensure() == "built, in the cache"
+    assert demo(tmp_path, "built")[0].ensure() == "built, 0 MB"
+    assert places.demo_image.read_text() == "anew"
+    second = source(places.demo_image)
+    assert second not in ("built", first)
+    builder(checkout, status=1)
+    assert demo(tmp_path, "built")[0].ensure().startswith("built earlier")
+    assert (places.demo_image.read_text(), source(places.demo_image)) == ("anew", second)
