@@ -129,6 +129,8 @@ _ADMIN = (
     "os-migrations:index",
     "servers:migrations:index",
     "servers:migrations:show",
+    "servers:migrations:force_complete",
+    "servers:migrations:delete",
     "os-server-groups:index:all_projects",
     "os-aggregates:index",
     "os-aggregates:create",

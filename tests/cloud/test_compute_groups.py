@@ -12,6 +12,7 @@ from tokens import CALLERS, DEMO
 
 from minicloud.db import migrations, servers
 from minicloud.db.servers import server_get
+from minicloud.domain.ids import derive
 
 GROUPS, AGGREGATES = "/v2.1/os-server-groups", "/v2.1/os-aggregates"
 
@@ -294,6 +295,23 @@ def migrate(cloud: ComputeCloud, server_id: str, kind: str, **more: Any) -> str:
         return migrations.migration_insert(
             tx, CALLERS["admin"], server, kind=kind, destination="host2", **more
         )
+
+
+def test_no_live_migration_is_there_to_be_ended(cloud: ComputeCloud) -> None:
+    server_id = cloud.launch()
+    one = f"/v2.1/servers/{server_id}/migrations/1"
+    wish = {"force_complete": None}
+    for method, path, body, since in (
+        ("POST", one + "/action", wish, 22), ("DELETE", one, None, 24),
+    ):  # fmt: skip
+        refused = cloud.call(method, path, "admin", json=body)
+        assert refused.status_code == 409
+        assert "while it is in task_state None" in refused.json()["conflictingRequest"]["message"]
+        assert cloud.call(method, path, json=body).status_code == 403
+        assert cloud.call(method, path, "admin", f"2.{since - 1}", json=body).status_code == 404
+        elsewhere = path.replace(server_id, derive("nobody"))
+        assert cloud.call(method, elsewhere, "admin", json=body).status_code == 404
+    assert cloud.call("POST", one + "/action", "admin", json={"dance": None}).status_code == 400
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,8 @@ PUT /servers/{}/metadata/{} 2.1 -
 DELETE /servers/{}/metadata/{} 2.1 -
 GET /servers/{}/migrations 2.23 -
 GET /servers/{}/migrations/{} 2.23 -
+DELETE /servers/{}/migrations/{} 2.24 -
+POST /servers/{}/migrations/{}/action#force_complete 2.22 -
 GET /servers/{}/os-instance-actions 2.1 -
 GET /servers/{}/os-instance-actions/{} 2.1 -
 GET /servers/{}/os-interface 2.1 -

@@ -74,4 +74,10 @@ def migration_routes(migrations: Migrations) -> list[Route]:
         Route(method="GET", path=of_server + "/{migration_id}", since=(2, 23),
               handler=migrations.one_of_server, policy=policy + "show", down=down,
               summary="Show a live migration that is under way."),
+        Route(method="POST", path=of_server + "/{migration_id}/action", action="force_complete",
+              handler=migrations.force_complete, since=(2, 22), status=202,
+              policy=policy + "force_complete", summary="Have a live migration end: none is here."),
+        Route(method="DELETE", path=of_server + "/{migration_id}", handler=migrations.abort,
+              since=(2, 24), status=202, policy=policy + "delete",
+              summary="Stop a live migration: none is here."),
     ]  # fmt: skip
