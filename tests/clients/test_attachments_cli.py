@@ -243,13 +243,13 @@ def test_boot_from_a_volume_with_swap_and_ephemeral_disks(live_cloud: Any) -> No
 def test_small_actions(live_cloud: Any, names: dict[str, str]) -> None:
     import openstack
 
-    admin = openstack.connect(cloud="minicloud-admin")
+    admin = live_cloud.connect("minicloud-admin")
     server = admin.compute.find_server(names["two"], all_projects=True)
     found = admin.compute.get_server_diagnostics(server)
     assert (found.state, found.driver, found.num_cpus) == ("running", "libvirt", 1)
     assert found.disk_details[0]["read_bytes"] > 0
     assert found.memory_details["maximum"] > 0
-    user = openstack.connect(cloud="minicloud")
+    user = live_cloud.connect()
     live_cloud.openstack("server", "dump", "create", names["two"])
     wait(
         lambda: "nmi" in live_cloud.guest(names["two"], "sudo dmesg").lower(), "the NMI", 30

@@ -1,75 +1,17 @@
-"""The real ``openstack`` client's commands about compute's nouns, each effect checked.
-
-Commands run inside this process: the client takes over a second to start, and there are many.
-"""
+"""The real ``openstack`` client's commands about compute's nouns, each effect checked."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import openstack
 import pytest
-from openstackclient import shell
-from osc_lib.clientmanager import ClientCache, ClientManager
+from clients.command_line import CommandLine
+from clients.conftest import LiveCloud
 
 pytestmark = [pytest.mark.clients, pytest.mark.host]
-
-
-class Client:
-    """The openstack command line of one user, within this process."""
-
-    def __init__(self, cloud: str) -> None:
-        self._cloud = cloud
-
-    def run(self, *words: str) -> str:
-        status, out, err = self._run(*words)
-        assert status == 0, f"{words}\n{out}\n{err}"
-        return out
-
-    def json(self, *words: str) -> Any:
-        return json.loads(self.run(*words, "-f", "json"))
-
-    def refused(self, *words: str) -> str:
-        """What a command says that must fail."""
-        status, out, err = self._run(*words)
-        assert status != 0, out
-        return err
-
-    def _run(self, *words: str) -> tuple[int, str, str]:
-        # The client keeps its connections on a class, as a process has one user.
-        for kept in vars(ClientManager).values():
-            if isinstance(kept, ClientCache):
-                kept._handle = None
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            try:
-                status = shell.OpenStackShell().run(["--os-cloud", self._cloud, *words])
-            except SystemExit as ended:
-                status = ended.code if isinstance(ended.code, int) else 1
-        return status, out.getvalue(), err.getvalue()
-
-
-@pytest.fixture(scope="module")
-def _config(live_cloud) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OS_CLIENT_CONFIG_FILE", "/etc/minicloud/clouds.yaml")
-        yield
-
-
-@pytest.fixture(scope="module")
-def demo(_config: None) -> Client:
-    return Client("minicloud")
-
-
-@pytest.fixture(scope="module")
-def admin(_config: None) -> Client:
-    return Client("minicloud-admin")
 
 
 @pytest.fixture
@@ -78,7 +20,7 @@ def name() -> str:
 
 
 @pytest.fixture(scope="module")
-def server(demo: Client) -> Iterator[dict[str, Any]]:
+def server(demo: CommandLine) -> Iterator[dict[str, Any]]:
     """A running server in a server group, with tags, a property and a host name."""
     name = f"t-{uuid.uuid4().hex[:8]}"
     group = demo.json("server", "group", "create", "--policy", "anti-affinity", name)
@@ -88,61 +30,63 @@ def server(demo: Client) -> Iterator[dict[str, Any]]:
         "--property", "a=b", "--hostname", "a-host", "--description", "words", "--wait", name,
     )  # fmt: skip
     yield {**made, "group": group}
-    demo.run("server", "delete", "--wait", name)
-    demo.run("server", "group", "delete", name)
+    demo("server", "delete", "--wait", name)
+    demo("server", "group", "delete", name)
 
 
 # -- flavors, key pairs ----------------------------------------------------------------------------
-def test_flavors(admin: Client, demo: Client, name: str) -> None:
+def test_flavors(admin: CommandLine, demo: CommandLine, name: str) -> None:
     made = admin.json("flavor", "create", "--ram", "64", "--vcpus", "1", "--disk", "1", "--private",
                       "--description", "small", "--property", "hw:x=y", name)  # fmt: skip
     assert (made["ram"], made["os-flavor-access:is_public"]) == (64, False)
-    assert name not in demo.run("flavor", "list", "-f", "value")
-    admin.run("flavor", "set", "--project", "demo", "--property", "k=v", "--description", "x", name)
+    assert name not in demo("flavor", "list", "-f", "value")
+    admin("flavor", "set", "--project", "demo", "--property", "k=v", "--description", "x", name)
     shown = admin.json("flavor", "show", name)
     assert shown["properties"] == {"hw:x": "y", "k": "v"}
     assert len(shown["access_project_ids"]) == 1
-    assert name in demo.run("flavor", "list", "-f", "value", "--all")
-    admin.run("flavor", "unset", "--project", "demo", "--property", "k", name)
+    assert name in demo("flavor", "list", "-f", "value", "--all")
+    admin("flavor", "unset", "--project", "demo", "--property", "k", name)
     assert admin.json("flavor", "show", name)["properties"] == {"hw:x": "y"}
-    admin.run("flavor", "delete", name)
+    admin("flavor", "delete", name)
     assert "No Flavor found" in admin.refused("flavor", "show", name)
 
 
-def test_key_pairs(demo: Client, name: str, tmp_path: Path) -> None:
+def test_key_pairs(demo: CommandLine, name: str, tmp_path: Path) -> None:
     private = tmp_path / "key"
-    demo.run("keypair", "create", "--private-key", str(private), name)
+    demo("keypair", "create", "--private-key", str(private), name)
     assert "PRIVATE KEY" in private.read_text()
     assert name in {pair["Name"] for pair in demo.json("keypair", "list")}
     public = tmp_path / "key.pub"
-    public.write_text(demo.run("keypair", "show", "--public-key", name))
+    public.write_text(demo("keypair", "show", "--public-key", name))
     other = demo.json("keypair", "create", "--public-key", str(public), f"{name}-2")
     assert other["fingerprint"] == demo.json("keypair", "show", name)["fingerprint"]
-    demo.run("keypair", "delete", name, f"{name}-2")
+    demo("keypair", "delete", name, f"{name}-2")
     assert not {name, f"{name}-2"} & {pair["Name"] for pair in demo.json("keypair", "list")}
 
 
 # -- hosts -----------------------------------------------------------------------------------------
-def test_aggregates_and_zones(admin: Client, demo: Client, server: Any, name: str) -> None:
+def test_aggregates_and_zones(
+    admin: CommandLine, demo: CommandLine, server: Any, name: str
+) -> None:
     host = admin.json("hypervisor", "list")[0]["Hypervisor Hostname"]
     made = admin.json("aggregate", "create", "--property", "ssd=true", name)
     assert made["properties"] == {"ssd": "true"}
-    admin.run("aggregate", "add", "host", name, host)
-    admin.run("aggregate", "set", "--property", "a=b", "--name", f"{name}-2", name)
+    admin("aggregate", "add", "host", name, host)
+    admin("aggregate", "set", "--property", "a=b", "--name", f"{name}-2", name)
     shown = admin.json("aggregate", "show", f"{name}-2")
     assert (shown["hosts"], shown["properties"]) == ([host], {"a": "b", "ssd": "true"})
     assert "instances" in admin.refused("aggregate", "set", "--zone", name, f"{name}-2")
-    admin.run("aggregate", "unset", "--property", "a", f"{name}-2")
-    admin.run("aggregate", "cache", "image", f"{name}-2", "tiny")
+    admin("aggregate", "unset", "--property", "a", f"{name}-2")
+    admin("aggregate", "cache", "image", f"{name}-2", "tiny")
     assert [a["Name"] for a in admin.json("aggregate", "list")] == [f"{name}-2"]
     zones = demo.json("availability", "zone", "list", "--compute")
     assert {"Zone Name": "nova", "Zone Status": "available"} in zones
-    admin.run("aggregate", "remove", "host", f"{name}-2", host)
-    admin.run("aggregate", "delete", f"{name}-2")
+    admin("aggregate", "remove", "host", f"{name}-2", host)
+    admin("aggregate", "delete", f"{name}-2")
     assert admin.json("aggregate", "list") == []
 
 
-def test_hypervisors(admin: Client, server: Any) -> None:
+def test_hypervisors(admin: CommandLine, server: Any) -> None:
     (listed,) = admin.json("hypervisor", "list", "--long")
     shown = admin.json("hypervisor", "show", listed["Hypervisor Hostname"])
     assert shown["state"] == "up"
@@ -154,35 +98,35 @@ def test_hypervisors(admin: Client, server: Any) -> None:
     assert server["id"] in {each["ID"] for each in found}
 
 
-def test_compute_services(admin: Client) -> None:
+def test_compute_services(admin: CommandLine) -> None:
     services = admin.json("compute", "service", "list")
     assert {"nova-compute", "nova-scheduler", "nova-conductor"} <= {s["Binary"] for s in services}
     host = next(s["Host"] for s in services if s["Binary"] == "nova-compute")
     change = ("compute", "service", "set")
-    admin.run(*change, "--disable", "--disable-reason", "repair", host, "nova-compute")
+    admin(*change, "--disable", "--disable-reason", "repair", host, "nova-compute")
     (service,) = admin.json("compute", "service", "list", "--service", "nova-compute", "--long")
     assert (service["Status"], service["Disabled Reason"]) == ("disabled", "repair")
-    admin.run(*change, "--enable", host, "nova-compute")
-    admin.run(*change, "--down", host, "nova-compute")
+    admin(*change, "--enable", host, "nova-compute")
+    admin(*change, "--down", host, "nova-compute")
     (service,) = admin.json("compute", "service", "list", "--service", "nova-compute")
     assert (service["Status"], service["State"]) == ("enabled", "down")
-    admin.run(*change, "--up", host, "nova-compute")
+    admin(*change, "--up", host, "nova-compute")
     (service,) = admin.json("compute", "service", "list", "--service", "nova-compute")
     assert service["State"] == "up"
 
 
 # -- limits ----------------------------------------------------------------------------------------
-def test_quotas_limits_and_usage(admin: Client, demo: Client, server: Any) -> None:
+def test_quotas_limits_and_usage(admin: CommandLine, demo: CommandLine, server: Any) -> None:
     project = demo.json("token", "issue")["project_id"]
     before = admin.json("quota", "show", "--compute", project)
     before = {row["Resource"]: row["Limit"] for row in before}
-    admin.run("quota", "set", "--instances", "7", "--force", project)
+    admin("quota", "set", "--instances", "7", "--force", project)
     try:
         limits = {row["Name"]: row["Value"] for row in demo.json("limits", "show", "--absolute")}
         assert limits["instances"] == 7
         assert limits["instances_used"] >= 1
     finally:
-        admin.run("quota", "delete", "--compute", project)
+        admin("quota", "delete", "--compute", project)
     after = admin.json("quota", "show", "--compute", project)
     assert {row["Resource"]: row["Limit"] for row in after}["instances"] == before["instances"]
     assert admin.json("quota", "show", "--compute", "--default", project)
@@ -193,17 +137,17 @@ def test_quotas_limits_and_usage(admin: Client, demo: Client, server: Any) -> No
 
 
 # -- server groups and what is listed of servers ---------------------------------------------------
-def test_server_groups(demo: Client, admin: Client, server: Any, name: str) -> None:
+def test_server_groups(demo: CommandLine, admin: CommandLine, server: Any, name: str) -> None:
     shown = demo.json("server", "group", "show", server["group"]["id"])
     assert (shown["policy"], shown["members"]) == ("anti-affinity", [server["id"]])
     made = demo.json("server", "group", "create", "--policy", "soft-anti-affinity", name)
     assert name in {group["Name"] for group in demo.json("server", "group", "list")}
     assert name in {g["Name"] for g in admin.json("server", "group", "list", "--all-projects")}
-    demo.run("server", "group", "delete", made["id"])
+    demo("server", "group", "delete", made["id"])
     assert name not in {group["Name"] for group in demo.json("server", "group", "list")}
 
 
-def test_a_group_keeps_servers_apart(demo: Client, server: Any, name: str) -> None:
+def test_a_group_keeps_servers_apart(demo: CommandLine, server: Any, name: str) -> None:
     """There is one host, and it has a server of the group."""
     words = demo.refused(
         "server", "create", "--image", "tiny", "--flavor", "m1.nano", "--network", "private",
@@ -211,10 +155,10 @@ def test_a_group_keeps_servers_apart(demo: Client, server: Any, name: str) -> No
     )  # fmt: skip
     assert "Error creating server" in words
     assert "ServerGroupFilter" in demo.json("server", "show", name)["fault"]["message"]
-    demo.run("server", "delete", "--wait", name)
+    demo("server", "delete", "--wait", name)
 
 
-def test_lists_of_servers(demo: Client, admin: Client, server: Any) -> None:
+def test_lists_of_servers(demo: CommandLine, admin: CommandLine, server: Any) -> None:
     name, newest = server["name"], ("--os-compute-api-version", "2.100")
     for words, there in (
         (("--name", f"^{name}$"), True), (("--name", "nothing"), False),
@@ -233,12 +177,12 @@ def test_lists_of_servers(demo: Client, admin: Client, server: Any) -> None:
     assert (shown["properties"], shown["OS-EXT-SRV-ATTR:hostname"]) == ({"a": "b"}, "a-host")
     assert shown["scheduler_hints"] == {"group": server["group"]["id"]}
     assert shown["server_groups"] == [server["group"]["id"]]
-    demo.run(*newest, "server", "set", "--tag", "green", "--property", "c=d", "--name", name, name)
-    demo.run(*newest, "server", "unset", "--tag", "green", "--property", "c", name)
+    demo(*newest, "server", "set", "--tag", "green", "--property", "c=d", "--name", name, name)
+    demo(*newest, "server", "unset", "--tag", "green", "--property", "c", name)
     assert demo.json(*newest, "server", "show", name)["tags"] == ["blue"]
 
 
-def test_events_and_migrations(demo: Client, admin: Client, server: Any) -> None:
+def test_events_and_migrations(demo: CommandLine, admin: CommandLine, server: Any) -> None:
     events = demo.json("server", "event", "list", server["id"])
     assert [event["Action"] for event in events] == ["create"]
     shown = demo.json("server", "event", "show", server["id"], events[0]["Request ID"])
@@ -249,9 +193,9 @@ def test_events_and_migrations(demo: Client, admin: Client, server: Any) -> None
 
 
 # -- openstacksdk ----------------------------------------------------------------------------------
-def test_the_sdks_compute_proxy(_config: None, server: Any) -> None:
-    compute = openstack.connect("minicloud").compute
-    operator = openstack.connect("minicloud-admin").compute
+def test_the_sdks_compute_proxy(live_cloud: LiveCloud, server: Any) -> None:
+    compute = live_cloud.connect().compute
+    operator = live_cloud.connect("minicloud-admin").compute
     found = compute.get_server(server["id"])
     assert found.scheduler_hints == {"group": server["group"]["id"]}
     assert [group.id for group in compute.server_groups()] == [server["group"]["id"]]

@@ -119,10 +119,8 @@ def move(live_cloud: LiveCloud, name: str, target: str) -> None:
         "--os-compute-api-version", "2.56", "server", "migrate", "--host", target, "--wait",
         shown["id"], **admin,
     )  # fmt: skip
+    live_cloud.wait_for_status(shown["id"], "VERIFY_RESIZE")
     live_cloud.openstack("server", "migration", "confirm", shown["id"], **admin)
-    for _ in range(60):
-        found = live_cloud.openstack_json("server", "show", shown["id"], **admin)
-        if found["status"] == "ACTIVE":
-            assert found["OS-EXT-SRV-ATTR:host"] == target
-            return
-    raise AssertionError(f"{name} is {found['status']}, not ACTIVE on {target}")
+    live_cloud.wait_for_status(shown["id"], "ACTIVE")
+    moved = live_cloud.openstack_json("server", "show", shown["id"], **admin)
+    assert moved["OS-EXT-SRV-ATTR:host"] == target

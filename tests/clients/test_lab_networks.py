@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import openstack
 import pytest
-from clients.conftest import CONFIG, LiveCloud
+from clients.conftest import LiveCloud
 from clients.test_lab import lab
 
 pytestmark = [pytest.mark.clients, pytest.mark.host]
@@ -119,9 +118,7 @@ class Lab:
 @pytest.fixture(scope="module")
 def two(live_cloud: LiveCloud) -> Iterator[Lab]:
     lab("2")
-    cloud = openstack.connect(
-        cloud="minicloud-admin", load_envvars=False, config_files=[str(CONFIG / "clouds.yaml")]
-    )
+    cloud = live_cloud.connect("minicloud-admin")
     made = Lab(cloud, live_cloud.key)
     try:
         made.build()

@@ -81,9 +81,9 @@ def test_a_servers_life(live_cloud, server: dict, name: str) -> None:
     assert len(set(steps)) == 28
 
     live_cloud.openstack("server", "stop", name)
-    wait_for(live_cloud, name, "SHUTOFF")
+    live_cloud.wait_for_status(name, "SHUTOFF")
     live_cloud.openstack("server", "start", name)
-    wait_for(live_cloud, name, "ACTIVE")
+    live_cloud.wait_for_status(name, "ACTIVE")
     live_cloud.openstack("server", "reboot", "--hard", "--wait", name)
     live_cloud.openstack("server", "reboot", "--soft", "--wait", name)
     assert live_cloud.openstack_json("server", "show", name)["status"] == "ACTIVE"
@@ -126,11 +126,3 @@ def test_refusals_are_told(live_cloud, name: str) -> None:
             "server", "create", "--image", "nosuch", "--flavor", "m1.nano", "--network", "private",
             name,
         )  # fmt: skip
-
-
-def wait_for(live_cloud, name: str, status: str) -> None:
-    """The openstack client has no --wait for stop and start."""
-    for _ in range(60):
-        if live_cloud.openstack_json("server", "show", name)["status"] == status:
-            return
-    raise AssertionError(f"{name} is not {status}")

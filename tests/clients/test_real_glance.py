@@ -28,7 +28,7 @@ def glance(live_cloud, tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def admin(live_cloud) -> Any:
-    return openstack.connect(cloud="minicloud-admin", config_files=[str(CONFIG / "clouds.yaml")])
+    return live_cloud.connect("minicloud-admin")
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_a_server_of_an_image_in_glance(live_cloud, glance: Path, tmp_path: Path
         str(disk), name,
     )  # fmt: skip
     assert [path.name for path in (tmp_path / "images").iterdir()] == [image["id"]]
-    demo = openstack.connect(cloud="minicloud", config_files=[str(CONFIG / "clouds.yaml")])
+    demo = live_cloud.connect()
     assert demo.image.get_image(image["id"]).size == disk.stat().st_size
     try:
         server = live_cloud.openstack_json(

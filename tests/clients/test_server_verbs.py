@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clients.command_line import CommandLine
 
 pytestmark = [pytest.mark.clients, pytest.mark.host, pytest.mark.slow]
 
@@ -25,17 +26,12 @@ class Guest:
         )  # fmt: skip
         self.id = made["id"]
 
-    def do(self, *words: str, cloud: str = "minicloud") -> str:
-        """``openstack server WORDS... NAME``"""
-        return self.cloud.openstack("server", *words, self.name, cloud=cloud)
+    def do(self, line: str) -> str:
+        """``openstack LINE NAME``"""
+        return self.cloud.openstack(line, self.name)
 
     def becomes(self, status: str) -> None:
-        for _ in range(90):
-            shown = self.cloud.openstack_json("server", "show", self.name)
-            if (shown["status"], shown["OS-EXT-STS:task_state"]) == (status, None):
-                return
-            assert shown["status"] != "ERROR" or status == "ERROR", shown
-        raise AssertionError(f"{self.name} is {shown['status']}, not {status}")
+        self.cloud.wait_for_status(self.name, status)
 
     def says(self, command: str) -> str:
         self.cloud.wait_for_ssh(self.name)
@@ -55,36 +51,36 @@ def guest(live_cloud) -> Iterator[Guest]:
     guest = Guest(live_cloud, f"t-{uuid.uuid4().hex[:8]}")
     yield guest
     if guest.name in live_cloud.openstack("server", "list", "-f", "value", "-c", "Name"):
-        guest.do("delete", "--wait")
+        guest.do("server delete --wait")
 
 
 def test_paused_suspended_locked_and_rescued(guest: Guest, live_cloud) -> None:
     guest.says("echo kept > kept; sync; sudo touch /run/alive")
 
-    guest.do("pause")
+    guest.do("server pause")
     guest.becomes("PAUSED")
     assert guest.domain() == "paused"
-    guest.do("unpause")
+    guest.do("server unpause")
     guest.becomes("ACTIVE")
     assert guest.domain() == "running"
 
-    guest.do("suspend")
+    guest.do("server suspend")
     guest.becomes("SUSPENDED")
     assert guest.domain() == "shut off"
-    guest.do("resume")
+    guest.do("server resume")
     guest.becomes("ACTIVE")
     assert guest.says("ls /run/alive") == "/run/alive", "its memory is what it was"
 
-    guest.do("lock")
+    guest.do("server lock")
     with pytest.raises(AssertionError, match="locked"):
         live_cloud.openstack("server", "stop", guest.name)
-    guest.do("unlock")
+    guest.do("server unlock")
 
-    guest.do("rescue", "--image", "tiny")
+    guest.do("server rescue --image tiny")
     guest.becomes("RESCUE")
     assert guest.says("ls kept || echo none").endswith("none")
     assert " vdb\n" in live_cloud.guest(guest.name, "cat /proc/partitions")
-    guest.do("unrescue")
+    guest.do("server unrescue")
     guest.becomes("ACTIVE")
     assert guest.says("cat kept") == "kept"
     actions = {e["Action"] for e in live_cloud.openstack_json("server", "event", "list", guest.id)}
@@ -122,27 +118,40 @@ def test_copied_backed_up_and_rebuilt(guest: Guest, live_cloud) -> None:
     assert guest.says("ls kept || echo none").endswith("none")
 
 
-def test_resized_confirmed_reverted_and_shelved(guest: Guest, live_cloud) -> None:
+@pytest.fixture
+def larger(admin: CommandLine) -> Iterator[list[str]]:
+    """Two flavors with disks of 2 and 3 GiB."""
+    names = [f"t-{uuid.uuid4().hex[:8]}" for _ in range(2)]
+    for disk, name in zip((2, 3), names, strict=True):
+        admin(f"flavor create --ram 192 --disk {disk}", name)
+    yield names
+    admin("flavor delete", *names)
+
+
+def test_resized_confirmed_reverted_and_shelved(
+    guest: Guest, live_cloud, larger: list[str]
+) -> None:
     small = int(guest.says("echo kept > kept; sync; cat /sys/block/vda/size"))
-    guest.do("resize", "--flavor", "m1.small", "--wait")
+    guest.do(f"server resize --flavor {larger[0]} --wait")
     guest.becomes("VERIFY_RESIZE")
     large = int(guest.says("cat /sys/block/vda/size"))
     assert large > small
-    guest.do("resize", "confirm")
+    guest.do("server resize confirm")
     guest.becomes("ACTIVE")
     assert not (INSTANCES / guest.id / "disk.before").exists()
 
-    guest.do("resize", "--flavor", "m1.medium", "--wait")
+    guest.do(f"server resize --flavor {larger[1]} --wait")
+    guest.becomes("VERIFY_RESIZE")
     guest.says("rm kept; sync")
-    guest.do("resize", "revert")
+    guest.do("server resize revert")
     guest.becomes("ACTIVE")
     assert guest.says("cat kept; cat /sys/block/vda/size").split() == ["kept", str(large)]
 
-    guest.do("shelve")
+    guest.do("server shelve")
     guest.becomes("SHELVED_OFFLOADED")
     assert guest.domain() == ""
     assert not (INSTANCES / guest.id).exists()
-    guest.do("unshelve")
+    guest.do("server unshelve")
     guest.becomes("ACTIVE")
     assert guest.says("cat kept") == "kept"
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from clients.command_line import CommandLine
 from tokens import ADMIN, ALT, DEMO
 from volume import HOST, SERVER, VolumeCloud, volume_cloud
 
@@ -187,87 +185,66 @@ def test_transfers_and_the_operators_by_sdk(cloud: VolumeCloud) -> None:
 
 
 # -- the openstack command, in this process ------------------------------------------------------
-class Shell:
-    """``openstack volume ...`` as the administrator types it."""
-
-    def __init__(self, cloud: VolumeCloud) -> None:
-        self._shell = pytest.importorskip("openstackclient.shell")
-        self._url = f"{cloud.url}/v3/{ADMIN}"
-
-    def __call__(self, line: str, *, fails: bool = False) -> Any:
-        """What the command shows, as JSON where it can."""
-        words = line.split()
-        shows = any(word in words for word in ("create", "show", "list", "accept", "summary",
-                                               "import", "restore"))  # fmt: skip
-        shows = shows and "-" not in words[-1][:1]
-        format_json = ["-f", "json"] if shows else []
-        out = io.StringIO()
-        shell = self._shell.OpenStackShell()
-        shell.stdout = out
-        with contextlib.redirect_stdout(out):
-            code = shell.run([
-                "--os-auth-type", "admin_token", "--os-token", "admin", "--os-endpoint", self._url,
-                "--os-volume-api-version", "3.71", *words, *format_json,
-            ])  # fmt: skip
-        assert (code != 0) is fails, out.getvalue()
-        return json.loads(out.getvalue()) if format_json and not fails else out.getvalue()
+@pytest.fixture(scope="module")
+def run(cloud: VolumeCloud) -> CommandLine:
+    """The administrator's."""
+    return CommandLine(
+        "--os-auth-type", "admin_token", "--os-token", "admin", "--os-endpoint",
+        f"{cloud.url}/v3/{ADMIN}", "--os-volume-api-version", "3.71",
+    )  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_volumes_by_command(cloud: VolumeCloud) -> None:
-    run = Shell(cloud)
-    made = run("volume create --size 1 --property a=b cli")
+def test_volumes_by_command(cloud: VolumeCloud, run: CommandLine) -> None:
+    made = run.json("volume create --size 1 --property a=b cli")
     assert (made["name"], made["size"], made["properties"]) == ("cli", 1, {"a": "b"})
-    assert [each["Name"] for each in run("volume list")] == ["cli"]
+    assert [each["Name"] for each in run.json("volume list")] == ["cli"]
     run("volume set --size 2 --property c=d --bootable cli")
-    shown = run("volume show cli")
+    shown = run.json("volume show cli")
     assert (shown["size"], shown["bootable"]) == (2, True)
     assert shown["properties"] == {"a": "b", "c": "d"}
     run("volume unset --property a cli")
-    assert run("volume summary")["Total Count"] == 1
+    assert run.json("volume summary")["Total Count"] == 1
 
-    kept = run("volume snapshot create --volume cli noon")
-    assert run("volume snapshot show noon")["status"] == "available"
+    kept = run.json("volume snapshot create --volume cli noon")
+    assert run.json("volume snapshot show noon")["status"] == "available"
     run("volume snapshot set --name evening --property x=y noon")
-    assert [each["Name"] for each in run("volume snapshot list")] == ["evening"]
+    assert [each["Name"] for each in run.json("volume snapshot list")] == ["evening"]
     run("volume revert evening")
-    copy = run(f"volume create --snapshot {kept['id']} copy")
+    copy = run.json(f"volume create --snapshot {kept['id']} copy")
     assert copy["snapshot_id"] == kept["id"]
-    run("volume delete cli", fails=True)
+    run.refused("volume delete cli")
     run("volume snapshot delete evening")
 
     run("volume backup create --name night cli")
     assert cloud.jobs.wait_idle(60)
-    backup = run("volume backup show night")
+    backup = run.json("volume backup show night")
     assert backup["status"] == "available"
     run("volume backup set --name day night")
-    record = run("volume backup record export day", fails=False)
+    record = run.json("volume backup record export day")
     assert "minicloud.volume.vault" in str(record)
-    run("volume backup restore day copy", fails=True)
+    run.refused("volume backup restore day copy")
     run("volume backup restore --force day copy")
     assert cloud.jobs.wait_idle(60)
     run("volume backup delete day")
-    assert run("volume backup list") == []
+    assert run.json("volume backup list") == []
 
-    offer = run("volume transfer request create --name gift copy")
-    assert [each["Name"] for each in run("volume transfer request list")] == ["gift"]
+    offer = run.json("volume transfer request create --name gift copy")
+    assert [each["Name"] for each in run.json("volume transfer request list")] == ["gift"]
     run(f"volume transfer request accept {offer['id']} --auth-key {offer['auth_key']}")
     run("volume delete cli copy")
-    assert run("volume list") == []
+    assert run.json("volume list") == []
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_types_and_the_operators_by_command(cloud: VolumeCloud) -> None:
-    run = Shell(cloud)
+def test_types_and_the_operators_by_command(cloud: VolumeCloud, run: CommandLine) -> None:
     cloud.turn()
     run("volume type create --property tier=1 silver")
-    assert run("volume type show silver")["properties"] == {"tier": "1"}
+    assert run.json("volume type show silver")["properties"] == {"tier": "1"}
     run("volume type set --property speed=fast silver")
     run("volume type unset --property tier silver")
-    assert "silver" in [each["Name"] for each in run("volume type list")]
+    assert "silver" in [each["Name"] for each in run.json("volume type list")]
     run("volume qos create --consumer front-end --property total_iops_sec=9 slow")
     run("volume qos associate slow silver")
-    assert run("volume qos show slow")["associations"] == ["silver"]
+    assert run.json("volume qos show slow")["associations"] == ["silver"]
     run("volume qos set --property read_iops_sec=5 slow")
     run("volume qos unset --property read_iops_sec slow")
     run("volume qos disassociate --all slow")
@@ -275,34 +252,36 @@ def test_types_and_the_operators_by_command(cloud: VolumeCloud) -> None:
 
     run("volume group type create pairs")
     run("volume group create --volume-group-type pairs --volume-type silver --name db")
-    assert [each["Name"] for each in run("volume group list")] == ["db"]
+    assert [each["Name"] for each in run.json("volume group list")] == ["db"]
     run("volume create --size 1 --type silver inside")
-    run("volume group add volume db inside", fails=False)
+    run("volume group add volume db inside")
     run("volume group snapshot create db --name noon")
-    assert [each["Name"] for each in run("volume group snapshot list")] == ["noon"]
+    assert [each["Name"] for each in run.json("volume group snapshot list")] == ["noon"]
     run("volume group snapshot delete noon")
     run("volume group delete --force db")
     run("volume group type delete pairs")
 
-    made = run("volume create --size 1 plain")
+    made = run.json("volume create --size 1 plain")
     run(f"volume set --type silver {made['id']}")
-    assert run("volume show plain")["type"] == "silver"
+    assert run.json("volume show plain")["type"] == "silver"
     run("volume set --read-only --image-property os=linux plain")
     run("volume set --state error plain")
-    attachment = run("volume attachment list")
+    attachment = run.json("volume attachment list")
     assert attachment == []
-    services = run("volume service list")
+    services = run.json("volume service list")
     assert "cinder-volume" in [each["Binary"] for each in services]
     run(f"volume service set --disable --disable-reason repair {HOST}@files cinder-volume")
     run(f"volume service set --enable {HOST}@files cinder-volume")
-    assert [each["Name"] for each in run("volume backend pool list")] == [f"{HOST}@files#files"]
-    assert run(f"volume backend capability show {HOST}@files")
-    assert run("volume message list") == []
-    assert run("block storage resource filter list")
-    assert run("block storage cluster list") == []
+    assert [each["Name"] for each in run.json("volume backend pool list")] == [
+        f"{HOST}@files#files"
+    ]
+    assert run.json(f"volume backend capability show {HOST}@files")
+    assert run.json("volume message list") == []
+    assert run.json("block storage resource filter list")
+    assert run.json("block storage cluster list") == []
     run("volume delete --force plain")
     (cloud.files / "managed" / "old-disk").write_bytes(b"x" * 4096)
     run(f"volume create --remote-source source-name=old-disk --host {HOST}@files managed")
-    assert run("volume show managed")["status"] == "available"
+    assert run.json("volume show managed")["status"] == "available"
     run("volume delete managed")
     run("volume type delete silver")
