@@ -17,7 +17,7 @@ from minicloud.api.operations import Operator
 from minicloud.api.passwords import admin_password
 from minicloud.api.schemas.fields import check_address
 from minicloud.api.schemas.server_bodies import Rebuild
-from minicloud.api.schemas.server_views import links
+from minicloud.api.schemas.server_views import ATTRIBUTE, links
 from minicloud.api.servers import Servers
 from minicloud.api.volumes_in_use import volumes_in_use
 from minicloud.client.image import Image
@@ -74,6 +74,7 @@ class Rebuilder:
         self._operator.begin(call, "rebuild", params, change=change)
         view = self._servers.show(call)
         view["server"]["adminPass"] = admin_password(body.admin_pass)
+        view["server"].pop(ATTRIBUTE + "user_data", None)  # it is shown by another name
         view["server"]["user_data"] = change.get("user_data", server.user_data)
         location = links(call.base_url, server.id)[0]["href"]
         return Reply(body=view, headers={"Location": location})

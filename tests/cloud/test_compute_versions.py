@@ -145,6 +145,22 @@ def test_a_servers_keys(
     else:
         assert not set(changed.json()["server"]) & (ADMINS | {"key_name", "host_status"})
         assert "name" in changed.json()["server"]
+        (address, *_) = changed.json()["server"]["addresses"]["private"]
+        assert set(address) == {"version", "addr"}
+
+
+def test_a_rebuild_shows_what_a_server_is_since_2_75(cloud: ComputeCloud) -> None:
+    server_id = cloud.launch("admin", user_data="aGVsbG8=")
+    for version, keys in (("2.74", {"version", "addr"}), ("2.75", {
+        "version", "addr", "OS-EXT-IPS:type", "OS-EXT-IPS-MAC:mac_addr",
+    })):  # fmt: skip
+        body = {"imageRef": IMAGE}
+        answer = cloud.act(server_id, "rebuild", body, token="admin", version=version)
+        shown = answer.json()["server"]
+        assert set(shown["addresses"]["private"][0]) == keys
+        assert shown["user_data"] == "aGVsbG8="
+        assert ATTR + "user_data" not in shown
+        assert (ATTR + "host" in shown) is (version == "2.75")
 
 
 # -- flavors and key pairs -------------------------------------------------------------------------

@@ -25,7 +25,7 @@ _WITH_PROGRESS = frozenset(
     {"ACTIVE", "BUILD", "REBUILD", "RESIZE", "VERIFY_RESIZE", "REVERT_RESIZE", "MIGRATING"}
 )
 _WITH_FAULT = frozenset({"ERROR", "DELETED"})
-_ATTR = "OS-EXT-SRV-ATTR:"
+ATTRIBUTE = "OS-EXT-SRV-ATTR:"
 
 
 class Viewer(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,15 +109,15 @@ def server_view(server: Server, viewer: Viewer) -> dict[str, Any]:
     if word in _WITH_FAULT and server.fault is not None:
         view["fault"] = _fault(server.fault, viewer)
     if viewer.attributes:
-        view[_ATTR + "host"] = server.host
-        view[_ATTR + "hypervisor_hostname"] = server.host
-        view[_ATTR + "instance_name"] = domain_name(server.id)
-        view[_ATTR + "kernel_id"] = ""
-        view[_ATTR + "ramdisk_id"] = ""
-        view[_ATTR + "launch_index"] = server.launch_index
-        view[_ATTR + "reservation_id"] = server.reservation_id
-        view[_ATTR + "root_device_name"] = f"/dev/{server.root_device}"
-        view[_ATTR + "user_data"] = server.user_data
+        view[ATTRIBUTE + "host"] = server.host
+        view[ATTRIBUTE + "hypervisor_hostname"] = server.host
+        view[ATTRIBUTE + "instance_name"] = domain_name(server.id)
+        view[ATTRIBUTE + "kernel_id"] = ""
+        view[ATTRIBUTE + "ramdisk_id"] = ""
+        view[ATTRIBUTE + "launch_index"] = server.launch_index
+        view[ATTRIBUTE + "reservation_id"] = server.reservation_id
+        view[ATTRIBUTE + "root_device_name"] = f"/dev/{server.root_device}"
+        view[ATTRIBUTE + "user_data"] = server.user_data
     if viewer.host_status is not None:
         view["host_status"] = viewer.host_status.get(server.host, "DOWN") if server.host else ""
     return view
@@ -189,8 +189,8 @@ def addresses(nics: Sequence[NicInfo]) -> dict[str, list[dict[str, Any]]]:
 
 # -- older microversions ---------------------------------------------------------------------------
 def _hostname_of_admins(item: Json) -> None:
-    if _ATTR + "host" not in item:
-        item.pop(_ATTR + "hostname", None)
+    if ATTRIBUTE + "host" not in item:
+        item.pop(ATTRIBUTE + "hostname", None)
 
 
 def _flavor_by_id(item: Json) -> None:
@@ -210,7 +210,7 @@ def _volumes_by_id(item: Json) -> None:
 
 _SINCE_2_3 = without(
     *(
-        _ATTR + name
+        ATTRIBUTE + name
         for name in (
             "hostname", "kernel_id", "launch_index", "ramdisk_id", "reservation_id",
             "root_device_name", "user_data",
@@ -251,21 +251,34 @@ _OLD_UPDATES_LACK = (
     "OS-SRV-USG:launched_at",
     "OS-SRV-USG:terminated_at",
     *(
-        _ATTR + name
+        ATTRIBUTE + name
         for name in (
             "host", "hostname", "hypervisor_hostname", "instance_name", "kernel_id",
             "launch_index", "ramdisk_id", "reservation_id", "root_device_name", "user_data",
         )
     ),
 )  # fmt: skip
-_OLD_UPDATE = without("key_name", *_OLD_UPDATES_LACK)
-DOWN_UPDATE = [*for_each("server", "servers", (((2, 75), _OLD_UPDATE),)), *DOWN]
+
+
+def _addresses_alone(item: Json) -> None:
+    item["addresses"] = {
+        network: [{"version": each["version"], "addr": each["addr"]} for each in those]
+        for network, those in item["addresses"].items()
+    }
+
+
+_OLD_UPDATE = (
+    ((2, 75), _addresses_alone),
+    ((2, 75), without("key_name", *_OLD_UPDATES_LACK)),
+)
+DOWN_UPDATE = [*for_each("server", "servers", _OLD_UPDATE), *DOWN]
 """Replies to PUT, which were smaller before 2.75. Newest first matters within DOWN only."""
 DOWN_REBUILD = [
     *for_each(
         "server",
         "servers",
         (
+            ((2, 75), _addresses_alone),
             ((2, 75), without(*_OLD_UPDATES_LACK)),
             ((2, 57), without("user_data")),
             ((2, 54), without("key_name")),
