@@ -14,6 +14,11 @@ import time
 
 from minicloud.kit import context
 
+_CONTROL = {
+    code: f"\\x{code:02x}" for code in (*range(9), *range(10, 32), *range(127, 160), 0x2028, 0x2029)
+}
+"""What would end a line or steer a terminal -> what is written instead. Clients name things so."""
+
 
 class _Lines(logging.Formatter):
     def __init__(self, daemon: str, host: str, as_json: bool) -> None:
@@ -24,7 +29,7 @@ class _Lines(logging.Formatter):
         ctx = context.current()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         stamp = f"{stamp}.{int(record.msecs):03d}Z"
-        text = record.getMessage()
+        text = record.getMessage().translate(_CONTROL)
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         if not self._json:
