@@ -161,6 +161,7 @@ def test_a_rebuild_shows_what_a_server_is_since_2_75(cloud: ComputeCloud) -> Non
         assert shown["user_data"] == "aGVsbG8="
         assert ATTR + "user_data" not in shown
         assert (ATTR + "host" in shown) is (version == "2.75")
+    assert cloud.call("DELETE", f"/v2.1/servers/{server_id}", "admin").status_code == 204
 
 
 # -- flavors and key pairs -------------------------------------------------------------------------
