@@ -53,17 +53,8 @@ class Lookups(Protocol):
     ) -> str:
         """The id of a new image of the caller's, without bytes yet. ``min_disk``: GiB."""
 
-    def image_of_volumes(self, ctx: Context, *, name: str, properties: Mapping[str, str]) -> str:
-        """The id of a new image of the caller's that has properties alone, no bytes."""
-
     def image_delete(self, ctx: Context, image_id: str) -> None:
         """It is gone; not there is fine."""
-
-    def snapshot_create(self, ctx: Context, volume_id: str, name: str) -> str:
-        """The id of a snapshot of the volume that has begun. NotFound, NotAllowed."""
-
-    def snapshot_delete(self, ctx: Context, snapshot_id: str) -> None:
-        """It is going; not there is fine."""
 
     def networks(self, ctx: Context, ids: Sequence[str] = ()) -> Sequence[Network]:
         """The networks the caller sees; of ``ids`` where some are given."""
@@ -114,23 +105,6 @@ class RestLookups:
         return client.image_create(
             name, disk_format="qcow2", min_disk=min_disk, properties=properties
         ).value.id
-
-    def image_of_volumes(self, ctx: Context, *, name: str, properties: Mapping[str, str]) -> str:
-        client = ImageClient(self._rest("image", ctx))
-        image_id = client.image_create(name, disk_format="raw", properties=properties).value.id
-        try:
-            client.image_activate(image_id)
-        except MinicloudError:
-            self.image_delete(ctx, image_id)
-            raise
-        return image_id
-
-    def snapshot_create(self, ctx: Context, volume_id: str, name: str) -> str:
-        return self._volume(ctx).snapshot_create(ctx.project_id, volume_id, name).value
-
-    def snapshot_delete(self, ctx: Context, snapshot_id: str) -> None:
-        with contextlib.suppress(NotFound):
-            self._volume(ctx).snapshot_delete(snapshot_id)
 
     def image_delete(self, ctx: Context, image_id: str) -> None:
         with contextlib.suppress(NotFound):

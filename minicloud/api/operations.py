@@ -168,7 +168,10 @@ class Operator:
         with self._database.write() as tx:
             server = server_of(tx, call, lock=True)
             check_unlocked(call.ctx, server)
-            params = {"moves_failed": migrations.migration_failed(tx, server.id)}
+            params = {
+                "moves_failed": migrations.migration_failed(tx, server.id),
+                "images": operations.images_unfinished(tx, server.id),
+            }
             operation = operations.operation_begin(tx, call.ctx, server, VERBS["delete"], params)
             if server.host is None and _has_things_elsewhere(server):
                 # Any host can remove those.

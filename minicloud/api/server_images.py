@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from minicloud.api.lookups import Lookups
 from minicloud.api.operations import Operator
-from minicloud.domain.errors import Invalid, MinicloudError
-from minicloud.domain.models import BlockDevice, Server
+from minicloud.domain.errors import Conflict, Invalid, MinicloudError
+from minicloud.domain.ids import new_id
+from minicloud.domain.models import Server
 from minicloud.domain.states import VmState
 from minicloud.kit.web import Call, Reply
 
@@ -91,34 +90,33 @@ class ServerImages:
         return self._begin(call, server, "createImage", body.name, properties, {})
 
     def _snapshot_of_volumes(self, call: Call, name: str, metadata: Mapping[str, str]) -> str:
-        """The root disk is a volume: a snapshot of every volume, and an image that names them."""
+        """The root disk is a volume: a snapshot of every volume, and an image that names them.
 
-        def work(_host: object, server: Server) -> str:
-            made: list[str] = []
-            try:
-                entries = []
-                attached = {volume.device: volume.volume_id for volume in server.volumes}
-                for disk in server.block_devices:
-                    volume_id = disk.volume_id or attached.get(f"/dev/{disk.device}")
-                    if not disk.is_volume or volume_id is None:
-                        continue
-                    words = f"snapshot for {name}"
-                    made.append(self._lookups.snapshot_create(call.ctx, volume_id, words))
-                    entries.append(_entry(disk, made[-1]))
-                properties = {
-                    **_inherited(server),
-                    **metadata,
-                    "bdm_v2": "True",
-                    "block_device_mapping": msgspec.json.encode(entries).decode(),
-                    "root_device_name": f"/dev/{server.root_device}",
-                }
-                return self._lookups.image_of_volumes(call.ctx, name=name, properties=properties)
-            except MinicloudError:
-                for snapshot_id in made:
-                    self._lookups.snapshot_delete(call.ctx, snapshot_id)
+        The host makes both, so that no more than the operation has to outlive this request.
+        """
+        image_id = new_id()
+
+        def plan(server: Server) -> Mapping[str, Any]:
+            properties = {
+                **_inherited(server),
+                **metadata,
+                "root_device_name": f"/dev/{server.root_device}",
+            }
+            return {
+                "recipe": "createImage:volumes",
+                "image_id": image_id,
+                "name": name,
+                "properties": properties,
+            }
+
+        operation = self._operator.begin(call, "createImage", plan=plan)
+        try:
+            self._operator.end_of(operation)
+        except MinicloudError as problem:
+            if problem.http < 500:
                 raise
-
-        return self._operator.by_call(call, "createImage", work)
+            raise Conflict(reason=problem.message) from None
+        return image_id
 
     def _backup(self, call: Call) -> str:
         """The id of the new image; empty where no backup is to be kept."""
@@ -161,20 +159,6 @@ class ServerImages:
 
     def _located(self, call: Call, image_id: str) -> Reply:
         return Reply(headers={"Location": f"{call.base_url}/v2.1/images/{image_id}"})
-
-
-def _entry(disk: BlockDevice, snapshot_id: str) -> dict[str, Any]:
-    """A disk in the property block_device_mapping, as Nova writes it."""
-    return {
-        "source_type": "snapshot",
-        "destination_type": "volume",
-        "snapshot_id": snapshot_id,
-        "boot_index": disk.boot_index,
-        "volume_size": disk.size_gb or None,
-        "delete_on_termination": disk.delete_on_termination,
-        "device_type": "disk",
-        "tag": disk.tag or None,
-    }
 
 
 def _inherited(server: Server) -> dict[str, str]:

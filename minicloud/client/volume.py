@@ -37,6 +37,12 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True):
     """Of the image that it was made of; empty where it was not."""
 
 
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    volume_id: str
+    status: str
+
+
 class Attachment(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     volume_id: str
@@ -98,11 +104,21 @@ class VolumeClient:
         answer = self._one("GET", "Snapshot", "/snapshots", snapshot_id)
         return self._rest.timed(answer, int(answer.json["snapshot"]["size"]))
 
-    def snapshot_create(self, project_id: str, volume_id: str, name: str) -> Timed[str]:
-        """Begin a snapshot of a volume, in use or not; its id. NotFound; NotAllowed: the quota."""
-        body = {"snapshot": {"volume_id": volume_id, "name": name, "force": True}}
-        answer = self._call("POST", f"/{_safe(project_id)}/snapshots", body)
-        return self._rest.timed(answer, str(answer.json["snapshot"]["id"]))
+    def snapshot_create(
+        self, project_id: str, volume_id: str, name: str, metadata: Mapping[str, str]
+    ) -> Timed[Snapshot]:
+        """Begin a snapshot of a volume, in use or not. NotFound; NotAllowed: the quota."""
+        body = {
+            "volume_id": volume_id, "name": name, "force": True, "metadata": dict(metadata),
+        }  # fmt: skip
+        answer = self._call("POST", f"/{_safe(project_id)}/snapshots", {"snapshot": body})
+        return self._rest.timed(answer, _snapshot(answer.json["snapshot"]))
+
+    def snapshots_by_metadata(self, key: str, value: str) -> Timed[list[Snapshot]]:
+        """The snapshots whose metadata, which users write, has ``key`` with ``value``."""
+        pair = json.dumps({key: value})
+        answer, found = self._all("/snapshots/detail", "snapshots", metadata=pair)
+        return self._rest.timed(answer, [_snapshot(each) for each in found])
 
     def snapshot_delete(self, snapshot_id: str) -> Timed[None]:
         """NotFound: it is gone already."""
@@ -253,6 +269,10 @@ def _volume(body: Mapping[str, Any], project_id: str = "") -> Volume:
         multiattach=bool(body.get("multiattach")),
         image_metadata=body.get("volume_image_metadata") or {},
     )
+
+
+def _snapshot(body: Mapping[str, Any]) -> Snapshot:
+    return Snapshot(id=body["id"], volume_id=body["volume_id"], status=body["status"])
 
 
 def _attachment(body: Mapping[str, Any]) -> Attachment:

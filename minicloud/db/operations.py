@@ -139,6 +139,19 @@ def operations_of_server(tx: Transaction, server_id: str) -> Sequence[Operation]
     return records(tx.execute(query), Operation)
 
 
+def images_unfinished(tx: Transaction, server_id: str) -> dict[str, str]:
+    """Images that operations of the server were to make, and have not told to be done: id ->
+    verb.
+    """
+    query = sa.select(t.c.verb, t.c.params).where(
+        t.c.server_id == server_id,
+        t.c.verb.in_(("createImage", "createBackup", "shelve")),
+        t.c.state.in_((*LIVE, "stuck", "cancelled")),
+    )
+    rows = tx.execute(query)
+    return {row.params["image_id"]: row.verb for row in rows if row.params.get("image_id")}
+
+
 def operations_of_host(tx: Transaction, host: str) -> Sequence[tuple[str, str]]:
     """(operation, server) ids the host should work on: live and stuck ones, oldest first."""
     query = (

@@ -233,20 +233,8 @@ class FakeLookups:
         )
         return image.id
 
-    def image_of_volumes(self, ctx: Context, *, name: str, properties: Mapping[str, str]) -> str:
-        image_id = self.image_create(ctx, name=name, min_disk=0, properties=properties)
-        self.images[image_id] = msgspec.structs.replace(self.images[image_id], status="active")
-        return image_id
-
     def image_delete(self, ctx: Context, image_id: str) -> None:
         self.images.pop(image_id, None)
-
-    def snapshot_create(self, ctx: Context, volume_id: str, name: str) -> str:
-        self._note("snapshot_create")
-        return new_id()
-
-    def snapshot_delete(self, ctx: Context, snapshot_id: str) -> None:
-        self._note("snapshot_delete")
 
     def networks(self, ctx: Context, ids: Sequence[str] = ()) -> Sequence[Network]:
         self._note("networks")

@@ -375,3 +375,24 @@ def test_an_image_of_a_server_on_volumes_boots_the_next_one(cloud: Cloud, user: 
         user.ask("volume", "DELETE", f"{path}/{snapshot['id']}", 202)
     assert wait_until(lambda: not user.ask("volume", "GET", path, 200, params=query)["snapshots"])
     end(cloud, user, server)
+
+
+def test_an_image_that_the_quota_of_snapshots_forbids_leaves_nothing(
+    cloud: Cloud, user: User
+) -> None:
+    blank = {
+        "source_type": "blank", "destination_type": "volume", "volume_size": 1, "boot_index": -1,
+        "delete_on_termination": True,
+    }  # fmt: skip
+    server = launch(cloud, user, from_image(cloud, delete_on_termination=True), blank)
+    admin = cloud.user("admin")
+    path = f"/v3/{admin.project_id}/os-quota-sets/{user.project_id}"
+    admin.ask("volume", "PUT", path, 200, json={"quota_set": {"snapshots": 1}})
+    refused = user.act(server, 403, createImage={"name": "too-many"})["forbidden"]["message"]
+    assert "snapshot" in refused.lower()
+    admin.ask("volume", "PUT", path, 200, json={"quota_set": {"snapshots": -1}})
+    assert user.status(server) == "ACTIVE"
+    snapshots = user.ask("volume", "GET", f"/v3/{user.project_id}/snapshots", 200)["snapshots"]
+    images = user.ask("image", "GET", "/v2/images", 200, params={"name": "too-many"})["images"]
+    assert (snapshots, images) == ([], [])
+    end(cloud, user, server)

@@ -39,6 +39,7 @@ EFFECTS = frozenset(
      "image_download", "port_create", "port_bind", "port_unbind", "port_delete",
      "volume_create", "volume_delete", "attachment_create", "attachment_update",
      "attachment_complete", "attachment_delete", "volume_reimage",
+     "image_create", "image_update", "image_activate", "snapshot_create",
      "operation_take", "operation_finish")
 )  # fmt: skip
 """Methods that change something outside the process."""

@@ -5,12 +5,11 @@ At each end the guest, the server's row and the other services must agree on wha
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 from cloud import Cloud, running, wait_until
-from test_recipes import DEVICES, Killed, Trouble, doubled, live_again, troubled
+from test_recipes import DEVICES, Killed, Trouble, aside, doubled, live_again, troubled
 from user import User
 
 from minicloud.compute.recipes import RECIPES
@@ -19,14 +18,6 @@ from minicloud.domain.states import RETRIED
 
 VOLUMES: dict[str, str] = {}
 """Server -> the volume that it gets and loses."""
-
-
-def aside(user: User, path: str, body: object) -> None:
-    """Ask compute for what it waits for the end of; the answer is nobody's."""
-    ask = threading.Thread(
-        target=lambda: user.call("compute", "POST", path, json=body), daemon=True
-    )
-    ask.start()
 
 
 def volumes_path(server: str) -> str:

@@ -39,6 +39,7 @@ NAMES = (
     "rebuild",
     "rebuild, on a volume",
     "createImage",
+    "createImage, of volumes",
     "resize, finished",
     "unshelve",
 )

@@ -7,6 +7,7 @@ begins a new life on what the old one left. (Real processes are killed in tests/
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -43,7 +44,6 @@ _CONFIRM, _REVERT, _UNSHELVE = {"confirmResize": None}, {"revertResize": None}, 
 _IMAGE = {"createImage": {"name": "shot"}}
 _BACKUP = {"createBackup": {"name": "shot", "backup_type": "daily", "rotation": 1}}
 _BOTH = ("lab1", "lab2")
-_RESCUABLE = {"hw_rescue_device": "disk", "hw_rescue_bus": "virtio"}
 NEWEST = {"OpenStack-API-Version": "compute 2.95"}
 STORIES: Mapping[str, Story] = {
     "create": Story("create", {}),
@@ -65,6 +65,7 @@ STORIES: Mapping[str, Story] = {
     "rebuild": Story("rebuild", {"rebuild": {}}),
     "rebuild, on a volume": Story("rebuild", {"rebuild": {}}, on_volume=True),
     "createImage": Story("createImage", _IMAGE),
+    "createImage, of volumes": Story("createImage:volumes", _IMAGE, on_volume=True),
     "createBackup": Story("createBackup", _BACKUP),
     "resize": Story("resize", _RESIZE, "VERIFY_RESIZE"),
     "resize, finished": Story("resize:finish", _RESIZE, "VERIFY_RESIZE"),
@@ -178,7 +179,8 @@ def furnish(cloud: Cloud) -> None:
     admin = cloud.user("admin")
     flavor = {"name": "larger", "id": "2", "vcpus": 2, "ram": 1024, "disk": 2}
     admin.ask("compute", "POST", "/v2.1/flavors", 200, json={"flavor": flavor})
-    admin.make_image("rescuable", b"rescue" * 1000, **_RESCUABLE)
+    properties = {"hw_rescue_device": "disk", "hw_rescue_bus": "virtio"}
+    admin.make_image("rescuable", b"rescue" * 1000, **properties)
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +200,7 @@ def launch(cloud: Cloud, user: User, *, on_volume: bool = False) -> str:
         "destination_type": "local",
     }  # fmt: skip
     if on_volume:
-        found = cloud.service_clients().own_image.images_by_properties(**_RESCUABLE).value
+        found = cloud.service_clients().own_image.images_by_properties(name="rescuable").value
         disk |= {
             "destination_type": "volume", "volume_size": 1, "delete_on_termination": True,
             "uuid": found[0].id,
@@ -246,6 +248,9 @@ def prepare(cloud: Cloud, user: User, admin: User, name: str) -> str:
 def set_off(cloud: Cloud, user: User, admin: User, name: str, server_id: str) -> None:
     if name == "delete":
         user.delete(server_id)
+    elif STORIES[name].recipe == "createImage:volumes":
+        aside(admin, f"/v2.1/servers/{server_id}/action", _IMAGE)
+        assert wait_until(lambda: cloud.operations(server_id)[0].verb == "createImage")
     elif STORIES[name].recipe == "rebuild":
         act(admin, server_id, {"rebuild": {"imageRef": cloud.image_id}})
     else:
@@ -257,6 +262,14 @@ def act(admin: User, server_id: str, action: dict[str, Any]) -> None:
         "compute", "POST", f"/v2.1/servers/{server_id}/action", json=action, headers=NEWEST
     )
     assert answer.status_code in (200, 202, 204), answer.text
+
+
+def aside(user: User, path: str, body: object) -> None:
+    """Ask compute for what it waits for the end of; the answer is nobody's."""
+    ask = threading.Thread(
+        target=lambda: user.call("compute", "POST", path, json=body), daemon=True
+    )
+    ask.start()
 
 
 def live_again(cloud: Cloud, recipes: Mapping[str, Recipe[Job]]) -> None:
@@ -283,6 +296,26 @@ def check_done(cloud: Cloud, user: User, name: str, server_id: str) -> None:
         assert ("claim" in traces) == on_a_host
         assert set(traces["attachments"]) == {"attached" if on_a_host else "reserved"}
         assert len(traces["attachments"]) == len(traces["volumes"])
+    if STORIES[name].recipe == "createImage:volumes":
+        check_image_of_volumes(cloud, user, server_id)
+
+
+def check_image_of_volumes(cloud: Cloud, user: User, server_id: str) -> None:
+    """The image is whole and names a snapshot of every volume; then those are deleted."""
+    operation = cloud.operations(server_id)[0]
+    image = cloud.service_clients().own_image.image_get(operation.params["image_id"]).value
+    named = [each["snapshot_id"] for each in json.loads(image.properties["block_device_mapping"])]
+    assert image.status == "active"
+    assert sorted(named) == sorted(snapshots(user))
+    assert len(named) == 2
+    for snapshot in named:
+        user.ask("volume", "DELETE", f"/v3/{user.project_id}/snapshots/{snapshot}", 202)
+    assert wait_until(lambda: not snapshots(user))
+
+
+def snapshots(user: User) -> list[str]:
+    found = user.ask("volume", "GET", f"/v3/{user.project_id}/snapshots", 200)["snapshots"]
+    return [snapshot["id"] for snapshot in found]
 
 
 def check_gone(cloud: Cloud, user: User, server_id: str) -> None:
@@ -291,6 +324,7 @@ def check_gone(cloud: Cloud, user: User, server_id: str) -> None:
         if not host.is_up:
             host.start()
     cloud.settle()
+    assert snapshots(user) == []
     if user.status(server_id):
         user.delete(server_id)
     cloud.settle()
@@ -335,6 +369,24 @@ def test_failed(cloud: Cloud, user: User, admin: User, name: str, step: str, aft
         assert user.status(server_id) == "ERROR"
         assert "the disk is on fire" in user.server(server_id)["fault"]["message"]
         assert cloud.traces(server_id) == {}
+    live_again(cloud, RECIPES)
+    check_gone(cloud, user, server_id)
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("createImage", "copy"),
+        ("createImage, of volumes", "record"),
+        ("createImage, of volumes", "snapshots"),
+        ("shelve", "upload"),
+    ],
+)
+def test_deleted_in_the_middle(cloud: Cloud, user: User, admin: User, name: str, step: str) -> None:
+    trouble = Trouble(Killed(), after=True)
+    server_id = begin(cloud, user, admin, name, troubled(STORIES[name].recipe, step, trouble))
+    assert wait_until(trouble.happened.is_set)
+    user.delete(server_id)
     live_again(cloud, RECIPES)
     check_gone(cloud, user, server_id)
 

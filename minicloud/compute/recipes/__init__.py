@@ -74,6 +74,12 @@ from minicloud.compute.recipes.snapshot import (
     rotate_backups,
     upload_copy,
 )
+from minicloud.compute.recipes.volume_images import (
+    drop_snapshots,
+    ensure_image_of_snapshots,
+    ensure_image_record,
+    ensure_snapshots,
+)
 from minicloud.compute.recipes.volumes import (
     attach_root_again,
     complete_volumes,
@@ -91,9 +97,9 @@ DELETE = Recipe(
     "delete",
     (
         step("domain", drop_domain),
+        step("images", drop_images),
         step("volumes", drop_volumes_at_delete),
         step("ports", drop_ports),
-        step("images", drop_images),
         step("disks", drop_disks),
     ),
 )
@@ -169,6 +175,14 @@ RECIPES: Mapping[str, Recipe[Job]] = {
             ),
         ),
         Recipe("createImage", _COPIED),
+        Recipe(
+            "createImage:volumes",
+            (
+                step("record", ensure_image_record, drop_image),
+                step("snapshots", ensure_snapshots, drop_snapshots),
+                step("image", ensure_image_of_snapshots),
+            ),
+        ),
         Recipe("createBackup", (*_COPIED, step("rotation", rotate_backups))),
         Recipe(
             "resize",

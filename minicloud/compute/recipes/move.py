@@ -12,6 +12,7 @@ import contextlib
 from minicloud.compute.recipes.disks import local_disk_names
 from minicloud.compute.recipes.job import Job
 from minicloud.compute.recipes.snapshot import drop_shelved_image
+from minicloud.compute.recipes.volume_images import drop_unfinished_images
 from minicloud.compute.recipes.volumes import release_volumes
 from minicloud.domain.errors import NotFound
 from minicloud.domain.ids import derive
@@ -82,6 +83,7 @@ def drop_sent_disks(job: Job) -> None:
 def drop_images(job: Job) -> None:
     """Nothing is kept of the server at the image service: its end."""
     drop_shelved_image(job)
+    drop_unfinished_images(job)
     if job.params.get("moves_failed"):
         # What was on its way then may be there still.
         for image in job.clients.own_image.images_by_properties(**{_MOVES: job.server.id}).value:
