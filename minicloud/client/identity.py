@@ -80,6 +80,14 @@ class ServiceSession:
                     return str(endpoint["url"])
         raise errors.Unavailable(service=service_type, reason="it is not in the service catalog")
 
+    def service_id(self, service_type: str) -> str:
+        """Id of a service by catalog."""
+        self.token()
+        for entry in self._catalog:
+            if entry["type"] == service_type:
+                return str(entry["id"])
+        raise errors.Unavailable(service=service_type, reason="it is not in the service catalog")
+
     def _renew(self) -> None:
         mine = self._credentials
         domain = {"name": mine.domain_name}

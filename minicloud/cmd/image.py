@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 from werkzeug.datastructures import Headers
 
+from minicloud.client.identity import ServiceSession
+from minicloud.client.limits import ServiceLimits
 from minicloud.cmd import wire
 from minicloud.image import import_requests, protections
 from minicloud.image.cache import Cache
@@ -28,7 +30,7 @@ from minicloud.image.metadef_routes import MetadefRoutes
 from minicloud.image.metadef_service import Metadefs
 from minicloud.image.policies import RULES
 from minicloud.image.protections import Protections
-from minicloud.image.quotas import COUNT, SIZE_MB, STAGE_MB, UPLOADING, Quotas
+from minicloud.image.quotas import COUNT, RESOURCES, SIZE_MB, STAGE_MB, UPLOADING, Quotas
 from minicloud.image.routes import Routes, rest_service
 from minicloud.image.service import ImageService
 from minicloud.image.staging import Staging
@@ -171,14 +173,28 @@ def _s3_options(options: Any) -> S3Options:
     )
 
 
-def _settings(options: Any, rules: Rules, stores: Sequence[Store]) -> Settings:
-    group = options.image
+def _quotas(options: Any, session: ServiceSession) -> Callable[[str], Mapping[str, int]]:
+    if options.image.use_keystone_limits:
+        return ServiceLimits(
+            session,
+            options.auth.url,
+            service_type="image",
+            region=options.region,
+            resources=RESOURCES,
+        ).of
     limits = {
         COUNT: options.quota.images,
         UPLOADING: options.quota.image_uploads,
         SIZE_MB: options.quota.image_mb,
         STAGE_MB: options.quota.image_stage_mb,
     }
+    return lambda _project: limits
+
+
+def _settings(
+    options: Any, rules: Rules, stores: Sequence[Store], session: ServiceSession
+) -> Settings:
+    group = options.image
     return Settings(
         directory=Path(options.state_dir) / "image",
         staging=Path(group.staging_dir),
@@ -188,7 +204,7 @@ def _settings(options: Any, rules: Rules, stores: Sequence[Store]) -> Settings:
         rules=rules,
         methods=group.import_methods,
         protections=protections.load(group.property_protection_file),
-        quotas=lambda _project: limits,
+        quotas=_quotas(options, session),
         cache_size=group.cache_max_mb * _MIB,
         host=options.host,
         threads=group.import_threads,
@@ -201,6 +217,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not migrate.is_current("image", database):
         LOG.critical("The tables are behind: run minicloud-manage db upgrade image")
         sys.exit(1)
+    session = wire.service_session(options)
     try:
         rules = Rules(
             schemes=options.image.web_schemes,
@@ -208,11 +225,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             networks=[ipaddress.ip_network(text) for text in options.image.web_networks],
         )
         fetcher = Fetcher(rules)
-        settings = _settings(options, rules, stores_of(options.image, fetcher))
+        settings = _settings(options, rules, stores_of(options.image, fetcher), session)
     except ValueError as problem:
         LOG.critical("The configuration is wrong: %s", problem)
         sys.exit(1)
-    tokens = wire.token_validator(options, wire.service_session(options))
+    tokens = wire.token_validator(options, session)
     policy = Policy(RULES, policy_file=options.policy_file)
     graph = build(
         settings, database, policy, tokens.authenticate, fetcher=fetcher,

@@ -27,6 +27,12 @@ OPTS = [
         min=1,
         help="Largest disk that an image may unfold into, GiB.",
     ),
+    cfg.BoolOpt(
+        "use_keystone_limits",
+        default=False,
+        help="Whether a project may have what identity's limits of the service image say, instead "
+        "of [quota]. Of what is not registered there nobody may have anything.",
+    ),
     cfg.ListOpt(
         "stores",
         default=["file"],

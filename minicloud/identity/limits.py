@@ -1,6 +1,7 @@
 """Limits of resources: registered for everybody, and refined for a project or a domain.
 
-Identity keeps them for services and clients; the quotas of minicloud's own services are theirs.
+Identity keeps them for services, which enforce them: minicloud's image service does so where its
+option ``use_keystone_limits`` says so.
 """
 
 from __future__ import annotations

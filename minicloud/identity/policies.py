@@ -202,7 +202,7 @@ RULES: Mapping[str, str] = {
     "identity:update_registered_limit": _HOME,
     "identity:delete_registered_limit": _HOME,
     "identity:list_limits": "@",
-    "identity:get_limit": f"{_READ} or domain_id:%(target.limit.domain_id)s or "
+    "identity:get_limit": f"{_READ} or rule:service or domain_id:%(target.limit.domain_id)s or "
     "domain_id:%(target.limit.project_domain_id)s or project_id:%(target.limit.project_id)s",
     "identity:create_limits": _HOME,
     "identity:update_limit": _HOME,

@@ -52,6 +52,7 @@ class IdentityCloud:
     def __init__(self, web: WebServer, database: Database, key_dir: Path) -> None:
         self.root = "http://{}:{}".format(*web.address)
         self.url = f"{self.root}/v3"
+        self.stop = web.stop
         self.database = database
         self.key_dir = key_dir
 

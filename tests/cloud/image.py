@@ -116,9 +116,9 @@ def image_cloud(
         "quotas": lambda _project: dict.fromkeys(RESOURCES, -1),
         **settings,
     }
-    fetcher = given.pop("fetcher", None)
+    fetcher, who = given.pop("fetcher", None), given.pop("authenticate", authenticate)
     graph = build(
-        Settings(directory=directory, **given), database, Policy(RULES), authenticate,
+        Settings(directory=directory, **given), database, Policy(RULES), who,
         fetcher=fetcher,
     )  # fmt: skip
     web = WebServer(build_app(graph.service), host="127.0.0.1", port=0)

@@ -190,8 +190,9 @@ TABLE: list[tuple[set[str], str, str]] = [
     (ALL, "GET", "/v3/limits/model"),
     (HOME, "POST", "/v3/limits"),
     # A limit of a project in the domain, of which those with a token for the domain may know.
-    (READERS | {"domain_admin", "domain_manager", "domain_member", "domain_reader"}, "GET",
-     "/v3/limits/{limit_id}"),
+    # And services, which enforce it.
+    (READERS | {"domain_admin", "domain_manager", "domain_member", "domain_reader", "service"},
+     "GET", "/v3/limits/{limit_id}"),
     (HOME, "PATCH DELETE", "/v3/limits/{limit_id}"),
 ]  # fmt: skip
 
