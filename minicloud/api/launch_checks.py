@@ -11,7 +11,7 @@ import binascii
 from collections.abc import Sequence
 
 from minicloud.api.lookups import Lookups, Network
-from minicloud.api.schemas.fields import whole
+from minicloud.api.schemas.fields import check_fixed_ip, whole
 from minicloud.api.schemas.server_bodies import ServerCreate
 from minicloud.domain.errors import Conflict, Invalid, NotAllowed
 from minicloud.domain.models import Host, RequestedNic
@@ -45,6 +45,7 @@ def requested_nics(
     nics: list[RequestedNic] = []
     for number, wish in enumerate(body.networks):
         tag, fixed_ip = wish.tag or "", wish.fixed_ip or ""
+        check_fixed_ip(fixed_ip)
         if wish.port:
             port = ports.get(wish.port)
             if port is None:

@@ -412,6 +412,7 @@ def test_wrong_requests_for_nics(cloud: Cloud, user: User, server: str) -> None:
         return str(next(iter(add_nic(user, server, status=status, **wish).values()))["message"])
 
     assert "both" in message(400, net_id=network, port_id=new_id())
+    assert "valid ip address" in message(400, net_id=network, fixed_ips=[{"ip_address": "1"}])
     assert "network_id" in message(400, fixed_ips=[{"ip_address": "10.1.0.9"}])
     assert "could not be found" in message(404, net_id=new_id())
     assert "could not be found" in message(404, port_id=new_id())

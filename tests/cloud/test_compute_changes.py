@@ -158,7 +158,9 @@ def test_proxies_are_gone(lasting: ComputeCloud, path: str, version: str) -> Non
 
 def test_2_37_asks_for_networks(cloud: ComputeCloud) -> None:
     assert cloud.post_server(version="2.36", networks=...).status_code == 202
-    assert cloud.post_server(version="2.36", networks="auto").status_code == 400
+    for wrong in ("auto", None, 0, {}):
+        assert cloud.post_server(version="2.36", networks=wrong).status_code == 400, wrong
+    assert cloud.post_server(version="2.36", networks=[]).status_code == 202
     assert cloud.post_server(version="2.37", networks=...).status_code == 400
     assert cloud.post_server(version="2.37", networks="auto").status_code == 202
     assert cloud.post_server(version="2.37", networks="none").status_code == 202
@@ -366,7 +368,7 @@ def test_2_100_shows_the_hints(cloud: ComputeCloud) -> None:
         {"metadata": []}, {"tags": ["a,b"]}, {"tags": ["x" * 61]}, {"tags": ["a"] * 51},
         {"accessIPv4": "10.0.0"}, {"accessIPv6": "10.0.0.1"}, {"OS-DCF:diskConfig": "SOME"},
         {"security_groups": ["web"]}, {"security_groups": [{"name": "none"}]},
-        {"availability_zone": 5}, {"description": "x" * 70000}, {"hostname": "a b"},
+        {"availability_zone": 5}, {"description": "x" * 256}, {"hostname": "a b"},
         {"block_device_mapping_v2": [{"source_type": "cloud"}]}, {"surprise": 1},
         {"block_device_mapping_v2": [{**BLANK, "volume_size": "many"}]},
         {"return_reservation_id": "perhaps"},

@@ -79,6 +79,7 @@ def test_a_groups_shape(cloud: ComputeCloud, version: str, keys: set[str]) -> No
 @pytest.mark.parametrize(
     ("version", "body"),
     [
+        ("2.1", {"name": "a", "policies": 1.5}),
         ("2.1", {"name": "a", "policies": ["soft-affinity"]}),
         ("2.14", {"name": "a", "policies": ["soft-anti-affinity"]}),
         ("2.63", {"name": "a", "policy": "affinity"}),

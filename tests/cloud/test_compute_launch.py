@@ -259,6 +259,7 @@ def test_a_flavors_ephemeral_disk_is_given(embedded: ComputeCloud) -> None:
         ({"networks": [{"port": GONE}]}, "could not be found"),
         ({"networks": [{}]}, "networks"),
         ({"networks": "some"}, "networks"),
+        ({"networks": [{"uuid": NETWORK, "fixed_ip": "1"}]}, "Fixed IP 1 is not a valid"),
         ({"networks": [{"port": PORT}], "max_count": 2}, "multiple instances"),
         ({"networks": [{"port": PORT}, {"port": PORT}]}, "twice"),
         ({"availability_zone": "elsewhere"}, "availability zone is not available"),

@@ -77,9 +77,19 @@ def host_name(name: str, fallback: str) -> str:
 
 def check_address(text: str, version: int) -> None:
     """Raise Invalid unless ``text`` is empty or an address of the IP version, 4 or 6."""
-    try:
-        fits = not text or ipaddress.ip_address(text).version == version
-    except ValueError:
-        fits = False
-    if not fits:
+    if text and _ip_version(text) != version:
         raise Invalid(reason=f"accessIPv{version} is not proper IPv{version} format")
+
+
+def check_fixed_ip(text: str) -> None:
+    """Raise Invalid unless ``text`` is empty or an address."""
+    if text and _ip_version(text) is None:
+        raise Invalid(reason=f"Fixed IP {text} is not a valid ip address.")
+
+
+def _ip_version(text: str) -> int | None:
+    """4 or 6; None where ``text`` is no address."""
+    try:
+        return ipaddress.ip_address(text).version
+    except ValueError:
+        return None

@@ -91,7 +91,7 @@ class ServerCreate(Strict):
     admin_pass: Text | None = msgspec.field(name="adminPass", default=None)
     """Answered and not used: guests get keys, not passwords."""
     personality: list[Any] = []
-    description: LongText | None = None
+    description: Text | None = None
     tags: Annotated[list[Tag], Meta(max_length=50)] = []
     trusted_image_certificates: Certificates | None = None
     """Refused: no image's signature is verified here, which is what they are for."""
@@ -107,7 +107,7 @@ class ServerUpdate(Strict):
     access_ip_v4: Address | UnsetType = msgspec.field(name="accessIPv4", default=UNSET)
     access_ip_v6: Address | UnsetType = msgspec.field(name="accessIPv6", default=UNSET)
     disk_config: DiskConfig | UnsetType = msgspec.field(name="OS-DCF:diskConfig", default=UNSET)
-    description: LongText | UnsetType | None = UNSET
+    description: Text | UnsetType | None = UNSET
     hostname: HostName | UnsetType = UNSET
 
 
@@ -154,7 +154,7 @@ class Rebuild(Strict):
     access_ip_v4: Address | UnsetType = msgspec.field(name="accessIPv4", default=UNSET)
     access_ip_v6: Address | UnsetType = msgspec.field(name="accessIPv6", default=UNSET)
     disk_config: DiskConfig | UnsetType = msgspec.field(name="OS-DCF:diskConfig", default=UNSET)
-    description: LongText | UnsetType | None = UNSET
+    description: Text | UnsetType | None = UNSET
     key_name: Name | UnsetType | None = UNSET
     user_data: LongText | UnsetType | None = UNSET
     trusted_image_certificates: Certificates | None = None
@@ -207,8 +207,8 @@ def _refuse(key: str) -> Invalid:
 
 
 def _networks_may_be_absent(body: Json) -> Json:
-    networks = body.get("networks")
-    if isinstance(networks, str):
+    networks = body.get("networks", [])
+    if not isinstance(networks, list):
         raise Invalid(reason="Invalid input for field/attribute networks: it must be a list.")
     # Without a word on networks, and with an empty list alike, the choice was the cloud's.
     return {**body, "networks": networks or "auto"}

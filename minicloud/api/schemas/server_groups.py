@@ -26,7 +26,8 @@ class GroupCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 def _no_soft_policies(body: Json) -> Json:
-    for policy in body.get("policies") or ():
+    policies = body.get("policies")
+    for policy in policies if isinstance(policies, list) else ():
         if isinstance(policy, str) and policy.startswith("soft-"):
             raise Invalid(
                 reason=f"Invalid input for field/attribute policies: {policy[:64]} came with 2.15."
