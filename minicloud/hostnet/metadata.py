@@ -163,6 +163,7 @@ class MetadataProxy:
             places.acquire()
             try:
                 connection, (address, *_) = listener.accept()
+                address = address.partition("%")[0]  # a link-local one bears its device
             except ConnectionAbortedError:
                 places.release()
                 continue

@@ -78,11 +78,15 @@ def listen(name: str, address: str, port: int, device: str = "") -> socket.socke
     """A listening TCP socket inside the namespace ``name``; for what comes in by ``device`` if
     one is given. Raises HostProblem or OSError.
     """
+    is_6 = ":" in address
 
     def make() -> socket.socket:
-        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        family = socket.AF_INET6 if is_6 else socket.AF_INET
+        made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if is_6:
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             if device:
                 made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
             made.bind((address, port))

@@ -21,7 +21,13 @@ from minicloud.hostnet.gateway import (
 )
 from minicloud.hostnet.outside import Place, is_routed, plan_place, plan_wire
 from minicloud.hostnet.port_rules import link_local
-from minicloud.hostnet.router_plan import METADATA_ADDRESS, legs_of, legs_on, plan_legs
+from minicloud.hostnet.router_plan import (
+    METADATA_ADDRESS,
+    METADATA_ADDRESS_6,
+    legs_of,
+    legs_on,
+    plan_legs,
+)
 from minicloud.hostnet.view import HostView, Link, Route, Space
 from minicloud.hostnet.wiring import HostWiring, NetworkWiring, PortWiring, RouterWiring
 
@@ -304,7 +310,7 @@ def _inside(network: NetworkWiring, pair: Transfer, space: Space, remade: set[st
 
 def _tenant_addresses(network: NetworkWiring, mac: str) -> list[str]:
     own = [address for subnet in network.subnets for address in inside_addresses(subnet)]
-    return [*own, f"{METADATA_ADDRESS}/32", f"{link_local(mac)}/64"]
+    return [*own, f"{METADATA_ADDRESS}/32", f"{link_local(mac)}/64", f"{METADATA_ADDRESS_6}/64"]
 
 
 def _without_device(root: Space, network: NetworkWiring, rebuilt: bool) -> Space:

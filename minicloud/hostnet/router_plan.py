@@ -15,6 +15,7 @@ from minicloud.hostnet.view import HostView, Route, Space
 from minicloud.hostnet.wiring import NetworkWiring, RouterLeg, RouterWiring
 
 METADATA_ADDRESS = "169.254.169.254"
+METADATA_ADDRESS_6 = "fe80::a9fe:a9fe"
 
 
 class Leg(msgspec.Struct, frozen=True, kw_only=True):

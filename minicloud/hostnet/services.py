@@ -12,10 +12,13 @@ from minicloud.hostnet.advertisements import Advertisements
 from minicloud.hostnet.dhcp import Dhcp
 from minicloud.hostnet.kernel import Kernel
 from minicloud.hostnet.metadata import Guest, MetadataProxy
+from minicloud.hostnet.port_rules import link_local
 from minicloud.hostnet.router_plan import METADATA_ADDRESS, legs_of
 from minicloud.hostnet.wiring import HostWiring, NetworkWiring, PortWiring, RouterWiring
 
 _METADATA_PORT = 80
+_ANY_6 = "::"
+"""A socket on a link-local address is bound to a device, and deaf when that is made anew."""
 
 
 class Services:
@@ -39,7 +42,10 @@ class Services:
         """
         words = self._dhcp.ensure(network, ports, rebuilt=rebuilt)
         name = ids.netns_name(network.id)
-        return words + self._open_door(network.id, network.id, _guests(ports), name)
+        words += self._open_door(network.id, network.id, _guests(ports), name)
+        return words + self._open_door(
+            _door_6(network.id), network.id, _guests_6(ports), name, address=_ANY_6
+        )
 
     def are_running(self, network: NetworkWiring, ports: Sequence[PortWiring]) -> bool:
         """Whether all processes are as ``ensure`` left them."""
@@ -48,6 +54,7 @@ class Services:
     def stop(self, network_id: str) -> list[str]:
         """Serve a network no more; an unknown one is fine."""
         self._close_door(network_id)
+        self._close_door(_door_6(network_id))
         return self._dhcp.stop(network_id)
 
     def known(self) -> list[str]:
@@ -80,7 +87,7 @@ class Services:
             }
             ports = [port for port in wiring.ports if port.network_id == network.id]
             guests |= _guests(ports)
-            words += self._open_door(door, network.id, guests, name, leg.device)
+            words += self._open_door(door, network.id, guests, name, device=leg.device)
         for door in [one for one in self._doors if one.startswith(f"{router.id}/")]:
             if door not in doors:
                 self._close_door(door)
@@ -107,7 +114,9 @@ class Services:
         network_id: str,
         guests: Mapping[str, Guest],
         name: str,
+        *,
         device: str = "",
+        address: str = METADATA_ADDRESS,
     ) -> list[str]:
         if self._metadata is None:
             return []
@@ -116,7 +125,7 @@ class Services:
         if space is not None and self._doors.get(door) == space:
             return []
         try:
-            listener = namespaces.listen(name, METADATA_ADDRESS, _METADATA_PORT, device)
+            listener = namespaces.listen(name, address, _METADATA_PORT, device)
         except OSError as problem:
             reason = f"metadata cannot be served in {name}: {problem.strerror}"
             raise HostProblem(reason=reason) from problem
@@ -131,3 +140,17 @@ def _guests(ports: Iterable[PortWiring]) -> dict[str, Guest]:
         for port in ports
         for _, address in port.fixed_ips
     }
+
+
+def _guests_6(ports: Iterable[PortWiring]) -> dict[str, Guest]:
+    """By the link-local addresses that their MAC addresses make, and by all others."""
+    held = list(ports)
+    return _guests(held) | {
+        link_local(mac): Guest(server_id=port.device_id, project_id=port.project_id)
+        for port in held
+        for mac in (port.mac, *(mac.lower() for mac, _ in port.pairs))
+    }
+
+
+def _door_6(network_id: str) -> str:
+    return f"{network_id}/6"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 import pytest
@@ -157,6 +158,23 @@ def test_a_guest_gets_its_address_by_dhcpv6(host: HostNetwork, plug: Plug) -> No
     guest = plugged(host, plug, network, port)
     assert eventually(lambda: "fe80" in guest.run("ip", "-6", "address", "show", "-tentative"))
     assert eventually(lambda: guest.dhcp_6() == "fd00:3::b"), "the port's own address"
+
+
+@pytest.mark.parametrize("mode", ["slaac", "dhcpv6-stateful"])
+def test_metadata_is_to_be_had_without_any_ipv4(host: HostNetwork, plug: Plug, mode: str) -> None:
+    """At Neutron's link-local address."""
+    network = network_6(1, mode)
+    ports = [port_6(network, number) for number in (11, 12)]
+    host.sync(wiring(*((network, port) for port in ports)))
+    for port in ports:
+        guest = plugged(host, plug, network, port)
+        own = link_local(port.mac)
+        settled = partial(guest.run, "ip", "-6", "address", "show", "dev", "eth0", "-tentative")
+        assert eventually(lambda own=own, settled=settled: own in settled())
+        url = "http://[fe80::a9fe:a9fe%eth0]/openstack/latest/meta_data.json"
+        said = json.loads(guest.fetch(url))
+        assert said["X-Instance-ID"] == port.device_id
+        assert said["X-Forwarded-For"] == own
 
 
 def test_single_ports_have_dhcp_options_of_their_own(host: HostNetwork, plug: Plug) -> None:

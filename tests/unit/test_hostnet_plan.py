@@ -84,7 +84,7 @@ def settled() -> HostView:
                     mtu=1450,
                     mac=mac,
                     addresses=tenant,
-                    addresses_6=[f"{link_local(mac)}/64"],
+                    addresses_6=[f"{link_local(mac)}/64", "fe80::a9fe:a9fe/64"],
                 ),
                 link("uplink", addresses=[f"{PAIR.inside}/31"]),
             )
