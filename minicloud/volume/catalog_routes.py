@@ -90,6 +90,12 @@ class CatalogRoutes:
                   summary="List clusters: there are none"),
             Route(method="GET", path="/clusters/{name}", handler=scoped(_no_cluster),
                   since=(3, 7), policy="clusters:get", summary="There are no clusters"),
+            *(
+                Route(method="PUT", path=f"/clusters/{name}", handler=scoped(_no_such_cluster),
+                      since=(3, 7), policy="clusters:update", body=schemas.ClusterOrder,
+                      summary="There are no clusters")
+                for name in ("enable", "disable")
+            ),
             Route(method="POST", path="/workers/cleanup", handler=scoped(self.cleanup),
                   since=(3, 24), policy="workers:cleanup", status=202,
                   body=schemas.Argumentless, summary="Finish what was interrupted"),
@@ -304,6 +310,10 @@ def _no_clusters(_call: Call, _project: str) -> Any:
 
 def _no_cluster(call: Call, _project: str) -> Any:
     raise NotFound(kind="Cluster", id=call.params["name"])
+
+
+def _no_such_cluster(call: Call, _project: str) -> Any:
+    raise NotFound(kind="Cluster", id=call.body.name)
 
 
 def _zones(_call: Call, _project: str) -> Any:

@@ -142,6 +142,7 @@ RULES: Mapping[str, str] = {
     "volume:failover_host": _ADMIN,
     "clusters:get": _ADMIN,
     "clusters:get_all": _ADMIN,
+    "clusters:update": _ADMIN,
     "workers:cleanup": _ADMIN,
     "volume_extension:quota_classes:get": _ADMIN,
     "volume_extension:quota_classes:update": _ADMIN,

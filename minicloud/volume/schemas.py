@@ -261,6 +261,12 @@ class ServiceOrder(msgspec.Struct, forbid_unknown_fields=True):
     service: str | None = None
 
 
+class ClusterOrder(msgspec.Struct, forbid_unknown_fields=True):
+    name: Key
+    binary: str | None = None
+    disabled_reason: str | None = None
+
+
 class ServiceReason(msgspec.Struct, forbid_unknown_fields=True):
     host: Host
     disabled_reason: Annotated[

@@ -215,13 +215,21 @@ class FileBackend(Backend):
     def adopt(self, volume_id: str, name: str) -> None:
         with self._acting("manage", volume_id), self._alone():
             layer = self._layer("volumes", volume_id)
+            file = self._directory / "managed" / name
             if layer is None:
                 if name not in self.strangers():
                     raise HostProblem(reason=f"There is no file managed/{name} here")
+                try:
+                    file.chmod(0o600)
+                except PermissionError:
+                    raise HostProblem(
+                        reason=f"The file managed/{name} belongs to another user than this service"
+                    ) from None
                 layer = self._layers / f"{uuid.uuid4()}.raw"
-                (self._directory / "managed" / name).rename(layer)
-                layer.chmod(0o600)
+                # The link first: a layer without one is swept.
                 self._link("volumes", volume_id, layer)
+            if not layer.exists():
+                file.rename(layer)
 
     def release(self, volume_id: str) -> str:
         target = self._directory / "managed" / f"volume-{volume_id}"
