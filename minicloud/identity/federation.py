@@ -37,7 +37,9 @@ class Provider(msgspec.Struct, frozen=True):
 
 
 class IdentityProviders:
-    """Thread safe."""
+    """Thread safe. Changes come one after another, by the generation's row: two that exchange their
+    remote ids would otherwise wait for each other.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -48,6 +50,7 @@ class IdentityProviders:
         remote_ids: list[str] = values.pop("remote_ids", None) or []
         domain_id = values.pop("domain_id", None)
         with self._database.write() as tx:
+            store.generation_raise(tx)
             if domain_id is None:
                 domain_id = _own_domain(tx, id_)
             else:
@@ -72,6 +75,7 @@ class IdentityProviders:
         """NotFound; Exists where a remote id is another provider's."""
         changes = dict(values)
         with self._database.write() as tx:
+            store.generation_raise(tx)
             store.identity_providers.get(tx, id_)
             if "remote_ids" in changes:
                 _remote_ids_set(tx, id_, changes.pop("remote_ids") or [])
@@ -81,6 +85,7 @@ class IdentityProviders:
     def delete(self, id_: str) -> None:
         """NotFound. Its protocols go too; its domain stays."""
         with self._database.write() as tx:
+            store.generation_raise(tx)
             store.identity_providers.delete(tx, id_)
 
     # -- protocols --------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -139,6 +140,24 @@ def test_a_domain_takes_its_identity_providers_along(
     assert cloud.call("PATCH", domain, registry.admin, json=body).status_code == 200
     assert cloud.call("DELETE", domain, registry.admin).status_code == 204
     assert registry("GET", "/identity_providers/gone")[0] == 404
+
+
+def test_remote_ids_change_hands_whoever_asks_at_once(registry: Registry) -> None:
+    for name in ("p1", "p2"):
+        registry.put(f"/identity_providers/{name}", "identity_provider")
+
+    def change(number: int) -> int:
+        ids = [f"r{number % 3}", f"r{number % 2 + 3}"][:: 1 if number % 2 else -1]
+        body = {"identity_provider": {"remote_ids": ids}}
+        return registry("PATCH", f"/identity_providers/p{number % 2 + 1}", body)[0]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(change, range(48))) <= {200, 409}
+    found = registry("GET", "/identity_providers")[1]["identity_providers"]
+    held = [remote_id for each in found for remote_id in each["remote_ids"]]
+    assert len(set(held)) == len(held)
+    for name in ("p1", "p2"):
+        assert registry("DELETE", f"/identity_providers/{name}")[0] == 204
 
 
 def test_the_life_of_a_mapping(cloud: IdentityCloud, registry: Registry) -> None:
