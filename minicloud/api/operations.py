@@ -48,7 +48,8 @@ class Operator:
         self._placer = placer
 
     def check(self, call: Call, verb: str, *others: str) -> Server:
-        """The server of the request's path, on which ``verb`` may begin now. WrongState, Locked.
+        """The server of the request's path, on which ``verb`` may begin, if not before an operation
+        is over that ``begin`` waits for. WrongState, Locked.
 
         ``others``: verbs that will do as well, from other states.
         """
@@ -56,7 +57,8 @@ class Operator:
             server = server_of(tx, call)
         self._check_unlocked(call, server, verb)
         fitting = [name for name in others if server.vm_state in VERBS[name].start]
-        _check_state(server, fitting[0] if fitting else verb)
+        chosen = VERBS[fitting[0] if fitting else verb]
+        check(chosen, server.id, server.vm_state, server.task_state)
         return server
 
     def begin(
@@ -86,7 +88,13 @@ class Operator:
                 else:
                     server = servers.server_get(tx, server_id, lock=True)
                 self._check_unlocked(call, server, verb)
-                _check_state(server, verb)
+                check(
+                    VERBS[verb],
+                    server.id,
+                    server.vm_state,
+                    server.task_state,
+                    owned=server.operation_id is not None,
+                )
                 if also is not None:
                     also(tx, server)
                 given = plan(server) if plan is not None else params or {}
@@ -191,16 +199,6 @@ class Operator:
         except Unavailable as problem:
             LOG.warning("Could not tell %s: %s; it will look by itself", operation.host,
                         problem.message)  # fmt: skip
-
-
-def _check_state(server: Server, verb: str) -> None:
-    check(
-        VERBS[verb],
-        server.id,
-        server.vm_state,
-        server.task_state,
-        owned=server.operation_id is not None,
-    )
 
 
 def _when_quiet(attempt: Callable[[], _T]) -> _T:
