@@ -147,16 +147,6 @@ def disks_of(
     return Disks(image=None, image_properties=properties, devices=_numbered(wishes, root))
 
 
-def next_device(devices: Sequence[BlockDevice]) -> str:
-    """The first name that a further virtio disk can have; the root's is never free."""
-    taken = {"vda", *(device.device for device in devices)}
-    return next(name for name in map(disk_name, range(1, 1 << 10)) if name not in taken)
-
-
-def next_number(devices: Sequence[BlockDevice]) -> int:
-    return max((device.number for device in devices), default=-1) + 1
-
-
 # -- wishes ----------------------------------------------------------------------------------------
 def _wishes(body: ServerCreate, image: Image | None) -> list[_Wish]:
     """Every disk that the request and its image name; one of them boots first."""

@@ -11,6 +11,7 @@ from minicloud.api.operations import Operator
 from minicloud.api.passwords import admin_password
 from minicloud.api.scope import project_scope, server_of
 from minicloud.db import flavors, hosts, quotas, servers
+from minicloud.domain.disks import ephemeral_gb
 from minicloud.domain.errors import Conflict, Invalid, NotFound, QuotaExceeded
 from minicloud.domain.models import Flavor, Server
 from minicloud.kit import clock
@@ -139,6 +140,13 @@ def _flavor(tx: Transaction, call: Call, server: Server) -> Flavor:
             reason="Server disk was unable to be resized because: the disk of flavor "
             f"{flavor.name} ({flavor.disk} GiB) is smaller than the server's "
             f"({server.flavor.disk} GiB), and disks do not shrink."
+        )
+    ephemeral = ephemeral_gb(server.block_devices) or server.flavor.ephemeral
+    if flavor.ephemeral < ephemeral:
+        raise Invalid(
+            reason="Server disk was unable to be resized because: the ephemeral disk of flavor "
+            f"{flavor.name} ({flavor.ephemeral} GiB) is smaller than the server's "
+            f"({ephemeral} GiB), and disks do not shrink."
         )
     return flavor
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from minicloud.api.block_devices import check_free, next_device, next_number
+from minicloud.api.block_devices import check_free
 from minicloud.api.lookups import Lookups
 from minicloud.api.operations import Operator
 from minicloud.api.schemas.attachment_bodies import VolumeAttach, VolumeUpdate
@@ -16,6 +16,7 @@ from minicloud.api.schemas.fields import truth
 from minicloud.api.scope import check_unlocked, server_of
 from minicloud.client.volume import Volume
 from minicloud.db import servers
+from minicloud.domain.disks import known_disks, next_device, next_number
 from minicloud.domain.errors import Conflict, Invalid, MinicloudError, NotAttached, WrongState
 from minicloud.domain.ids import derive
 from minicloud.domain.models import AttachedVolume, BlockDevice, Server
@@ -66,8 +67,8 @@ class VolumeAttachments:
                 _refuse_shelved(now, "attach_volume")
             _check_new(now, volume, tag=body.tag, shared=shared)
             disk = BlockDevice(
-                number=next_number(now.block_devices),
-                device=next_device(now.block_devices),
+                number=next_number(known_disks(now)),
+                device=next_device(known_disks(now)),
                 source_type="volume",
                 destination_type="volume",
                 volume_id=volume.id,

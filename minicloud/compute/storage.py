@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from minicloud.virt.fake import EMPTY_QCOW2
 from minicloud.virt.libvirt import disks
 
 _GIB = 1 << 30
+_KEPT = ".before"
 
 
 class Storage(ABC):
@@ -39,9 +40,9 @@ class Storage(ABC):
         """A flat copy of the root disk, on its way to the image service."""
         return self.server_dir(server_id) / "snapshot"
 
-    def kept_root(self, server_id: str) -> Path:
-        """The root disk as it was before a resize that may be reverted."""
-        return self.server_dir(server_id) / "disk.before"
+    def kept_disk(self, server_id: str, name: str) -> Path:
+        """The named disk as it was before a resize that may be reverted."""
+        return self.server_dir(server_id) / f"{name}{_KEPT}"
 
     def disk_named(self, server_id: str, name: str) -> Path:
         """The disk with that file name (``root_disk(...).name``)."""
@@ -90,14 +91,21 @@ class Storage(ABC):
     def drop_copy(self, server_id: str, name: str) -> None:
         self.copy_named(server_id, name).unlink(missing_ok=True)
 
-    def restore_root(self, server_id: str) -> None:
-        """The root disk is the kept one again, where one was kept. The guest is off."""
-        kept = self.kept_root(server_id)
-        if kept.exists():
-            kept.replace(self.root_disk(server_id))
+    def restore_kept(self, server_id: str) -> None:
+        """The disks of which one was kept are the kept ones again. The guest is off."""
+        for kept in self.server_dir(server_id).glob(f"*{_KEPT}"):
+            kept.replace(kept.with_name(kept.name.removesuffix(_KEPT)))
 
-    def forget_kept_root(self, server_id: str) -> None:
-        self.kept_root(server_id).unlink(missing_ok=True)
+    def forget_kept(self, server_id: str) -> None:
+        for kept in self.server_dir(server_id).glob(f"*{_KEPT}"):
+            kept.unlink()
+
+    def drop_other_disks(self, server_id: str, numbers: Collection[int]) -> None:
+        """Of the disks besides the root those of ``numbers`` alone are left."""
+        kept = {self.ephemeral_disk(server_id, number).name for number in numbers}
+        for path in self.server_dir(server_id).glob("ephemeral*"):
+            if path.name.partition(".")[0] not in kept:
+                path.unlink()
 
     @abstractmethod
     def flatten(self, source: Path, source_format: str, image_id: str) -> None:
@@ -130,12 +138,12 @@ class Storage(ABC):
         """``copy_named`` is a flat copy of the named disk of a guest that is off."""
 
     @abstractmethod
-    def keep_root(self, server_id: str) -> None:
-        """``kept_root`` is the root disk as it is; nothing where one is kept already."""
+    def keep_disk(self, server_id: str, name: str) -> None:
+        """``kept_disk`` is the named disk as it is; nothing where one is kept already."""
 
     @abstractmethod
-    def grow_root(self, server_id: str, size_gb: int) -> None:
-        """The root disk has ``size_gb`` GiB at least. The guest is off."""
+    def grow_disk(self, server_id: str, name: str, size_gb: int) -> None:
+        """The named disk has ``size_gb`` GiB at least. The guest is off."""
 
     @abstractmethod
     def ensure_config_drive(self, server_id: str, files: Mapping[str, bytes]) -> None: ...
@@ -161,11 +169,11 @@ class FileStorage(Storage):
         disks.ensure_flat_copy(self.disk_named(server_id, name), copy)
         return copy
 
-    def keep_root(self, server_id: str) -> None:
-        disks.ensure_same(self.root_disk(server_id), self.kept_root(server_id))
+    def keep_disk(self, server_id: str, name: str) -> None:
+        disks.ensure_same(self.disk_named(server_id, name), self.kept_disk(server_id, name))
 
-    def grow_root(self, server_id: str, size_gb: int) -> None:
-        disks.ensure_size(self.root_disk(server_id), size_gb)
+    def grow_disk(self, server_id: str, name: str, size_gb: int) -> None:
+        disks.ensure_size(self.disk_named(server_id, name), size_gb)
 
     def ensure_ephemeral(
         self, server_id: str, number: int, size_gb: int, *, filesystem: str, label: str
@@ -201,10 +209,10 @@ class FakeStorage(Storage):
         copy.write_bytes(EMPTY_QCOW2)
         return copy
 
-    def keep_root(self, server_id: str) -> None:
-        self.kept_root(server_id).touch()
+    def keep_disk(self, server_id: str, name: str) -> None:
+        self.kept_disk(server_id, name).touch()
 
-    def grow_root(self, server_id: str, size_gb: int) -> None:
+    def grow_disk(self, server_id: str, name: str, size_gb: int) -> None:
         """An empty file has no size."""
 
     def ensure_ephemeral(

@@ -12,6 +12,7 @@ import msgspec
 
 from minicloud.db import hosts, migrations
 from minicloud.db.servers import flavor_columns
+from minicloud.domain.disks import resized_disks, reverted_disks
 from minicloud.domain.models import (
     BlockDevice,
     Flavor,
@@ -35,11 +36,18 @@ def _launched(_tx: Transaction, _operation: Operation, _server: Server) -> Value
 
 def _resized(tx: Transaction, operation: Operation, server: Server) -> Values:
     assert server.host is not None
-    kept = Resized(host=server.host, flavor=server.flavor, prior_state=operation.prior_state)
+    flavor = new_flavor(operation, server)
+    kept = Resized(
+        host=server.host,
+        flavor=server.flavor,
+        prior_state=operation.prior_state,
+        local_disks=[disk for disk in server.block_devices if not disk.is_volume],
+    )
     hosts.host_claim_move(tx, server.id)
     migrations.migration_follow(tx, operation.id, status="finished")
     return {
-        **flavor_columns(new_flavor(operation, server)),
+        **flavor_columns(flavor),
+        "block_devices": resized_disks(server.block_devices, server.flavor, flavor),
         "host": operation.host,
         "resized": kept,
         "launched_at": clock.now(),
@@ -59,6 +67,7 @@ def _reverted(tx: Transaction, _operation: Operation, server: Server) -> Values:
     migrations.migration_end(tx, server.id, "reverted")
     return {
         **flavor_columns(kept.flavor),
+        "block_devices": reverted_disks(server),
         "host": kept.host,
         "resized": None,
         "vm_state": _state_before(server),

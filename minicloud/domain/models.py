@@ -96,6 +96,14 @@ class BlockDevice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     def is_root(self) -> bool:
         return self.boot_index == 0
 
+    @property
+    def is_swap(self) -> bool:
+        return not self.is_volume and self.guest_format == "swap"
+
+    @property
+    def is_ephemeral(self) -> bool:
+        return not self.is_volume and self.guest_format != "swap"
+
 
 class NicInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A wired NIC, as the server shows it."""
@@ -145,6 +153,8 @@ class Resized(msgspec.Struct, frozen=True, kw_only=True):
     """What it was."""
     prior_state: VmState
     """Whether it ran: active or stopped."""
+    local_disks: Sequence[BlockDevice] | None = None
+    """Those that it had; None: those that it has."""
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ Two hosts, so that a server can go from one to the other.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from user import User
 
 from minicloud.db import hosts
 from minicloud.domain.states import Power
+from minicloud.virt.driver import FileDisk
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +24,12 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         admin = cloud.user("admin")
         for number, ram in (("2", 1024), ("3", 16 * 1024 * 1024)):
             flavor = {"name": f"size{number}", "id": number, "vcpus": 2, "ram": ram, "disk": 2}
+            admin.ask("compute", "POST", "/v2.1/flavors", 200, json={"flavor": flavor})
+        for number, ephemeral, swap in (("10", 1, 64), ("11", 2, 128), ("12", 2, 0), ("13", 0, 0)):
+            flavor = {
+                "name": f"local{number}", "id": number, "vcpus": int(number) - 9, "ram": 512,
+                "disk": 1, "OS-FLV-EXT-DATA:ephemeral": ephemeral, "swap": swap,
+            }  # fmt: skip
             admin.ask("compute", "POST", "/v2.1/flavors", 200, json={"flavor": flavor})
         yield cloud
 
@@ -255,6 +263,108 @@ def test_resize_reverted(cloud: Cloud, user: User, server_id: str) -> None:
     cloud.turn()
     assert list(domain(cloud, server_id)) == [before]
     assert memory_used(cloud) == 512
+
+
+def local_disks(cloud: Cloud, server_id: str) -> list[tuple[str, str, int, int]]:
+    """(name in the guest, file, GiB, MiB of swap space) of each, as the guest has them too."""
+    found = [disk for disk in cloud.server(server_id).block_devices if not disk.is_volume]
+    host = cloud.hosts[where(cloud, server_id)]
+    files = {disk.target: Path(disk.path).name for disk in host.driver.domain(server_id).disks
+             if isinstance(disk, FileDisk)}  # fmt: skip
+    assert {name for name in files if name.startswith("vd")} == {
+        "vda", *(disk.device for disk in found)
+    }  # fmt: skip
+    assert files["vda"] == "disk"
+    return [(d.device, files[d.device], d.size_gb, d.swap_mb) for d in found]
+
+
+def kept_files(cloud: Cloud, host: str, server_id: str) -> list[str]:
+    directory = cloud.hosts[host].storage.server_dir(server_id)
+    names = (path.name for path in directory.glob("*"))
+    return sorted(name for name in names if name.startswith(("disk", "ephemeral")))
+
+
+@pytest.fixture
+def with_local_disks(cloud: Cloud, user: User) -> Iterator[str]:
+    """An ACTIVE server on lab1 with an ephemeral disk of 1 GiB and 64 MiB of swap space."""
+    cloud.enable_only("lab1")
+    server_id = user.launch(cloud.image_id, flavorRef="10")
+    becomes(cloud, user, server_id, "ACTIVE")
+    yield server_id
+    cloud.enable_only("lab1", "lab2")
+    user.delete(server_id)
+    cloud.settle()
+    cloud.turn()
+    assert cloud.traces(server_id) == {}
+
+
+_BEFORE = [("vdb", "ephemeral1", 1, 0), ("vdc", "ephemeral2", 0, 64)]
+_AFTER = {
+    "11": [("vdb", "ephemeral1", 2, 0), ("vdc", "ephemeral3", 0, 128)],
+    "12": [("vdb", "ephemeral1", 2, 0)],
+}
+
+
+@pytest.mark.parametrize("flavor", _AFTER)
+@pytest.mark.parametrize("host", ["lab1", "lab2"])
+@pytest.mark.parametrize("ends", ["confirmResize", "revertResize"])
+def test_local_disks_are_resized(
+    cloud: Cloud, user: User, with_local_disks: str, flavor: str, host: str, ends: str
+) -> None:
+    server_id = with_local_disks
+    assert local_disks(cloud, server_id) == _BEFORE
+    cloud.enable_only(host)
+    user.act(server_id, resize={"flavorRef": flavor})
+    becomes(cloud, user, server_id, "VERIFY_RESIZE")
+    assert (where(cloud, server_id), local_disks(cloud, server_id)) == (host, _AFTER[flavor])
+    assert cloud.hosts[host].driver.domain(server_id).vcpus == int(flavor) - 9
+    assert moved_images(cloud) == []
+    user.act(server_id, 204 if ends == "confirmResize" else 202, **{ends: None})
+    becomes(cloud, user, server_id, "ACTIVE")
+    cloud.turn()
+    stays = host if ends == "confirmResize" else "lab1"
+    disks = _AFTER[flavor] if ends == "confirmResize" else _BEFORE
+    vcpus = int(flavor) - 9 if ends == "confirmResize" else 1
+    assert (where(cloud, server_id), local_disks(cloud, server_id)) == (stays, disks)
+    assert cloud.hosts[stays].driver.domain(server_id).vcpus == vcpus
+    assert kept_files(cloud, stays, server_id) == ["disk", *(name for _, name, _, _ in disks)]
+    left = "lab2" if stays == "lab1" else "lab1"
+    assert server_id not in cloud.hosts[left].servers()
+
+
+def test_a_resize_that_fails_leaves_local_disks_and_flavor(
+    cloud: Cloud, user: User, with_local_disks: str
+) -> None:
+    server_id = with_local_disks
+    cloud.hosts["lab1"].driver.fail("ensure_running", reason="no memory for the guest")
+    user.act(server_id, resize={"flavorRef": "11"})
+    becomes(cloud, user, server_id, "ACTIVE")
+    assert "no memory for the guest" in (cloud.operations(server_id)[0].message or "")
+    assert local_disks(cloud, server_id) == _BEFORE
+    assert cloud.hosts["lab1"].driver.domain(server_id).vcpus == 1
+    assert kept_files(cloud, "lab1", server_id) == ["disk", "ephemeral1", "ephemeral2"]
+    refused = user.act(server_id, 400, resize={"flavorRef": "13"})["badRequest"]["message"]
+    assert "the ephemeral disk of flavor local13 (0 GiB) is smaller" in refused
+
+
+def test_local_disks_that_a_flavor_brings(cloud: Cloud, user: User, server_id: str) -> None:
+    user.act(server_id, resize={"flavorRef": "11"})
+    becomes(cloud, user, server_id, "VERIFY_RESIZE")
+    added = [("vdc", "ephemeral2", 0, 128), ("vdd", "ephemeral3", 2, 0)]
+    assert local_disks(cloud, server_id) == added
+    volume = user.make_volume()
+    path = f"/v2.1/servers/{server_id}/os-volume_attachments"
+    body = {"volumeAttachment": {"volumeId": volume}}
+    attached = user.ask("compute", "POST", path, 200, json=body)["volumeAttachment"]
+    assert attached["device"] == "/dev/vde"
+    user.act(server_id, revertResize=None)
+    becomes(cloud, user, server_id, "ACTIVE")
+    assert local_disks(cloud, server_id) == []
+    assert kept_files(cloud, where(cloud, server_id), server_id) == ["disk"]
+    assert len(cloud.traces(server_id)["attachments"]) == 2
+    user.ask("compute", "DELETE", f"{path}/{volume}", 202)
+    cloud.settle()
+    user.ask("volume", "DELETE", f"/v3/{user.project_id}/volumes/{volume}", 202)
 
 
 def test_a_resize_that_no_host_can_take_changes_nothing(

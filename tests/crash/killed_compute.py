@@ -35,7 +35,8 @@ from minicloud.virt.fake import FakeDriver
 EFFECTS = frozenset(
     ("ensure_running", "ensure_stopped", "ensure_absent", "reboot",
      "ensure_port", "ensure_no_port",
-     "ensure_dir", "flatten", "ensure_root", "ensure_ephemeral", "ensure_config_drive", "remove",
+     "ensure_dir", "flatten", "ensure_root", "ensure_ephemeral", "ensure_swap",
+     "keep_disk", "grow_disk", "ensure_config_drive", "remove",
      "image_download", "port_create", "port_bind", "port_unbind", "port_delete",
      "volume_create", "volume_delete", "attachment_create", "attachment_update",
      "attachment_complete", "attachment_delete", "volume_reimage",

@@ -177,7 +177,10 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 def furnish(cloud: Cloud) -> None:
     """What servers are resized to, and what root volumes are made of."""
     admin = cloud.user("admin")
-    flavor = {"name": "larger", "id": "2", "vcpus": 2, "ram": 1024, "disk": 2}
+    flavor = {
+        "name": "larger", "id": "2", "vcpus": 2, "ram": 1024, "disk": 2, "swap": 64,
+        "OS-FLV-EXT-DATA:ephemeral": 1,
+    }  # fmt: skip
     admin.ask("compute", "POST", "/v2.1/flavors", 200, json={"flavor": flavor})
     properties = {"hw_rescue_device": "disk", "hw_rescue_bus": "virtio"}
     admin.make_image("rescuable", b"rescue" * 1000, **properties)

@@ -52,8 +52,8 @@ from minicloud.compute.recipes.move import (
     drop_images,
     drop_sent_disks,
     fetch_disks,
-    forget_kept_root,
-    grow_root,
+    forget_kept_disks,
+    grow_disks,
     leave_host,
     leave_resized,
     put_back,
@@ -197,7 +197,7 @@ RECIPES: Mapping[str, Recipe[Job]] = {
             (
                 step("place", ensure_place),
                 step("fetch", fetch_disks),
-                step("disks", grow_root, put_back),
+                step("disks", grow_disks, put_back),
                 *_WIRED,
                 step("config drive", ensure_config_drive),
                 step("domain", ensure_domain_as_before),
@@ -214,7 +214,7 @@ RECIPES: Mapping[str, Recipe[Job]] = {
                 step("attachments", complete_volumes),
             ),
         ),
-        Recipe("confirmResize", (step("disks", forget_kept_root),)),
+        Recipe("confirmResize", (step("disks", forget_kept_disks),)),
         Recipe("revertResize", (step("leave", leave_resized),)),
         Recipe(
             "revertResize:finish",

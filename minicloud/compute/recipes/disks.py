@@ -6,6 +6,7 @@ import msgspec
 
 from minicloud.compute.recipes.job import Job
 from minicloud.domain import metadata_docs
+from minicloud.domain.disks import resized_disks
 
 
 def ensure_place(job: Job) -> None:
@@ -22,22 +23,26 @@ def ensure_disks(job: Job) -> None:
     storage, server = job.tools.storage, job.server
     if server.root_volume is None:
         storage.ensure_root(server.id, job.image_id, server.flavor.disk)
-    ephemerals = 0
-    for disk in server.block_devices:
-        if disk.is_volume:
-            continue
-        if disk.guest_format == "swap":
-            storage.ensure_swap(server.id, disk.number, disk.swap_mb)
-            continue
-        storage.ensure_ephemeral(
-            server.id,
-            disk.number,
-            disk.size_gb,
-            filesystem=disk.guest_format or "ext4",
-            label=f"ephemeral{ephemerals}",
-        )
-        ephemerals += 1
+    ensure_local_disks(job)
     ensure_config_drive(job)
+
+
+def ensure_local_disks(job: Job) -> None:
+    """The server's disks besides the root that are files are there."""
+    storage, server = job.tools.storage, job.server
+    ephemerals = 0
+    for disk in job.block_devices:
+        if disk.is_swap:
+            storage.ensure_swap(server.id, disk.number, disk.swap_mb)
+        elif disk.is_ephemeral:
+            storage.ensure_ephemeral(
+                server.id,
+                disk.number,
+                disk.size_gb,
+                filesystem=disk.guest_format or "ext4",
+                label=f"ephemeral{ephemerals}",
+            )
+            ephemerals += 1
 
 
 def ensure_config_drive(job: Job) -> None:
@@ -49,11 +54,15 @@ def ensure_config_drive(job: Job) -> None:
 
 
 def local_disk_names(job: Job) -> list[str]:
-    """The names, in the server's directory, of the disks that it keeps on its host."""
+    """The names, in the server's directory, of its disks that are files, and that a resize
+    leaves it.
+    """
     storage, server = job.tools.storage, job.server
     paths = [] if server.root_volume is not None else [storage.root_disk(server.id)]
-    for disk in server.block_devices:
-        if not disk.is_volume:
+    kept = resized_disks(server.block_devices, server.flavor, job.wanted_flavor)
+    had = {disk.number for disk in server.block_devices if not disk.is_volume}
+    for disk in kept:
+        if disk.number in had:
             paths.append(storage.ephemeral_disk(server.id, disk.number))
     return [path.name for path in paths]
 

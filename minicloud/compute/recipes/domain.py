@@ -26,7 +26,7 @@ def _own_disks(job: Job) -> list[Disk]:
     if server.root_volume is None:
         path = str(storage.root_disk(server.id))
         disks.append(FileDisk(path=path, format="qcow2", target="vda", boot_index=0))
-    for disk in server.block_devices:
+    for disk in job.block_devices:
         if disk.is_volume:
             disks.append(job.volume_disks[disk.number])
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -12,6 +12,7 @@ from minicloud.compute.images import ImageCache
 from minicloud.compute.journal import StepJournal
 from minicloud.compute.storage import Storage
 from minicloud.compute.wiring import Place
+from minicloud.domain.disks import resized_disks, reverted_disks
 from minicloud.domain.errors import Unauthenticated
 from minicloud.domain.models import (
     AttachedVolume,
@@ -19,6 +20,7 @@ from minicloud.domain.models import (
     Flavor,
     NicInfo,
     Operation,
+    Resized,
     Server,
 )
 from minicloud.domain.states import VmState
@@ -86,9 +88,33 @@ class Job:
 
     @property
     def flavor(self) -> Flavor:
-        """What the server has to be: the flavor it is resized to, or its own."""
+        """What the server has to be: the flavor it is resized to, or put back to, or its own."""
+        if self._reverted is not None:
+            return self._reverted.flavor
+        goes_back = self._operation is not None and self._operation.goes_back
+        return self.server.flavor if goes_back else self.wanted_flavor
+
+    @property
+    def wanted_flavor(self) -> Flavor:
+        """The flavor that the server is resized to, whether or not it is being put back; else its
+        own.
+        """
         given = self.params.get("flavor")
         return self.server.flavor if given is None else msgspec.convert(given, Flavor)
+
+    @property
+    def block_devices(self) -> Sequence[BlockDevice]:
+        """The disks that the server has to have, as ``flavor`` says."""
+        server = self.server
+        if self._reverted is not None:
+            return reverted_disks(server)
+        return resized_disks(server.block_devices, server.flavor, self.flavor)
+
+    @property
+    def _reverted(self) -> Resized | None:
+        """What the server was before the resize that is being reverted."""
+        reverts = self._operation is not None and self._operation.verb == "revertResize"
+        return self.server.resized if reverts else None
 
     @property
     def image_id(self) -> str:

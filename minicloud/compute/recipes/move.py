@@ -2,20 +2,23 @@
 
 Between hosts a disk travels through the image service, as an image of this service's own whose id
 can be computed again: hosts need no way to each other, and either may be away for a while. On one
-host the disk from before is kept in a file of its own until the resize is confirmed.
+host the disks from before are kept in files of their own until the resize is confirmed. Swap
+space of another size is another disk, made anew.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
-from minicloud.compute.recipes.disks import local_disk_names
+from minicloud.compute.recipes.disks import ensure_local_disks, local_disk_names
 from minicloud.compute.recipes.job import Job
 from minicloud.compute.recipes.snapshot import drop_shelved_image
 from minicloud.compute.recipes.volume_images import drop_unfinished_images
 from minicloud.compute.recipes.volumes import release_volumes
 from minicloud.domain.errors import NotFound
 from minicloud.domain.ids import derive
+from minicloud.domain.models import BlockDevice
 
 _MOVES = "minicloud_moves"
 """Property of an image that is a disk on its way: the server's id."""
@@ -25,7 +28,7 @@ def send_disks(job: Job) -> None:
     """The server's disks are at the image service, unless it stays on this host."""
     storage, server = job.tools.storage, job.server
     if _stays(job):
-        storage.forget_kept_root(server.id)  # of a resize that never came to its end
+        storage.forget_kept(server.id)  # of a resize that never came to its end
         return
     client = job.clients.own_image
     for name in local_disk_names(job):
@@ -51,11 +54,11 @@ def release_if_leaving(job: Job) -> None:
 
 
 def fetch_disks(job: Job) -> None:
-    """The disks that the server had on another host are here; on one host, the old one is kept."""
+    """The disks that the server had on another host are here; on one host, the old are kept."""
     storage, server = job.tools.storage, job.server
     if _stays(job):
-        if server.root_volume is None:
-            storage.keep_root(server.id)
+        for name in local_disk_names(job):
+            storage.keep_disk(server.id, name)
         return
     client = job.clients.own_image
     for name in local_disk_names(job):
@@ -65,10 +68,16 @@ def fetch_disks(job: Job) -> None:
             client.image_download(image.id, target, image)
 
 
-def grow_root(job: Job) -> None:
-    """A root disk that is a file is as large as the flavor says; it never shrinks."""
-    if job.server.root_volume is None:
-        job.tools.storage.grow_root(job.server.id, job.flavor.disk)
+def grow_disks(job: Job) -> None:
+    """Disks that are files are as large as the flavor says, and none is missing; none shrinks."""
+    storage, server = job.tools.storage, job.server
+    if server.root_volume is None:
+        storage.grow_disk(server.id, storage.root_disk(server.id).name, job.flavor.disk)
+    ensure_local_disks(job)
+    for disk in job.block_devices:
+        if disk.is_ephemeral:
+            name = storage.ephemeral_disk(server.id, disk.number).name
+            storage.grow_disk(server.id, name, disk.size_gb)
 
 
 def drop_sent_disks(job: Job) -> None:
@@ -94,8 +103,7 @@ def drop_images(job: Job) -> None:
 def put_back(job: Job) -> None:
     """This host is as it was before the server came, or grew, here."""
     if _stays(job):
-        job.tools.driver.ensure_stopped(job.server.id, grace_s=0)
-        job.tools.storage.restore_root(job.server.id)
+        _restore_disks(job, job.server.block_devices)
     else:
         leave_host(job)
 
@@ -104,8 +112,7 @@ def leave_resized(job: Job) -> None:
     """A revert: the server is not here any more, or has the disk from before."""
     kept = job.server.resized
     if kept is not None and kept.host == job.tools.name:
-        job.tools.driver.ensure_stopped(job.server.id, grace_s=0)
-        job.tools.storage.restore_root(job.server.id)
+        _restore_disks(job, job.block_devices)
     else:
         release_volumes(job)
         leave_host(job)
@@ -119,8 +126,22 @@ def leave_host(job: Job) -> None:
     job.tools.storage.remove(job.server.id)
 
 
-def forget_kept_root(job: Job) -> None:
-    job.tools.storage.forget_kept_root(job.server.id)
+def forget_kept_disks(job: Job) -> None:
+    """The server keeps its disks as they are now, and no other is left."""
+    job.tools.storage.forget_kept(job.server.id)
+    _drop_other_disks(job, job.server.block_devices)
+
+
+def _restore_disks(job: Job, disks: Sequence[BlockDevice]) -> None:
+    """The server's guest is off, and it has ``disks`` as they were before the resize."""
+    job.tools.driver.ensure_stopped(job.server.id, grace_s=0)
+    job.tools.storage.restore_kept(job.server.id)
+    _drop_other_disks(job, disks)
+
+
+def _drop_other_disks(job: Job, disks: Sequence[BlockDevice]) -> None:
+    numbers = {disk.number for disk in disks if not disk.is_volume}
+    job.tools.storage.drop_other_disks(job.server.id, numbers)
 
 
 def _stays(job: Job) -> bool:
