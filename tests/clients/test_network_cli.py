@@ -192,6 +192,8 @@ def test_floating_ips_and_forwarded_ports(
              f"{second} {forward['id']}")  # fmt: skip
     (listed,) = demo.json(f"floating ip port forwarding list {second}")
     assert listed["External Port"] == 2223
+    shown = demo.json(f"floating ip port forwarding show {second} {forward['id']}")
+    assert (shown["external_port"], shown["internal_port"]) == (2223, 22)
     demo(f"floating ip port forwarding delete {second} {forward['id']}")
     demo(f"floating ip delete {second} {made['floating_ip_address']}")
     assert demo.json("floating ip list") == []
@@ -234,6 +236,7 @@ def test_security_groups_and_address_groups(demo: CommandLine, admin: CommandLin
     demo("address group set --address 192.0.2.2 offices")
     demo("address group unset --address 192.0.2.1 offices")
     assert demo.json("address group show offices")["addresses"] == ["192.0.2.2/32"]
+    assert names(demo, "address group list") == {"offices"}
     assert demo.json("security group create --stateless --tag y web")["stateful"] is False
     for rule in (
         "--protocol tcp --dst-port 80:90 --remote-ip 0.0.0.0/0",
@@ -249,23 +252,37 @@ def test_security_groups_and_address_groups(demo: CommandLine, admin: CommandLin
                                    "--remote-ip 0.0.0.0/0 web")  # fmt: skip
     assert "in use" in demo.refused("address group delete offices")
     assert names(demo, "security group list --tags y") == {"web"}
-    demo("security group delete web")
+    one = next(rule["ID"] for rule in rules if rule["Port Range"] == "80:90")
+    shown = demo.json(f"security group rule show {one}")
+    assert (shown["protocol"], shown["port_range_max"]) == ("tcp", 90)
+    demo(f"security group rule delete {one}")
+    assert one not in demo("security group rule list web")
+    demo("security group set --name site --description d --tag z web")
+    demo("security group unset --tag y site")
+    shown = demo.json("security group show site")
+    assert (shown["description"], shown["tags"]) == ("d", ["z"])
+    demo("security group delete site")
     demo("address group delete offices")
     made = admin.json("default security group rule create --ingress --protocol tcp --dst-port 22")
     assert made["id"] in {rule["ID"] for rule in demo.json("default security group rule list")}
+    assert admin.json(f"default security group rule show {made['id']}")["protocol"] == "tcp"
     admin(f"default security group rule delete {made['id']}")
 
 
 def test_pools_scopes_and_sharing(demo: CommandLine, admin: CommandLine, shells: Shells) -> None:
     demo("address scope create --ip-version 4 scope")
     demo("address scope set --name scope2 scope")
+    assert demo.json("address scope show scope2")["ip_version"] == 4
+    assert names(demo, "address scope list") == {"scope2"}
     made = demo.json(
         "subnet pool create --pool-prefix 10.8.0.0/16 --default-prefix-length 24 "
         "--address-scope scope2 --tag q pool"
     )
     assert made["prefixes"] == ["10.8.0.0/16"]
     demo("subnet pool set --pool-prefix 10.9.0.0/16 --default-quota 100000 pool")
-    assert demo.json("subnet pool show pool")["prefixes"] == ["10.8.0.0/15"]
+    demo("subnet pool unset --tag q pool")
+    shown = demo.json("subnet pool show pool")
+    assert (shown["prefixes"], shown["tags"]) == (["10.8.0.0/15"], [])
     assert names(demo, "subnet pool list --address-scope scope2") == {"pool"}
     demo("network create pooled")
     cut = demo.json("subnet create --network pooled --subnet-pool pool --prefix-length 25 cut")
@@ -280,9 +297,13 @@ def test_pools_scopes_and_sharing(demo: CommandLine, admin: CommandLine, shells:
     )
     (listed,) = admin.json("network rbac list --target-project alt_demo")
     assert listed["ID"] == policy["id"]
+    admin(f"network rbac set --target-project demo {policy['id']}")
+    shown = admin.json(f"network rbac show {policy['id']}")
+    assert shown["target_project_id"] == shells.project
     (left,) = [row for row in admin.json("ip availability list --ip-version 4")
                if row["Network Name"] == "pooled"]  # fmt: skip
     assert (left["Total IPs"], left["Used IPs"]) == (125, 0)
+    assert admin.json("ip availability show pooled")["total_ips"] == 125
     admin(f"network rbac delete {policy['id']}")
     demo("network delete pooled taken")
     demo("subnet pool delete pool")
@@ -294,6 +315,17 @@ def test_the_cloud_itself(demo: CommandLine, admin: CommandLine, shells: Shells)
     (agent,) = admin.json("network agent list --host lab1")
     admin(f"network agent set --description x {agent['ID']}")
     assert admin.json(f"network agent show {agent['ID']}")["alive"] is True
+    demo("router create --external-gateway public wanderer")
+    shells.report("lab1")
+    assert names(admin, f"router list --agent {agent['ID']}") == {"wanderer"}
+    shells.report("lab2")
+    (other,) = admin.json("network agent list --host lab2")
+    admin(f"network agent remove router --l3 {agent['ID']} wanderer")
+    assert names(admin, f"router list --agent {agent['ID']}") == set()
+    admin(f"network agent add router --l3 {other['ID']} wanderer")
+    assert [row["Host"] for row in admin.json("network agent list --router wanderer")] == ["lab2"]
+    demo("router delete wanderer")
+    assert "is alive" in admin.refused(f"network agent delete {other['ID']}")
     assert demo.json("availability zone list --network")[0]["Zone Name"] == "nova"
     assert "router" in {row["Alias"] for row in demo.json("extension list --network")}
     assert demo.json("extension show floating-ip-port-forwarding")["alias"]

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clients.command_line import CommandLine
+from clients.conftest import CLOUDS, LiveCloud, until
 
 pytestmark = [pytest.mark.clients, pytest.mark.host]
 
@@ -118,6 +120,33 @@ def test_volume_create_and_delete(live_cloud, name: str) -> None:
     made = live_cloud.openstack_json("volume", "create", "--size", "1", name)
     assert made["size"] == 1
     live_cloud.openstack("volume", "delete", name)
+
+
+def test_a_projects_clean_up(live_cloud: LiveCloud, admin: CommandLine, name: str) -> None:
+    project = admin.json("project create", name)["id"]
+    admin("role add --user admin member --project", project)
+    theirs = CommandLine("--os-cloud", "minicloud-admin", "--os-project-name", name, config=CLOUDS)
+    theirs("network create", name)
+    theirs("subnet create --subnet-range 10.44.0.0/24 --network", name, name)
+    theirs("router create", name)
+    theirs("router add subnet", name, name)
+    volume = theirs.json("volume create --size 1", name)["id"]
+    theirs("volume snapshot create --volume", volume, name)
+    found = admin("project cleanup --dry-run --project", project)
+    for noun in ("Network", "Subnet", "Router", "Volume", "Snapshot"):
+        assert f"| {noun} " in found
+    admin("project cleanup --auto-approve --project", project)
+    until(lambda: theirs.json("volume list") == [])
+    assert name not in theirs("network list") + theirs("router list") + theirs("subnet list")
+    admin("project delete", project)
+
+
+def test_what_the_client_says_of_a_cloud(demo: CommandLine) -> None:
+    versions = {row["Service Type"]: row for row in demo.json("versions show")}
+    assert versions["compute"]["Max Microversion"] == "2.100"
+    assert versions["block-storage"]["Max Microversion"] == "3.71"
+    assert demo.json("configuration show")["auth.username"] == "demo"
+    demo("cloud cache delete")
 
 
 def test_refusals_are_told(live_cloud, name: str) -> None:

@@ -533,6 +533,11 @@ def test_a_guest_has_the_volume(
     attached = demo.json("volume attachment show", row["ID"])
     assert (attached["Status"], attached["Volume ID"]) == ("attached", volume)
 
+    demo("--os-compute-api-version 2.89 server volume set --delete-on-termination", guest, volume)
+    (row,) = demo.json("--os-compute-api-version 2.89 server volume list", guest)
+    assert row["Delete On Termination?"] is True
+    demo("--os-compute-api-version 2.89 server volume set --preserve-on-termination", guest, volume)
+
     live_cloud.guest(guest, "yes | sudo dd of=/dev/vdb bs=1M count=1 iflag=fullblock && sync")
     demo("volume snapshot create --force --volume", volume, name)
     snapshot = becomes(demo, "volume snapshot", name, "available")["id"]
