@@ -12,15 +12,17 @@ _CLIENT_ID, _SERVER_ID, _IA_NA, _IA_ADDR, _ELAPSED = 1, 2, 3, 5, 8
 _EVERYBODY = "ff02::1:2"
 
 
-def address_by_dhcp(device: str, mac: str) -> str:
-    """The address that a server gives; "" if none does. In the namespace of the caller."""
+def address_by_dhcp(device: str, name: bytes) -> str:
+    """The address that a server gives; "" if none does. In the namespace of the caller.
+
+    ``name``: what the client calls itself, its DUID.
+    """
     index = socket.if_nametoindex(device)
-    duid = struct.pack("!HH", 3, 1) + bytes.fromhex(mac.replace(":", ""))
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as opened:
         opened.bind(("::", 546))
         opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
         opened.settimeout(2)
-        mine = _option(_CLIENT_ID, duid) + _option(_ELAPSED, bytes(2))
+        mine = _option(_CLIENT_ID, name) + _option(_ELAPSED, bytes(2))
         lease = _option(_IA_NA, struct.pack("!III", 1, 0, 0))
         for _ in range(5):
             offer = _ask(opened, index, _SOLICIT, mine + lease)
@@ -31,6 +33,11 @@ def address_by_dhcp(device: str, mac: str) -> str:
             if _IA_ADDR in given:
                 return str(ipaddress.IPv6Address(given[_IA_ADDR][:16]))
     return ""
+
+
+def by_mac(mac: str) -> bytes:
+    """The DUID of a client that has no name but its MAC address."""
+    return struct.pack("!HH", 3, 1) + bytes.fromhex(mac.replace(":", ""))
 
 
 def _ask(opened: socket.socket, index: int, kind: int, body: bytes) -> dict[int, bytes]:

@@ -21,7 +21,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from dhcp6 import address_by_dhcp
+from dhcp6 import address_by_dhcp, by_mac
 
 from minicloud.hostnet import namespaces
 
@@ -149,9 +149,10 @@ class Guest(Space):
             return {}
         return dict(line.split("=", 1) for line in offer.read_text().splitlines())
 
-    def dhcp_6(self) -> str:
-        """The address that DHCPv6 gives; "" if none."""
-        return namespaces.run_in(self.name, lambda: address_by_dhcp("eth0", self._mac))
+    def dhcp_6(self, name: bytes = b"") -> str:
+        """The address that DHCPv6 gives; "" if none. ``name``: the DUID, unless made of the MAC."""
+        duid = name or by_mac(self._mac)
+        return namespaces.run_in(self.name, lambda: address_by_dhcp("eth0", duid))
 
     def announce_6(self, target: str, to_mac: str) -> None:
         """Send a neighbour advertisement: ``target`` has this guest's MAC address."""

@@ -160,6 +160,22 @@ def test_a_guest_gets_its_address_by_dhcpv6(host: HostNetwork, plug: Plug) -> No
     assert eventually(lambda: guest.dhcp_6() == "fd00:3::b"), "the port's own address"
 
 
+def test_a_guest_installed_anew_gets_its_address_by_dhcpv6(host: HostNetwork, plug: Plug) -> None:
+    """It calls itself something else than the one before it, whose lease still runs."""
+    network = network_6(3, "dhcpv6-stateful")
+    port, neighbour = port_6(network, 11), port_6(network, 12)
+    host.sync(wiring((network, port), (network, neighbour)))
+    guest = plugged(host, plug, network, port)
+    shown = ("ip", "-6", "address", "show", "-tentative")
+    assert eventually(lambda: "fe80" in guest.run(*shown))
+    assert eventually(lambda: guest.dhcp_6() == "fd00:3::b")
+    host.ensure_no_port(port.id)
+    anew = plugged(host, plug, network, port)
+    assert eventually(lambda: "fe80" in anew.run(*shown))
+    other = bytes.fromhex("0002000009bf0102030405060708")
+    assert eventually(lambda: anew.dhcp_6(other) == "fd00:3::b")
+
+
 @pytest.mark.parametrize("mode", ["slaac", "dhcpv6-stateful"])
 def test_metadata_is_to_be_had_without_any_ipv4(host: HostNetwork, plug: Plug, mode: str) -> None:
     """At Neutron's link-local address."""

@@ -60,7 +60,7 @@ from minicloud.compute.recipes.move import (
     release_if_leaving,
     send_disks,
 )
-from minicloud.compute.recipes.ports import drop_ports, ensure_ports, unbind_ports
+from minicloud.compute.recipes.ports import drop_ports, ensure_ports, unbind_ports, unplug_ports
 from minicloud.compute.recipes.rescue import (
     drop_rescue_disk,
     ensure_rescue_disk,
@@ -148,6 +148,7 @@ RECIPES: Mapping[str, Recipe[Job]] = {
             (
                 step("image", ensure_rescue_image),
                 step("power off", stop_domain),
+                step("unplug", unplug_ports),
                 *_WIRED,
                 step("disks", ensure_rescue_disk, drop_rescue_disk),
                 step("domain", ensure_rescue_domain),
@@ -157,6 +158,7 @@ RECIPES: Mapping[str, Recipe[Job]] = {
             "unrescue",
             (
                 step("disks", drop_rescue_disk),
+                step("unplug", unplug_ports),
                 *_WIRED,
                 step("domain", ensure_domain),
             ),
@@ -165,6 +167,7 @@ RECIPES: Mapping[str, Recipe[Job]] = {
             "rebuild",
             (
                 step("power off", cut_off_domain),
+                step("unplug", unplug_ports),
                 step("empty", empty_place),
                 step("image", ensure_image_of_root),
                 step("reimage", reimage_root, attach_root_again),

@@ -127,6 +127,14 @@ def drop_port(job: Job, port: Port) -> None:
             job.clients.network.port_delete(port.id)
 
 
+def unplug_ports(job: Job) -> None:
+    """What the guest had leased at its ports is free: the one that boots from another disk next
+    calls itself something else in DHCPv6, and would be refused its own address.
+    """
+    for nic in job.server.nics:
+        job.tools.network.ensure_no_port(nic.port_id)
+
+
 def unbind_ports(job: Job) -> None:
     """The server keeps its ports, but no host has them."""
     for port in job.clients.network.ports_of_server(job.server.id).value:
