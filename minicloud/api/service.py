@@ -114,8 +114,15 @@ def rest_service(
         catalog_types=frozenset({"compute"}),
         authenticate=authenticate,
         versions=versions.VERSIONS,
+        replies=_replies,
         request_id_headers=("X-Openstack-Request-Id", "x-compute-request-id"),
     )  # fmt: skip
+
+
+def _replies() -> Mapping[str, Any]:
+    from minicloud.api.replies import REPLIES
+
+    return {key.replace(" ", " /v2.1", 1): kind for key, kind in REPLIES.items()}
 
 
 def routes(parts: Parts) -> list[Route]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 import requests
+from replies import check_reply
 from tokens import ALT, CALLERS, DEMO, authenticate
 
 from minicloud.api.lookups import Network, Port
@@ -339,7 +340,10 @@ class ComputeCloud:
         headers = {"X-Auth-Token": token, **more.pop("headers", {})}
         if version:
             headers["OpenStack-API-Version"] = f"compute {version}"
-        return requests.request(method, self.url + path, headers=headers, timeout=60, **more)
+        answer = requests.request(method, self.url + path, headers=headers, timeout=60, **more)
+        if version == NEWEST and path.startswith("/v2.1"):
+            check_reply(method, path.removeprefix("/v2.1"), more.get("json"), answer)
+        return answer
 
     def get(self, path: str, token: str = "demo", version: str = NEWEST, **query: Any) -> Any:
         """The decoded body of a successful GET."""

@@ -13,7 +13,7 @@ import schemathesis
 from compute import compute_cloud
 
 from minicloud.cmd.describe import NAMES, described
-from minicloud.kit.web.openapi import document, render
+from minicloud.kit.web.openapi import document, render, reply_key
 
 CHECKED_IN = Path(__file__).parents[2] / "docs/openapi"
 
@@ -73,3 +73,16 @@ def test_a_service_describes_itself_to_anybody(tmp_path: Path) -> None:
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "application/json"
     assert msgspec.json.decode(answer.content)["openapi"] == "3.1.0"
+
+
+def test_every_reply_of_the_compute_api_is_described(tmp_path: Path) -> None:
+    service = described("compute", tmp_path)
+    assert service.replies is not None
+    rows = [row for row in service.routes if row.path.startswith("/v2.1/") and not row.alias]
+    newest = {reply_key(row) for row in rows if row.until is None}
+    assert set(service.replies()) == newest
+    found = document(service)["paths"]
+    shown = found["/v2.1/servers/{server_id}"]["get"]["responses"]["200"]["content"]
+    assert shown["application/json"]["schema"]["$ref"].endswith("/ServerReply")
+    gone = found["/v2.1/servers/{server_id}"]["delete"]["responses"]["204"]
+    assert "content" not in gone

@@ -2,8 +2,8 @@
 
 Rows that share a method and path (older microversions, actions) become one operation: its body is
 one of theirs. Microversions stand in ``x-openstack``: ``min-ver`` and ``max-ver`` of a row, of a
-query parameter or of a body's key. Older shapes that a row's conversions lift to the newest are
-not described: a client that wants them knows them.
+query parameter or of a body's key. Older shapes, which a row's conversions lift to the newest or
+make of it, are not described: a client that wants them knows them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ _JSON = "application/json"
 def document(service: Service) -> Json:
     """``service`` described; ``alias`` rows are left out."""
     rows = [row for row in service.routes if not row.alias]
-    bodies = _Bodies(rows)
+    replies = service.replies() if service.replies is not None else {}
+    bodies = _Bodies(rows, replies)
     paths: dict[str, dict[str, list[Route]]] = {}
     for row in rows:
         path = _PARAMETER.sub(r"{\1}", row.path)
@@ -80,7 +81,7 @@ def _operation(service: Service, path: str, rows: Sequence[Route], bodies: _Bodi
     content = bodies.content(rows)
     if content:
         operation["requestBody"] = {"required": not bodies.may_be_empty(rows), "content": content}
-    operation["responses"] = _responses(rows)
+    operation["responses"] = _responses(rows, bodies)
     if any(row.policy != PUBLIC for row in rows):
         operation["security"] = [{"token": []}]
     operation.update(_versions(_lowest(rows), _highest(rows)))
@@ -114,11 +115,19 @@ def _version_header(service: Service) -> Json:
             "schema": {"type": "string", "examples": [words]}}  # fmt: skip
 
 
-def _responses(rows: Iterable[Route]) -> Json:
+def _responses(rows: Sequence[Route], bodies: _Bodies) -> Json:
     found: Json = {}
     for row in rows:
         for status in (row.status, *(older for _, older in row.old_status)):
             found[str(status)] = {"description": title(status)}
+    for status in {row.status for row in rows}:
+        alike = [row for row in rows if row.status == status]
+        schemas = bodies.replies(alike)
+        if schemas:
+            schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+            found[str(status)]["content"] = {_JSON: {"schema": schema}}
+            if any(bodies.has_no_reply(row) for row in alike):
+                found[str(status)]["description"] += "; some have no body"
     return {**dict(sorted(found.items())),
             "default": {"description": "An error, in the service's dialect."}}  # fmt: skip
 
@@ -144,13 +153,14 @@ def _highest(rows: Sequence[Route]) -> Version | None:
 
 
 class _Bodies:
-    """The request bodies of some rows as JSON Schema."""
+    """The request bodies of some rows, and their replies, as JSON Schema."""
 
-    def __init__(self, rows: Sequence[Route]) -> None:
+    def __init__(self, rows: Sequence[Route], replies: Mapping[str, Any]) -> None:
+        self._replies = replies
         kinds = []
-        for row in rows:
-            if row.body is not None and _kind(row.body) not in kinds:
-                kinds.append(_kind(row.body))
+        for kind in (*(_kind(row.body) for row in rows), *replies.values()):
+            if kind is not None and kind not in kinds:
+                kinds.append(kind)
         schemas, components = msgspec.json.schema_components(kinds, ref_template=_REF + "{name}")
         self.components: Json = _ecma(dict(sorted(components.items())))
         self._schemas = list(zip(kinds, _ecma(list(schemas)), strict=True))
@@ -181,6 +191,19 @@ class _Bodies:
             else {}
             for media, options in sorted(found.items())
         }
+
+    def replies(self, rows: Iterable[Route]) -> list[Json]:
+        """What the rows answer; empty where that has no body, or is not described."""
+        found: list[Json] = []
+        for row in rows:
+            kind = self._replies.get(reply_key(row))
+            if kind is not None and self._of(kind) not in found:
+                found.append(self._of(kind))
+        return found
+
+    def has_no_reply(self, row: Route) -> bool:
+        """Whether the row is known to answer without a body."""
+        return self._replies.get(reply_key(row), ...) is None
 
     def may_be_empty(self, rows: Iterable[Route]) -> bool:
         return all(row.raw for row in rows)
@@ -213,6 +236,11 @@ class _Bodies:
         name = schema.get("$ref", "").removeprefix(_REF)
         found: Json = self.components.get(name, schema)
         return found
+
+
+def reply_key(row: Route) -> str:
+    """What a row's reply is found by in ``Service.replies``."""
+    return f"{row.method} {row.path}" + (f"#{row.action}" if row.action else "")
 
 
 def _kind(spec: Any) -> Any:

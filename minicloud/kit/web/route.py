@@ -189,5 +189,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool = True
     """Whether numbers and flags in bodies must be JSON's own; else they may come as text."""
     request_id_headers: Sequence[str] = ("X-Openstack-Request-Id",)
+    replies: Callable[[], Mapping[str, Any]] | None = None
+    """``METHOD path#action`` -> type of the newest reply (None: no body), for the OpenAPI
+    document. None: replies are not described."""
     document_path: str = "/openapi.json"
     """Where the service describes itself, to anybody; empty: nowhere."""
