@@ -13,13 +13,14 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TextIO
 
 import click
 import msgspec
 
 from minicloud import conf
 from minicloud.cmd import wire
+from minicloud.domain.errors import MinicloudError
 from minicloud.kit import log
 from minicloud.kit.db import Database, migrate
 
@@ -152,6 +153,40 @@ def keys_rotate(which: str) -> None:
     database.close()
     for words in done:
         click.echo(words)
+
+
+@main.group()
+def mapping() -> None:
+    """The rules by which users of identity providers would be mapped."""
+
+
+@mapping.command("evaluate")
+@click.option("--rules", "rules", required=True, type=click.File("rb"), help="JSON, as stored.")
+@click.option("--input", "attributes", required=True, type=click.File(), help="name: value lines.")
+@click.option("--schema-version", default=None, help="Unless the rules say it; 1.0 without both.")
+def mapping_evaluate(rules: BinaryIO, attributes: TextIO, schema_version: str | None) -> None:
+    """Say who somebody with these attributes would be, without anybody logging in."""
+    from minicloud.identity import attribute_rules
+    from minicloud.identity.attribute_mapping import evaluate
+    from minicloud.kit.web.decode import convert, parse
+
+    said: dict[str, str] = {}
+    for line in filter(None, map(str.strip, attributes)):
+        name, mark, text = line.partition(":")
+        if not mark:
+            raise click.ClickException(f"{line!r} is not of the form name: value")
+        said[name.strip()] = text.strip()
+    try:
+        value = parse(rules.read())
+        given = value if isinstance(value, dict) else {"rules": value}
+        found = evaluate(
+            convert(given.get("rules"), attribute_rules.Rules),
+            schema_version or given.get("schema_version") or attribute_rules.OLDEST,
+            said,
+        )
+    except MinicloudError as problem:
+        raise click.ClickException(problem.message) from None
+    click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
 
 
 @main.group()

@@ -1,6 +1,6 @@
 """The rules of a mapping, as Keystone's schema has them: what may be written, no more.
 
-A rule that a version of the schema does not know is refused; what the rules say is not evaluated.
+A rule that a version of the schema does not know is refused.
 """
 
 from __future__ import annotations

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from identity import IdentityCloud, identity_cloud, password, project
 from private_postgresql import missing, private_postgresql
+from test_identity_bootstrap import manage
 
 TOP = "/OS-FEDERATION"
 REMOTE = [{"type": "HTTP_OIDC_SUB"}]
@@ -179,6 +182,31 @@ def test_the_life_of_a_mapping(cloud: IdentityCloud, registry: Registry) -> None
     assert registry("PATCH", "/mappings/no", change)[0] == 404
     assert registry("DELETE", one)[0] == 204
     assert registry("DELETE", one)[0] == 404
+
+
+def test_an_operator_tries_rules(tmp_path: Path, registry: Registry) -> None:
+    made = registry.put("/mappings/tried", "mapping", rules=RULES)
+    rules, attributes = tmp_path / "rules.json", tmp_path / "attributes"
+    rules.write_text(json.dumps(made["rules"]))
+    attributes.write_text("HTTP_OIDC_SUB: ada\n\nHTTP_OIDC_GROUPS: guests;staff of x\n")
+    asked = ("mapping", "evaluate", "--rules", str(rules), "--input", str(attributes))
+    done = manage(tmp_path, *asked)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["user"] == {"name": "ada", "type": "ephemeral", "domain": {"name": "x"}}
+    assert found["group_names"] == [{"name": "staff", "domain": {"id": "default"}}]
+    assert found["projects"] == [{"name": "ada", "roles": [{"name": "member"}]}]
+    rules.write_text(json.dumps({key: made[key] for key in ("rules", "schema_version")}))
+    assert json.loads(manage(tmp_path, *asked).stdout) == found
+    assert manage(tmp_path, *asked, "--schema-version", "9.0").returncode == 1
+    for text in ("HTTP_OIDC_SUB: ada", "HTTP_OIDC_SUB"):
+        attributes.write_text(text)
+        done = manage(tmp_path, *asked)
+        assert (done.returncode, done.stderr.startswith("Error: ")) == (1, True)
+    for wrong in ("{", "{}", "[]"):
+        rules.write_text(wrong)
+        assert manage(tmp_path, *asked).returncode == 1
+    assert registry("DELETE", "/mappings/tried")[0] == 204
 
 
 @pytest.mark.parametrize(
