@@ -15,7 +15,7 @@ from minicloud.kit.db import Database
 from minicloud.kit.web import Call, Reply
 
 _MOST_TAGS = 50
-_METADATA_STATES = frozenset({VmState.ACTIVE, VmState.PAUSED, VmState.SUSPENDED, VmState.STOPPED})
+_WRITABLE = frozenset({VmState.ACTIVE, VmState.PAUSED, VmState.SUSPENDED, VmState.STOPPED})
 
 
 class Metadata:
@@ -70,17 +70,22 @@ class Metadata:
         with self._database.write() as tx:
             server = server_of(tx, call, lock=True)
             check_unlocked(call.ctx, server)
-            if server.vm_state not in _METADATA_STATES:
-                raise WrongState(
-                    verb="update metadata", id=server.id, attribute="vm_state",
-                    state=str(server.vm_state), allowed=sorted(map(str, _METADATA_STATES)),
-                )  # fmt: skip
+            _check_writable(server, "update metadata")
             metadata = change(server.metadata)
             allowed = quotas.quota_limits(tx, server.project_id, self._limits)["metadata_items"]
             if 0 <= allowed < len(metadata):
                 raise NotAllowed(reason=f"Maximum number of metadata items exceeds {allowed}")
             servers.server_update(tx, server.id, metadata=metadata)
         return metadata
+
+
+def _check_writable(server: Server, verb: str) -> None:
+    """Raise WrongState unless the server's metadata and tags may be changed now."""
+    if server.vm_state not in _WRITABLE:
+        raise WrongState(
+            verb=verb, id=server.id, attribute="vm_state", state=str(server.vm_state),
+            allowed=sorted(map(str, _WRITABLE)),
+        )  # fmt: skip
 
 
 def _item(server: Server, key: str) -> str:
@@ -105,7 +110,8 @@ class Tags:
         return Reply(status=204)
 
     def replace(self, call: Call) -> Any:
-        return {"tags": self._write(call, lambda _server: list(dict.fromkeys(call.body.tags)))}
+        wanted = list(dict.fromkeys(call.body.tags))
+        return {"tags": self._write(call, "update tags", lambda _server: wanted)}
 
     def add(self, call: Call) -> Reply:
         tag = call.params["tag"]
@@ -119,7 +125,7 @@ class Tags:
             known = tag in server.tags
             return [*server.tags] if known else [*server.tags, tag]
 
-        self._write(call, with_tag)
+        self._write(call, "update tag", with_tag)
         href = f"{call.base_url}{call.path}"
         return Reply(status=204 if known else 201, headers={"Location": href})
 
@@ -130,16 +136,17 @@ class Tags:
             _known_tag(server, tag)
             return [known for known in server.tags if known != tag]
 
-        self._write(call, without)
+        self._write(call, "delete tag", without)
         return Reply(status=204)
 
     def delete_all(self, call: Call) -> Reply:
-        self._write(call, lambda _server: [])
+        self._write(call, "delete tags", lambda _server: [])
         return Reply(status=204)
 
-    def _write(self, call: Call, change: Callable[[Server], list[str]]) -> list[str]:
+    def _write(self, call: Call, verb: str, change: Callable[[Server], list[str]]) -> list[str]:
         with self._database.write() as tx:
             server = server_of(tx, call, lock=True)
+            _check_writable(server, verb)
             tags = change(server)
             if len(tags) > _MOST_TAGS:
                 raise Invalid(reason=f"The number of tags exceeded the per-server limit "

@@ -329,6 +329,21 @@ def test_tags(embedded: ComputeCloud) -> None:
     assert embedded.call("GET", path, version="2.25").status_code == 404
 
 
+def test_a_server_in_error_keeps_its_metadata_and_tags(embedded: ComputeCloud) -> None:
+    embedded.scheduler.host = None
+    path = f"/v2.1/servers/{embedded.launch(tags=['a'], metadata={'k': 'v'})}"
+    for method, part, body, verb in (
+        ("PUT", "/tags", {"tags": ["b"]}, "update tags"), ("PUT", "/tags/b", None, "update tag"),
+        ("DELETE", "/tags", None, "delete tags"), ("DELETE", "/tags/a", None, "delete tag"),
+        ("PUT", "/metadata", {"metadata": {}}, "update metadata"),
+    ):  # fmt: skip
+        refused = embedded.call(method, path + part, json=body)
+        assert refused.status_code == 409, (method, part)
+        assert f"Cannot '{verb}' instance" in refused.json()["conflictingRequest"]["message"]
+    assert embedded.get(path + "/tags") == {"tags": ["a"]}
+    assert embedded.get(path + "/metadata") == {"metadata": {"k": "v"}}
+
+
 def test_addresses_ports_and_groups(embedded: ComputeCloud) -> None:
     path = f"/v2.1/servers/{embedded.launch(networks=[{'port': PORT, 'tag': 'first'}])}"
     plain = [{"version": 4, "addr": "10.0.0.5"}, {"version": 6, "addr": "fd00::5"}]
