@@ -168,9 +168,7 @@ def build(
         service=rest_service(
             table(nouns), authenticate=authenticate, policy_file=settings.policy_file
         ),
-        reconciler=Reconciler(
-            database, backends, exports, desired, live, roll, services, backups_at
-        ),
+        reconciler=Reconciler(database, backends, exports, desired, live, roll, services),
         jobs=jobs,
         services=services,
         backends=backends,

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from minicloud.kit import clock
 from minicloud.kit.db import Transaction
 from minicloud.volume.attachment_store import values_of
-from minicloud.volume.models import backups
+from minicloud.volume.models import backups, volumes
 from minicloud.volume.records import Backup
-from minicloud.volume.states import BackupStatus
+from minicloud.volume.states import BackupStatus, VolumeStatus
 
 
 def backup_add(tx: Transaction, made: Backup) -> None:
@@ -80,6 +80,20 @@ def backup_move(
     )
     result = tx.execute(change.values(status=to.value, updated_at=clock.now(), **values))
     return result.rowcount == 1
+
+
+def backups_end_restores(tx: Transaction, host: str) -> None:
+    """Backups whose bytes no volume is being given any more are there for others again."""
+    goes_on = sa.exists().where(
+        volumes.c.id == backups.c.restore_volume_id,
+        volumes.c.status == VolumeStatus.RESTORING.value,
+    )
+    change = backups.update().where(
+        backups.c.host == host,
+        backups.c.status == BackupStatus.RESTORING.value,
+        ~goes_on.correlate(backups),
+    )
+    tx.execute(change.values(status=BackupStatus.AVAILABLE.value, updated_at=clock.now()))
 
 
 def backup_update(tx: Transaction, backup_id: str, values: Mapping[str, Any]) -> bool:

@@ -102,11 +102,7 @@ class Exporter:
             if served is None or not served.exports:
                 self._end_all(volume_id)
                 return set()
-            if processes.command_line(self._pid_path(volume_id)) is None:
-                self._start(served)
-            with Qmp(self._qmp_path(volume_id)) as qmp:
-                self._match(qmp, served)
-            self._match_gateways(served)
+            self._serve(served)
             return {export.id for export in served.exports}
 
     def restart(self, volume_id: str, wanted: Wanted, work: Callable[[], None]) -> None:
@@ -120,17 +116,14 @@ class Exporter:
             finally:
                 served = wanted()
                 if served is not None and served.exports:
-                    self._start(served)
-                    with Qmp(self._qmp_path(volume_id)) as qmp:
-                        self._match(qmp, served)
-                    self._match_gateways(served)
+                    self._serve(served)
 
     def while_idle(self, volume_id: str, work: Callable[[], None]) -> bool:
         """Do ``work`` unless the volume is served; nobody starts to serve it meanwhile. Whether
         it was done.
         """
         with self._alone():
-            if processes.command_line(self._pid_path(volume_id)) is not None:
+            if self._runs(volume_id):
                 return False
             work()
             return True
@@ -140,16 +133,14 @@ class Exporter:
         open; fine when it does already, or when there is no daemon. HostProblem.
         """
         with self._alone():
-            if processes.command_line(self._pid_path(volume_id)) is None:
+            if not self._runs(volume_id):
                 return
-            with Qmp(self._qmp_path(volume_id)) as qmp:
-                top, name = _top(qmp), _node_name(disk)
-                if top == name or _opened(qmp, top) == disk.path:
-                    return
-                if name not in _nodes(qmp):
-                    qmp.ask("blockdev-add", **{**_blockdev(disk, name), "backing": None})
-                qmp.ask("blockdev-snapshot", node=top, overlay=name)
-            LOG.info("Volume %s goes on in %s", volume_id, disk.path.name)
+            try:
+                self._go_on(volume_id, disk)
+            except HostProblem:
+                if self._runs(volume_id):
+                    raise
+                # It died of something else: its successor begins with the file.
 
     def ids(self) -> set[str]:
         """Every volume that has a pid file: it is served, or was."""
@@ -166,10 +157,39 @@ class Exporter:
         )
 
     # -- the volume's daemon ---------------------------------------------------------------------
+    def _runs(self, volume_id: str) -> bool:
+        return processes.command_line(self._pid_path(volume_id)) is not None
+
+    def _serve(self, served: Served) -> None:
+        """What is asked for, by a second daemon if the first dies of something else meanwhile."""
+        for last in (False, True):
+            if not self._runs(served.volume_id):
+                self._start(served)
+            try:
+                with Qmp(self._qmp_path(served.volume_id)) as qmp:
+                    self._match(qmp, served)
+                break
+            except HostProblem:
+                if last or self._runs(served.volume_id):
+                    raise
+        self._match_gateways(served)
+
+    def _go_on(self, volume_id: str, disk: DiskFile) -> None:
+        with Qmp(self._qmp_path(volume_id)) as qmp:
+            top, name = _top(qmp), _node_name(disk)
+            if top == name or _opened(qmp, top) == disk.path:
+                return
+            if name not in _nodes(qmp):
+                qmp.ask("blockdev-add", **{**_blockdev(disk, name), "backing": None})
+            qmp.ask("blockdev-snapshot", node=top, overlay=name)
+        LOG.info("Volume %s goes on in %s", volume_id, disk.path.name)
+
     def _start(self, served: Served) -> None:
         volume_id = served.volume_id
         qmp = str(self._qmp_path(volume_id)).replace(",", ",,")
         nbd = str(self.socket_path(volume_id)).replace(",", ",,")
+        # A service that was killed while one came up may be back before its pid file is there.
+        processes.end_unnoted("qemu-storage-daemon", self._pid_path(volume_id))
         processes.start(
             [
                 "qemu-storage-daemon",

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from minicloud.domain.errors import (
+    Conflict,
     HostProblem,
     Invalid,
     MinicloudError,
@@ -118,8 +119,8 @@ class Imaging:
         try:
             if self._images.status(image_id) in ("queued", "saving"):
                 self._send(volume, image_id, UPLOADED[str(goal["disk_format"])])
-        except (Unavailable, Unauthenticated):
-            raise  # the image service is away: the pass tries again
+        except (Unavailable, Unauthenticated, Conflict):
+            raise  # the image service is away, or has not missed us yet: the pass tries again
         except MinicloudError as failed:
             problem = failed
             LOG.error("Volume %s is not uploaded: %s", volume.id, failed.message)
@@ -142,6 +143,7 @@ class Imaging:
         finally:
             path.unlink(missing_ok=True)
             backend.ensure_snapshot_absent(moment)
+            backend.compact(volume.id, self._live.idle(volume.id))
 
     # -- an image over a volume ------------------------------------------------------------------
     def reimage(self, ctx: Context, volume_id: str, image_id: str, *, reserved: bool) -> None:

@@ -85,6 +85,23 @@ def end(pid_file: Path) -> None:
             os.close(handle)
 
 
+def end_unnoted(program: str, pid_file: Path) -> None:
+    """End processes of ``program`` that are to write ``pid_file`` and have not. HostProblem."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            handle = os.pidfd_open(int(entry.name))
+        except OSError:
+            continue
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if words[0] == program.encode() and os.fsencode(pid_file) in words:
+                _end(handle, pid_file.stem)
+        except OSError:
+            pass  # it has ended
+        finally:
+            os.close(handle)
+
+
 def _end(handle: int, name: str) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:

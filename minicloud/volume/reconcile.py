@@ -31,7 +31,6 @@ from minicloud.volume.retyping import Retyping
 from minicloud.volume.service import VolumeService
 from minicloud.volume.snapshots import SnapshotService
 from minicloud.volume.states import AttachmentStatus, BackupStatus, SnapshotStatus, VolumeStatus
-from minicloud.volume.vault import Vault
 
 LOG = logging.getLogger(__name__)
 
@@ -58,11 +57,10 @@ class Reconciler:
         live: LiveVolumes,
         roll: Roll,
         services: Services,
-        vault: Vault,
     ) -> None:
         self._database, self._backends, self._roll = database, backends, roll
         self._exporter, self._desired, self._live = exporter, desired, live
-        self._services, self._host, self._vault = services, services.volumes.host, vault
+        self._services, self._host = services, services.volumes.host
 
     def run(self) -> None:
         """One pass. What goes wrong with one thing does not keep it from the others."""
@@ -74,7 +72,6 @@ class Reconciler:
         self._finish_attachments()
         for name, backend in self._backends:
             backend.sweep(partial(self._known, name))
-        self._vault.sweep()
         self._services.messages.forget_old()
 
     def _finish_volumes(self) -> None:
@@ -115,6 +112,8 @@ class Reconciler:
                 self._services.snapshots.finish_deleting(snapshot)
 
     def _finish_backups(self) -> None:
+        with self._database.write() as tx:
+            backup_store.backups_end_restores(tx, self._host)
         with self._database.read() as tx:
             unfinished = backup_store.backups_in(
                 tx, self._host, [BackupStatus.CREATING, BackupStatus.DELETING]

@@ -2,7 +2,8 @@
 
 A backup is a directory with ``data``, the compressed chunks that it stores itself, and
 ``manifest.json``, which says of every chunk that is not zero where it lies: here or in a backup
-below. It gets its name when it is whole.
+below. It gets its name when it is whole, and what an interrupted call left of it goes with the next
+one. What is whole stays whatever the rows say: it may be imported again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +19,6 @@ from pathlib import Path
 import msgspec
 
 from minicloud.domain.errors import HostProblem
-from minicloud.kit import clock
 from minicloud.volume.backends.files import data_extents
 
 CHUNK = 1024 * 1024
@@ -56,9 +55,11 @@ class Vault:
                 return sum(each.backup_id == backup_id for each in manifest.chunks.values())
             old = self.manifest(below).chunks if below else {}
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            part = Path(tempfile.mkdtemp(prefix=backup_id, suffix=_NEW, dir=self._directory))
+            part = self._clear(backup_id)
+            part.mkdir(mode=0o700)
             try:
                 stored = self._store(part, backup_id, source, old)
+                _sync(part)
                 part.rename(self._directory / backup_id)
                 _sync(self._directory)
             finally:
@@ -90,12 +91,11 @@ class Vault:
     def remove(self, backup_id: str) -> None:
         """Fine when there is none. HostProblem."""
         with _acting("remove", backup_id):
-            whole = self._directory / backup_id
+            part, whole = self._clear(backup_id), self._directory / backup_id
             if whole.exists():
                 # First its name: what is half removed is no backup.
-                doomed = Path(tempfile.mkdtemp(prefix="gone", suffix=_NEW, dir=self._directory))
-                whole.rename(doomed / "backup")
-                shutil.rmtree(doomed)
+                whole.rename(part)
+                shutil.rmtree(part)
 
     def has(self, backup_id: str) -> bool:
         return (self._directory / backup_id / "manifest.json").exists()
@@ -110,16 +110,12 @@ class Vault:
                 reason=f"The backup {backup_id} is not readable: {type(problem).__name__}"
             ) from problem
 
-    def sweep(self, young_s: float = 86400.0) -> None:
-        """Remove what an interrupted call left behind. A whole backup stays whatever the rows
-        say: it may be imported again.
-        """
-        if not self._directory.exists():
-            return
-        limit = clock.now() - young_s
-        for path in self._directory.glob(f"*{_NEW}"):
-            if path.stat().st_mtime < limit:
-                shutil.rmtree(path, ignore_errors=True)
+    def _clear(self, backup_id: str) -> Path:
+        """Where the backup is while it is not whole; nothing is there then."""
+        part = self._directory / f"{backup_id}{_NEW}"
+        if part.exists():
+            shutil.rmtree(part)
+        return part
 
     def _store(self, part: Path, backup_id: str, source: Path, old: Mapping[int, Place]) -> int:
         places: dict[int, Place] = {}

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from minicloud.domain.errors import HostProblem
+from minicloud.domain.ids import derive
+from minicloud.volume.backends import qemu_img
 from minicloud.volume.backends.base import Backend, DiskFile, Known
 from minicloud.volume.backends.files import FileBackend
 
@@ -65,7 +67,7 @@ def io(disk: DiskFile, command: str) -> str:
 
 
 def layers(backend: Backend) -> list[Path]:
-    return list(backend.scratch().with_name("layers").iterdir())
+    return list((backend.scratch().parents[1] / "layers").iterdir())
 
 
 def quiet(work: Callable[[], None]) -> None:
@@ -159,25 +161,27 @@ def test_a_sweep_takes_blank_leftovers_and_nothing_else(make: Make) -> None:
     for volume in (kept, blank, written):
         backend.ensure(volume, MIB)
     write(backend, written, b"somebody's")
-    half_made = backend.scratch() / "x.part"
+    half_made = backend.scratch().with_name("of the dead") / "x.part"
+    half_made.parent.mkdir()
     half_made.touch()
+    under_way = backend.scratch() / "y.part"
+    under_way.touch()
     nobodys = backend.disk(kept).path.with_name(f"{uuid.uuid4()}.raw")
     nobodys.write_bytes(b"left by a kill")
     backend.sweep(lambda: Known(volumes={kept}, snapshots=()))
     assert backend.size(kept) == MIB
     assert backend.size(blank) is None
     assert backend.size(written) == MIB, "data is for a person to remove"
-    assert not half_made.exists()
+    assert not half_made.parent.exists()
+    assert under_way.exists()
     assert not nobodys.exists()
 
 
 def test_a_sweep_spares_what_is_young(make: Make, volume: str) -> None:
     backend = make(young_s=60.0)
     backend.ensure(volume, MIB)
-    (backend.scratch() / "a.part").touch()
     backend.sweep(lambda: Known(volumes=(), snapshots=()))
     assert backend.size(volume) == MIB
-    assert (backend.scratch() / "a.part").exists()
 
 
 # -- what is frozen ------------------------------------------------------------------------------
@@ -257,6 +261,32 @@ def test_whoever_writes_is_told_before_the_snapshot_is_there(backend: Backend, v
     assert backend.snapshot_disk(moment) == before
 
 
+def test_a_snapshot_half_taken_ends_below_one_taken_since(backend: Backend, volume: str) -> None:
+    first, second, late = (str(uuid.uuid4()) for _ in range(3))
+    backend.ensure(volume, MIB)
+    write(backend, volume, b"one")
+
+    def fails(_disk: DiskFile) -> None:
+        raise HostProblem(reason="killed")
+
+    with pytest.raises(HostProblem):
+        backend.ensure_snapshot(first, volume, fails)
+    backend.ensure_snapshot(second, volume, still)
+    write(backend, volume, b"two")
+    backend.ensure_snapshot(first, volume, still)
+    assert read(backend, volume, 3) == b"two"
+    for moment in (first, second):
+        assert bytes_of(backend.snapshot_disk(moment), 3) == b"one"
+
+    # Killed before the volume's link moved: the layer is there, and grew too small since.
+    backend.ensure(late, MIB)
+    stale = backend.disk(late).path.with_name(f"{derive('layer-after', late)}.qcow2")
+    qemu_img.create_overlay(stale, backend.disk(late), MIB)
+    backend.ensure(late, 2 * MIB)
+    backend.ensure_snapshot(late, late, still)
+    assert backend.size(late) == 2 * MIB
+
+
 def test_compacting_gives_back_the_depth(backend: Backend, volume: str) -> None:
     moment = str(uuid.uuid4())
     backend.ensure(volume, MIB)
@@ -306,7 +336,7 @@ def test_content_takes_the_place_of_what_was_there(
 
 
 def test_files_come_in_and_go_out(backend: Backend, volume: str) -> None:
-    managed = backend.scratch().with_name("managed")
+    managed = backend.scratch().parents[1] / "managed"
     (managed / "old-disk").write_bytes(b"of a person" + bytes(MIB - 11))
     assert backend.strangers() == {"old-disk": MIB}
     backend.adopt(volume, "old-disk")

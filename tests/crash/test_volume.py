@@ -11,209 +11,20 @@ import select
 import shutil
 import signal
 import subprocess
-import tempfile
 import uuid
-from collections.abc import Callable, Iterator
-from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
-from tokens import authenticate
+from volume_daemon import CTX, HERE, SERVER, Daemon, Place, kill, of_volume, qemu_io, reads, write
+from volume_daemon import place as place  # the fixture
 
-from minicloud.cmd.volume import Settings, build
-from minicloud.kit.context import Context
-from minicloud.kit.db import Database, migrate
-from minicloud.volume import attachment_store, store
-from minicloud.volume.backends.base import DiskFile
-from minicloud.volume.backends.files import FileBackend
-from minicloud.volume.exports import Exporter
-from minicloud.volume.kinds import BACKUPS, SNAPSHOTS
+from minicloud.volume import attachment_store
+from minicloud.volume.kinds import BACKUPS
 from minicloud.volume.listing import Listing
-from minicloud.volume.records import GIB, Attachment, Snapshot, Volume
-from minicloud.volume.service import NewVolume
-from minicloud.volume.vault import Vault
+from minicloud.volume.records import GIB
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("qemu-storage-daemon"), reason="needs qemu-storage-daemon"
 )
-CTX = Context(user_id="u", project_id="p", roles=("member", "service"))
-SERVER = str(uuid.uuid4())
-HERE = {"host": "lab1", "mountpoint": "/dev/vdb"}
-
-
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def kill(pid: int) -> None:
-    """kill -9, and wait for the end."""
-    handle = os.pidfd_open(pid)
-    signal.pidfd_send_signal(handle, signal.SIGKILL)
-    assert select.select([handle], [], [], 20)[0]
-    os.close(handle)
-
-
-class MortalBackend(FileBackend):
-    """Kills the process before or after it does ``when``'s method: ``ensure:before``."""
-
-    when = ""
-
-    def __getattribute__(self, name: str) -> Any:
-        found = super().__getattribute__(name)
-        when = type(self).when
-        if not when.startswith(f"{name}:"):
-            return found
-
-        def mortal(*arguments: Any) -> Any:
-            if when.endswith(":before"):
-                die()
-            answer = found(*arguments)
-            if when.endswith(":after"):
-                die()
-            return answer
-
-        return mortal
-
-
-class MortalExporter(Exporter):
-    """The same for exports."""
-
-    when = ""
-
-    def ensure(self, volume_id, wanted):  # type: ignore[no-untyped-def]  # as in Exporter
-        if self.when == "export:before":
-            die()
-        served = super().ensure(volume_id, wanted)
-        if self.when == "export:after":
-            die()
-        return served
-
-    def switch(self, volume_id, disk):  # type: ignore[no-untyped-def]  # as in Exporter
-        if self.when == "switch:before":
-            die()
-        super().switch(volume_id, disk)
-        if self.when == "switch:after":
-            die()
-
-
-class MortalVault(Vault):
-    """The same for backups: in the middle of one, or when it is there."""
-
-    when = ""
-
-    def write(self, backup_id: str, source: Path, below: str | None) -> int:
-        if self.when == "backup:part":
-            (self._directory / f"{backup_id}.new").mkdir(parents=True)
-            die()
-        stored = super().write(backup_id, source, below)
-        if self.when == "backup:whole":
-            die()
-        return stored
-
-
-class Daemon:
-    """A volume daemon's objects on one directory; ``when`` it dies."""
-
-    def __init__(self, directory: Path, sockets: Path, when: str = "") -> None:
-        self.database = Database(f"sqlite:///{directory / 'volume.sqlite'}")
-        backend = type("Backend", (MortalBackend,), {"when": when})
-        exporter = type("Exporter", (MortalExporter,), {"when": when})
-        graph = build(
-            Settings(host="lab1", data_dir=directory / "data", export_dir=sockets, quotas={}),
-            self.database,
-            authenticate,
-            backend=partial(backend, young_s=0.0),
-            exporter=exporter,
-            vault=type("Vault", (MortalVault,), {"when": when}),
-        )
-        self.backups = graph.services.backups
-        self.backend: FileBackend = graph.backends.named("files")  # type: ignore[assignment]  # ours
-        self.reconciler, self.jobs = graph.reconciler, graph.jobs
-        self.volumes, self.snapshots = graph.services.volumes, graph.services.snapshots
-        self.attachments = graph.services.attachments
-
-    def all(self) -> list[Volume]:
-        with self.database.read() as tx:
-            return store.volumes_on(tx, "lab1")
-
-    def all_attachments(self) -> list[Attachment]:
-        with self.database.read() as tx:
-            return attachment_store.attachments_on(tx, "lab1")
-
-    def make(self, **values: Any) -> Volume:
-        asked = NewVolume(project_id="p", **{"size_gb": 1, **values})
-        return self.volumes.get(CTX, self.volumes.create(CTX, asked).id)
-
-    def extend(self, volume_id: str, size_gb: int) -> None:
-        self.volumes.extend(CTX, volume_id, size_gb, in_use=False)
-
-    def back_up(self, volume_id: str) -> None:
-        self.backups.create(
-            CTX, volume_id, snapshot_id=None, incremental=False, force=False, name="",
-            description="", metadata={},
-        )  # fmt: skip
-        self.jobs.wait_idle(60)
-
-    def keep(self, volume_id: str) -> Snapshot:
-        made = self.snapshots.create(
-            CTX, volume_id, name="", description="", metadata={}, in_use=True
-        )
-        return self.snapshots.get(CTX, made.id)
-
-
-class Place:
-    """Where daemons live and die one after the other."""
-
-    def __init__(self, directory: Path, sockets: Path) -> None:
-        self.directory, self.sockets = directory, sockets
-        database = Database(f"sqlite:///{directory / 'volume.sqlite'}")
-        migrate.upgrade("volume", database)
-        database.close()
-
-    def daemon(self, when: str = "") -> Daemon:
-        return Daemon(self.directory, self.sockets, when)
-
-    def dies_of(self, when: str, work: Callable[[Daemon], object]) -> None:
-        """Do ``work`` in a child that is killed at ``when``."""
-        child = os.fork()
-        if child == 0:
-            try:
-                work(self.daemon(when))
-            finally:
-                os._exit(1)
-        _, status = os.waitpid(child, 0)
-        assert os.WIFSIGNALED(status), f"nothing died at {when}"
-        assert os.WTERMSIG(status) == signal.SIGKILL
-
-    def files(self) -> set[str]:
-        return {path.name for path in (self.directory / "data" / "volumes").iterdir()}
-
-    def layers(self) -> int:
-        return len(list((self.directory / "data" / "layers").iterdir()))
-
-    def exporters(self) -> dict[str, int]:
-        """Volume id -> pid of a living exporter, as the kernel lists it."""
-        found = {}
-        for entry in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                arguments = entry.read_bytes().split(b"\0")
-            except OSError:
-                continue
-            for argument in arguments:
-                if argument.startswith(f"{self.sockets}/qmp/".encode()):
-                    found[Path(argument.decode()).stem] = int(entry.parent.name)
-        return found
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    sockets = Path(tempfile.mkdtemp(prefix="mc-volume-"))
-    place = Place(tmp_path, sockets)
-    yield place
-    for pid in place.exporters().values():
-        os.kill(pid, signal.SIGKILL)
-    shutil.rmtree(sockets)
 
 
 @pytest.mark.parametrize("when", ["ensure:before", "ensure:after"])
@@ -365,23 +176,6 @@ def test_one_volumes_trouble_is_not_anothers(place: Place) -> None:
 
 
 # -- snapshots and clones ------------------------------------------------------------------------
-def write(disk: DiskFile | str, data: int, at: str = "0") -> None:
-    qemu_io(disk, f"write -P {data} {at} 64k")
-
-
-def reads(disk: DiskFile | str, data: int, at: str = "0") -> bool:
-    return "verification failed" not in qemu_io(disk, f"read -P {data} {at} 64k")
-
-
-def qemu_io(disk: DiskFile | str, command: str) -> str:
-    where = ["-f", "raw", disk] if isinstance(disk, str) else ["-f", disk.format, str(disk.path)]
-    done = subprocess.run(
-        ["qemu-io", "-c", command, *where], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert "Failed" not in done.stderr, done.stderr
-    return done.stdout + done.stderr
-
-
 @pytest.mark.parametrize("when", ["ensure_snapshot:before", "ensure_snapshot:after",
                                   "switch:before", "switch:after"])  # fmt: skip
 @pytest.mark.parametrize("in_use", [False, True])
@@ -465,8 +259,84 @@ def test_a_backup_half_written_is_finished(place: Place, when: str) -> None:
     assert place.layers() == 0
 
 
-def of_volume(volume_id: str) -> Listing:
-    return Listing(kind=SNAPSHOTS, project_id=None, limit=10, equal={"volume_id": volume_id})
+def test_a_backup_whose_restoring_ends_with_the_volume_is_free(place: Place) -> None:
+    daemon = place.daemon()
+    volume = daemon.make()
+    backup = daemon.back_up(volume.id)
+
+    def restore(mortal: Daemon) -> None:
+        mortal.backups.restore(CTX, backup.id, volume.id, None)
+        mortal.jobs.wait_idle(60)
+
+    place.dies_of("ensure_content:before", restore)
+    daemon = place.daemon()
+    assert daemon.backups.get(CTX, backup.id)[0].status == "restoring"
+    daemon.volumes.delete(CTX, volume.id, force=True)
+    daemon.reconciler.run()
+    assert daemon.backups.get(CTX, backup.id)[0].status == "available"
+
+
+def test_a_snapshot_while_another_is_half_taken_loses_nothing(place: Place) -> None:
+    daemon = place.daemon()
+    volume = daemon.make()
+    url = daemon.attach(volume.id)
+    write(url, 0x11)
+    place.dies_of("switch:before", lambda mortal: mortal.keep(volume.id))
+    daemon = place.daemon()
+    second = daemon.keep(volume.id)
+    write(url, 0x22)
+    daemon.reconciler.run()
+    assert reads(url, 0x22)
+    kept = daemon.snapshots.select(of_volume(volume.id))
+    assert [each.status for each in kept] == ["available"] * 2
+    write(url, 0x33)
+    kill(place.exporters()[volume.id])
+    daemon.reconciler.run()
+    assert reads(url, 0x33)
+    assert all(reads(daemon.backend.snapshot_disk(each.id), 0x11) for each in kept)
+    assert second.id in {each.id for each in kept}
+
+
+def test_copies_end_with_the_service_that_made_them(place: Place) -> None:
+    daemon = place.daemon()
+    volume = daemon.make()
+    qemu_io(daemon.backend.disk(volume.id), "write -P 0x11 0 512M")
+    child = os.fork()
+    if child == 0:
+        try:
+            mortal = place.daemon()
+            mortal.retyping.migrate(CTX, volume.id, "lab1@fast#fast")
+            mortal.jobs.wait_idle(60)
+        finally:
+            os._exit(0)
+    while not (copying := place.processes("qemu-img")):
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), "the copy was too quick to be seen"
+    handle = os.pidfd_open(copying[0])
+    kill(child)
+    os.waitpid(child, 0)
+    assert select.select([handle], [], [], 20)[0]
+    os.close(handle)
+    daemon = place.daemon()
+    daemon.reconciler.run()
+    assert daemon.jobs.wait_idle(60)
+    daemon.reconciler.run()
+    moved = daemon.volumes.get(CTX, volume.id)
+    assert (moved.status, moved.backend) == ("available", "fast")
+    assert reads(daemon.backends.of(moved).disk(volume.id), 0x11, "511M")
+    assert not list((place.directory / "fast" / "scratch").rglob("*.raw"))
+
+
+def test_an_exporter_without_its_pid_file_makes_room(place: Place) -> None:
+    """As one that was just coming up when the service died."""
+    daemon = place.daemon()
+    volume = daemon.make()
+    url = daemon.attach(volume.id)
+    write(url, 0x11)
+    before = place.exporters()[volume.id]
+    (place.sockets / "qmp" / f"{volume.id}.pid").unlink()
+    daemon.reconciler.run()
+    assert place.processes("qemu-storage-daemon") == [place.exporters()[volume.id]] != [before]
+    assert reads(url, 0x11)
 
 
 def test_answered_writes_survive_the_death_of_the_exporter(place: Place) -> None:

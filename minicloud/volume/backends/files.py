@@ -6,7 +6,7 @@
     volumes/ID, snapshots/ID,
     images/ID                     symbolic links to a layer: what a thing's bytes are
     managed/                      files that a person puts there to become volumes
-    scratch/                      files on their way
+    scratch/ID/                   files on their way, of the process that has ID/lock locked
 
 A layer gets its name when it is complete, and only a volume's own layer, to which no other link
 and no other layer leads, is ever written. A link changes by rename, so everything a thing is
@@ -21,10 +21,12 @@ import fcntl
 import logging
 import os
 import shutil
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from minicloud.domain.errors import HostProblem
 from minicloud.domain.ids import derive, is_uuid
@@ -57,8 +59,11 @@ class FileBackend(Backend):
         self._young_s, self._wipe, self._image_cache_s = young_s, wipe, image_cache_s
         self._layers = directory / "layers"
         for path in (directory, self._layers, *(directory / name for name in _LINKS),
-                     self.scratch(), directory / "managed"):  # fmt: skip
+                     directory / "scratch", directory / "managed"):  # fmt: skip
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._scratch = directory / "scratch" / str(uuid.uuid4())
+        self._making_scratch = threading.Lock()
+        self._scratch_lock: IO[str] | None = None
         self._take_over()
 
     # -- volumes ---------------------------------------------------------------------------------
@@ -111,7 +116,8 @@ class FileBackend(Backend):
     def ensure_snapshot(self, snapshot_id: str, volume_id: str, switch: Switch) -> None:
         """The volume's link moves to a new layer before anybody writes there: whoever opens the
         volume from now on finds all that was written. The snapshot gets its link last, when
-        nobody writes below any more.
+        nobody writes below any more. A new layer that something leads to says that the volume's
+        link moved, in a call that was interrupted; others may have moved it further since.
         """
         with self._acting("take snapshot", snapshot_id), self._alone():
             if self._layer("snapshots", snapshot_id) is not None:
@@ -120,11 +126,10 @@ class FileBackend(Backend):
             if now is None:
                 raise HostProblem(reason=f"There is no volume {volume_id} here")
             above = self._layers / f"{derive('layer-after', snapshot_id)}.qcow2"
-            if now != above:
-                if not above.exists():
-                    self._overlay(now, _size(now), above)
+            if not self._users(above):
+                self._overlay(now, _size(now), above)
                 self._link("volumes", volume_id, above)
-            switch(_disk_file(above))
+            switch(self.disk(volume_id))
             frozen = _below(above)
             if frozen is None:
                 raise HostProblem(reason=f"{above.name} stands on nothing")
@@ -162,7 +167,14 @@ class FileBackend(Backend):
 
     # -- upkeep ----------------------------------------------------------------------------------
     def scratch(self) -> Path:
-        return self._directory / "scratch"
+        # Made when it is needed: a service starts on a full disk, too.
+        with self._acting("make room at", self._scratch.name), self._making_scratch:
+            if self._scratch_lock is None:
+                self._scratch.mkdir(mode=0o700, exist_ok=True)
+                lock = (self._scratch / "lock").open("w")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                self._scratch_lock = lock
+        return self._scratch
 
     def compact(self, volume_id: str, quiet: Quiet) -> None:
         """A layer below that nothing else needs takes up the one above it, where that is quick.
@@ -237,9 +249,10 @@ class FileBackend(Backend):
             top = self._layer("volumes", volume_id)
             if top is None:
                 return target.name
-            if top.suffix == ".raw" and self._users(top) == set():
+            if top.suffix == ".raw" and len(self._users(top)) == 1:
                 with self._alone():
-                    os.link(top, target)
+                    if top.exists():
+                        top.rename(target)
             else:
                 part = self.scratch() / f"{uuid.uuid4()}.raw"
                 qemu_img.copy(_disk_file(top), part, "raw")
@@ -267,9 +280,7 @@ class FileBackend(Backend):
             for path in old:
                 if path not in needed:
                     self._remove(path)
-        for path in self.scratch().iterdir():
-            if self._is_old(path, 86400.0 if self._young_s else 0.0):
-                path.unlink(missing_ok=True)
+        self._clear_scratch()
 
     # -- parts -----------------------------------------------------------------------------------
     def _layer(self, kind: str, name: str) -> Path | None:
@@ -395,8 +406,18 @@ class FileBackend(Backend):
             if path.lstat().st_mtime < clock.now() - self._image_cache_s:
                 path.unlink(missing_ok=True)
 
-    def _is_old(self, path: Path, age_s: float | None = None) -> bool:
-        limit = clock.now() - (self._young_s if age_s is None else age_s)
+    def _clear_scratch(self) -> None:
+        """Remove what processes left that are no more: their locks went with them."""
+        for path in (self._directory / "scratch").iterdir():
+            if not self._is_old(path) or _is_locked(path / "lock"):
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def _is_old(self, path: Path) -> bool:
+        limit = clock.now() - self._young_s
         try:
             return path.lstat().st_ctime < limit
         except FileNotFoundError:
@@ -446,6 +467,17 @@ def _below(layer: Path) -> Path | None:
     except FileNotFoundError:
         return None
     return layer.with_name(name) if name else None
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    return False
 
 
 def _sync(path: Path) -> None:

@@ -93,11 +93,14 @@ def _info(path: Path, image_format: str) -> Any:
 
 
 def _run(action: str, arguments: Sequence[str], *, limit_s: int = _QUICK_S) -> bytes:
-    """Standard output. HostProblem with the last line of what QEMU says."""
-    limits = ["prlimit", f"--data={_MEMORY}", f"--cpu={limit_s}", "--core=0"]
+    """Standard output. HostProblem with the last line of what QEMU says. It ends with this process,
+    whose successor begins anew.
+    """
+    bounds = ["setpriv", "--pdeathsig=KILL",
+              "prlimit", f"--data={_MEMORY}", f"--cpu={limit_s}", "--core=0"]  # fmt: skip
     try:
         done = subprocess.run(
-            [*limits, "qemu-img", *arguments],
+            [*bounds, "qemu-img", *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
