@@ -10,6 +10,7 @@ from minicloud.cmd import wire
 from minicloud.compute.address import own_address
 from minicloud.compute.clients import Clients
 from minicloud.compute.host import HostReporter
+from minicloud.compute.image_sweep import ImageSweep
 from minicloud.compute.images import ImageCache
 from minicloud.compute.manager import ComputeManager
 from minicloud.compute.recipes import HostTools
@@ -23,6 +24,7 @@ from minicloud.rpc import conductor
 from minicloud.virt.driver import Driver
 
 LOG = logging.getLogger(__name__)
+_SWEEP_S = 600.0
 
 
 def main() -> None:
@@ -46,6 +48,8 @@ def main() -> None:
     address = options.compute.tunnel_address or own_address()
     reporter = HostReporter(tools, calls, manager, own, address=address)
     report = Periodic("report", options.compute.report_s, reporter.run)
+    sweep = ImageSweep(tools, unused_s=options.compute.unused_images_s)
+    images = Periodic("images", _SWEEP_S, sweep.run)
     server = transport.server(contract.ComputeRPC, manager, topic=contract.TOPIC, host=options.host)
     tools.images.clean()
     restored = tools.network.restore()
@@ -53,10 +57,10 @@ def main() -> None:
         LOG.info("Networking restored: %s", "; ".join(restored))
     run(
         "compute",
-        start=[server.start, report.start, network.start],
+        start=[server.start, report.start, network.start, images.start],
         stop=[
-            report.stop, network.stop, server.stop, server.wait, manager.stop, tools.driver.close,
-            transport.close,
+            report.stop, network.stop, images.stop, server.stop, server.wait, manager.stop,
+            tools.driver.close, transport.close,
         ],
     )  # fmt: skip
 

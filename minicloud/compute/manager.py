@@ -229,10 +229,13 @@ class ComputeManager(ComputeRPC):
                 cancelled=running.cancelled,
             )
             recipe = self._recipes[operation.recipe]
-            if operation.state == "stuck" and any(step.undo for step in recipe.steps):
-                ended = unwind(recipe, job, journal=journal)
-            else:
-                ended = run(recipe, job, journal=journal, cancelled=running.cancelled)
+            try:
+                if operation.state == "stuck" and any(step.undo for step in recipe.steps):
+                    ended = unwind(recipe, job, journal=journal)
+                else:
+                    ended = run(recipe, job, journal=journal, cancelled=running.cancelled)
+            finally:
+                self._tools.images.release(work.server.id)
             if ended.result == "cancelled":
                 journal.take()
                 LOG.info("%s of server %s was cancelled", operation.verb, work.server.id)

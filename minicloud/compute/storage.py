@@ -11,7 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from minicloud.virt.fake import EMPTY_QCOW2
+from minicloud.domain.errors import HostProblem
+from minicloud.virt.fake import EMPTY_QCOW2, empty_overlay
 from minicloud.virt.libvirt import disks
 
 _GIB = 1 << 30
@@ -64,6 +65,16 @@ class Storage(ABC):
 
     def base_image(self, image_id: str) -> Path:
         return self.images_dir / f"{image_id}.raw"
+
+    def bases(self) -> list[Path]:
+        """The base images that are here, whole."""
+        return sorted(self.images_dir.glob("*.raw"))
+
+    def bases_in_use(self) -> frozenset[str]:
+        """File names of the bases that any disk of any server here lies on, be it one that a
+        rescue or a resize has left. HostProblem: a disk cannot be looked at.
+        """
+        return disks.backing_names(self.instances_dir)
 
     def servers(self) -> frozenset[str]:
         """Ids of the servers that have files here."""
@@ -190,16 +201,25 @@ class FileStorage(Storage):
 
 
 class FakeStorage(Storage):
-    """Empty files where disks would be: for the fake driver, which reads none."""
+    """Files that are empty, or have no more than a header, where disks would be: for the fake
+    driver, which reads none.
+    """
 
     def flatten(self, source: Path, source_format: str, image_id: str) -> None:
         self.base_image(image_id).touch()
 
     def ensure_root(self, server_id: str, image_id: str, size_gb: int) -> None:
-        self.root_disk(server_id).touch()
+        self._ensure_overlay(self.root_disk(server_id), image_id)
 
     def ensure_rescue(self, server_id: str, image_id: str) -> None:
-        self.rescue_disk(server_id).touch()
+        self._ensure_overlay(self.rescue_disk(server_id), image_id)
+
+    def _ensure_overlay(self, path: Path, image_id: str) -> None:
+        base = self.base_image(image_id)
+        if not base.exists():
+            raise HostProblem(reason=f"the base image {base} is not on this host; fetch it first")
+        if not path.exists():
+            path.write_bytes(empty_overlay(str(base)))
 
     def copy_root(self, server_id: str) -> None:
         self.snapshot(server_id).write_bytes(EMPTY_QCOW2)
@@ -210,7 +230,9 @@ class FakeStorage(Storage):
         return copy
 
     def keep_disk(self, server_id: str, name: str) -> None:
-        self.kept_disk(server_id, name).touch()
+        kept = self.kept_disk(server_id, name)
+        if not kept.exists():
+            shutil.copyfile(self.disk_named(server_id, name), kept)
 
     def grow_disk(self, server_id: str, name: str, size_gb: int) -> None:
         """An empty file has no size."""

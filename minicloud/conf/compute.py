@@ -15,7 +15,14 @@ OPTS = [
     cfg.StrOpt(
         "image_cache_dir",
         default="/var/lib/minicloud/compute/images",
-        help="Directory of base images, fetched once a host.",
+        help="Directory of base images, fetched once a host; this host's alone.",
+    ),
+    cfg.IntOpt(
+        "unused_images_s",
+        default=86400,
+        min=0,
+        help="Seconds after which a base image that no server of this host uses is removed; 0: "
+        "never.",
     ),
     cfg.StrOpt(
         "tunnel_address",

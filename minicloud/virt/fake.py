@@ -36,6 +36,15 @@ EMPTY_QCOW2 = struct.pack(
     ">4sIQIIQIIQQIIQ", b"QFI\xfb", 2, 0, 0, 16, 1 << 30, 0, 2, 3 << 16, 1 << 16, 1, 0, 0
 ).ljust(1024, b"\0")
 """What a copy of a disk is: as much of an empty qcow2 file as the image service looks at."""
+_NAME_AT = 512
+
+
+def empty_overlay(base: str) -> bytes:
+    """As much of a qcow2 file that lies on ``base`` as tells so."""
+    name = base.encode()
+    overlay = bytearray(EMPTY_QCOW2)
+    struct.pack_into(">QI", overlay, 8, _NAME_AT, len(name))
+    return bytes(overlay[:_NAME_AT]) + name
 
 
 class _Domain(msgspec.Struct, kw_only=True):

@@ -24,6 +24,6 @@ def ensure_image(job: Job) -> None:
     job.journal.step(19, started, time.perf_counter() - watch, detail=image.name or image.id)
     job.journal.step(20, started, (found.token_ms or 0.0) / 1000, service="image")
     started, watch = clock.now(), time.perf_counter()
-    fetched = job.tools.images.ensure(image, job.clients.image)
+    fetched = job.tools.images.ensure(image, job.clients.image, server_id=job.server.id)
     detail = f"fetched {image.size} bytes" if fetched else "cached on this host"
     job.journal.step(21, started, time.perf_counter() - watch, detail=detail)

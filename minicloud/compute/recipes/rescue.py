@@ -7,7 +7,7 @@ from minicloud.compute.recipes.job import Job
 
 def ensure_rescue_image(job: Job) -> None:
     image = job.clients.image.image_get(job.params["image_id"]).value
-    job.tools.images.ensure(image, job.clients.image)
+    job.tools.images.ensure(image, job.clients.image, server_id=job.server.id)
 
 
 def ensure_rescue_disk(job: Job) -> None:

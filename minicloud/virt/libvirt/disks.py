@@ -15,6 +15,8 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import stat
+import struct
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -41,6 +43,10 @@ _FORMATS: Mapping[str, Sequence[str]] = {
     "xfs": ("mkfs.xfs", "-q", "-f", "-L"),
     "vfat": ("mkfs.vfat", "-n"),
 }
+_QCOW2 = b"QFI\xfb"
+_HEADER = struct.Struct(">4sIQI")
+"""Magic, version, where the name of the backing file is, and how long."""
+_LONGEST_NAME = 1023
 _PRIVATE = 0o600
 """A server's files; libvirt hands them to QEMU's user when it starts the guest."""
 _SHARED = 0o644
@@ -88,6 +94,51 @@ def image_info(path: Path, image_format: str | None = None) -> ImageInfo:
         encrypted=raw.encrypted,
         foreign_files=_foreign_files(path, raw),
     )
+
+
+def backing_names(directory: Path) -> frozenset[str]:
+    """The file names of what qcow2 files anywhere below ``directory`` lie on.
+
+    Reads their headers alone: they may be in use. A file that goes meanwhile is passed over.
+    HostProblem: one cannot be read, so that what it lies on is not known.
+    """
+    found = set()
+    try:
+        for place, _, names in os.walk(directory, onerror=_unless_gone):
+            for name in names:
+                backing = _backing_file(Path(place, name))
+                if backing:
+                    found.add(PurePosixPath(backing).name)
+    except OSError as error:
+        raise HostProblem(reason=f"{error.filename} cannot be read: {error.strerror}") from error
+    return frozenset(found)
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _backing_file(path: Path) -> str:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return ""
+        with path.open("rb") as file:
+            header = file.read(_HEADER.size)
+            if not header.startswith(_QCOW2):
+                return ""
+            if len(header) < _HEADER.size:
+                raise HostProblem(reason=f"the header of the disk {path} is cut off")
+            _, _, start, length = _HEADER.unpack(header)
+            if not start:
+                return ""
+            file.seek(start)
+            name = file.read(min(length, _LONGEST_NAME))
+    except FileNotFoundError:
+        return ""
+    if not name or len(name) != length:
+        raise HostProblem(reason=f"the disk {path} does not say what it lies on")
+    return name.decode(errors="replace")
 
 
 def ensure_overlay(path: Path, base: Path, base_format: str, size_gb: int) -> None:
