@@ -11,14 +11,17 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from clients.conftest import LiveCloud, until
+from keystoneauth1.exceptions import ClientException
+from openstack.connection import Connection
+from openstack.exceptions import NotFoundException, SDKException
 
 pytestmark = [pytest.mark.clients, pytest.mark.host]
-
-LIMIT_S = 120
 
 
 def process_of(daemon: str) -> int | None:
@@ -37,17 +40,6 @@ def kill(daemon: str) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def until(answer: Callable, *, limit_s: float = LIMIT_S):
-    """The first true answer."""
-    give_up_at = time.monotonic() + limit_s
-    while True:
-        found = answer()
-        if found:
-            return found
-        assert time.monotonic() < give_up_at, "it never came"
-        time.sleep(0.05)
-
-
 def remains() -> set[str]:
     """What servers leave on a host: domains, TAPs, directories, exporters."""
     virsh = ["virsh", "-q", "-c", "qemu:///system", "list", "--all", "--name"]
@@ -59,25 +51,26 @@ def remains() -> set[str]:
     return {*names, *taps, *(d.name for d in directories), *(e.name for e in exports)}
 
 
-def answered(live_cloud, *words: str) -> dict | list | None:
-    """JSON of a command of the CLI; None while the cloud does not answer."""
+def answered(ask: Callable[[], Any]) -> Any:
+    """What the cloud says; None while it does not answer."""
     try:
-        return json.loads(live_cloud.minicloud(*words, "-o", "json"))
-    except AssertionError as problem:
-        assert "could not be found" not in str(problem), problem
+        return ask()
+    except NotFoundException:
+        raise
+    except (ClientException, SDKException):
         return None
 
 
-def ended(live_cloud, name: str) -> str | None:
-    server = answered(live_cloud, "show", name)
-    if server and server["status"] in ("ACTIVE", "ERROR"):
-        return server["status"] if not server.get("fault") else server["fault"]["message"]
+def ended(sdk: Connection, name: str) -> str | None:
+    """ACTIVE or the reason of ERROR, once the launch has ended."""
+    for server in answered(lambda: list(sdk.compute.servers(name=f"^{name}$"))) or ():
+        if server.status in ("ACTIVE", "ERROR"):
+            return str(server.fault["message"] if server.fault else server.status)
     return None
 
 
-def gone(live_cloud, name: str) -> bool:
-    servers = answered(live_cloud, "list")
-    return servers is not None and name not in {server["name"] for server in servers}
+def gone(sdk: Connection, name: str) -> bool:
+    return answered(lambda: list(sdk.compute.servers(name=f"^{name}$"))) == []
 
 
 def try_to(live_cloud, *words: str) -> bool:
@@ -88,13 +81,21 @@ def try_to(live_cloud, *words: str) -> bool:
     return True
 
 
+@pytest.fixture(scope="module")
+def sdk(live_cloud: LiveCloud) -> Iterator[Connection]:
+    with live_cloud.connect() as connection:
+        yield connection
+
+
 @pytest.mark.parametrize("moment_s", [0.0, 0.12, 0.3])
 @pytest.mark.parametrize(
     "daemon", ["compute", "conductor", "scheduler", "image", "network", "volume", "api"]
 )
-def test_a_killed_daemon_loses_and_leaks_nothing(live_cloud, daemon: str, moment_s: float) -> None:
-    for noun in ("image", "network", "volume"):  # back from the kill before
-        until(lambda noun=noun: try_to(live_cloud, noun, "list"))
+def test_a_killed_daemon_loses_and_leaks_nothing(
+    live_cloud: LiveCloud, sdk: Connection, daemon: str, moment_s: float
+) -> None:
+    for noun in (sdk.image.images, sdk.network.networks, sdk.block_storage.volumes):
+        until(lambda noun=noun: answered(lambda: list(noun())) is not None)  # after the kill before
     before = remains()
     name = f"killed-{daemon}-{moment_s}"
     live_cloud.minicloud(
@@ -102,13 +103,15 @@ def test_a_killed_daemon_loses_and_leaks_nothing(live_cloud, daemon: str, moment
     )
     time.sleep(moment_s)  # the moment itself is what is tested
     kill(daemon)
-    result = until(lambda: ended(live_cloud, name))
+    result = until(lambda: ended(sdk, name))
     assert result == "ACTIVE" or len(result) > 20
 
     until(lambda: try_to(live_cloud, "delete", name, "--no-wait"))
     time.sleep(moment_s / 2)
     kill(daemon)
-    until(lambda: gone(live_cloud, name))
+    until(lambda: gone(sdk, name))
     until(lambda: remains() <= before)
-    volumes = until(lambda: answered(live_cloud, "volume", "list") or ["none"])
-    assert volumes == ["none"] or not [v for v in volumes if v["status"] == "in-use"]
+    volumes = until(
+        lambda: answered(lambda: [v.status for v in sdk.block_storage.volumes()] or [""])
+    )
+    assert "in-use" not in volumes

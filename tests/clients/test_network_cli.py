@@ -289,7 +289,7 @@ def test_pools_scopes_and_sharing(demo: CommandLine, admin: CommandLine, shells:
     assert cut["cidr"] == "10.8.0.0/25"
     assert demo.json("network show pooled")["ipv4_address_scope"] is not None
     network(demo, "taken", "10.77.0.0/24")
-    demo("network onboard subnet taken pool")
+    demo("subnet pool add network taken pool")
     assert "10.77.0.0/24" in demo.json("subnet pool show pool")["prefixes"]
     policy = admin.json(
         "network rbac create --type network --action access_as_shared --target-project alt_demo "

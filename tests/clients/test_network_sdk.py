@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import openstack
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "cloud"))
-
+from clients.command_line import CommandLine
 from network import NetworkCloud, network_cloud
 from tokens import DEMO
 
@@ -82,21 +77,12 @@ def test_the_sdk_groups_rules_and_quotas(cloud: NetworkCloud) -> None:
 
 
 def test_the_command_makes_the_installers_network(cloud: NetworkCloud) -> None:
-    def run(*words: str) -> str:
-        command = [
-            str(Path(sys.executable).parent / "openstack"),
-            *("--os-auth-type", "admin_token", "--os-endpoint", cloud.url, "--os-token", "admin"),
-            *words,
-        ]
-        environment = {"PATH": os.environ["PATH"], "HOME": str(Path.cwd() / "none")}
-        return subprocess.run(
-            command, check=True, text=True, capture_output=True, timeout=120, env=environment
-        ).stdout.strip()
-
-    run("network", "create", "--external", "--share", "public")
-    run("subnet", "create", "--network", "public", "--subnet-range", "172.24.4.0/24", "--no-dhcp",
-        "public-subnet")  # fmt: skip
-    assert run("subnet", "show", "public-subnet", "-f", "value", "-c", "cidr") == "172.24.4.0/24"
+    run = CommandLine(
+        "--os-auth-type", "admin_token", "--os-endpoint", cloud.url, "--os-token", "admin"
+    )
+    run("network create --external --share public")
+    run("subnet create --network public --subnet-range 172.24.4.0/24 --no-dhcp public-subnet")
+    assert run("subnet show public-subnet -f value -c cidr") == "172.24.4.0/24"
 
 
 class World:

@@ -10,6 +10,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from clients.conftest import until
 
 pytestmark = [pytest.mark.clients, pytest.mark.host, pytest.mark.slow]
 
@@ -25,6 +26,7 @@ def name(live_cloud: Any) -> Iterator[str]:
     volume = root_volume(live_cloud, name)
     yield name
     live_cloud.openstack("server", "delete", "--wait", name)
+    until(lambda: live_cloud.openstack_json("volume show", volume)["status"] == "available")
     live_cloud.openstack("volume", "delete", volume)
 
 
@@ -46,15 +48,6 @@ def disks(cloud: Any, name: str) -> list[tuple[str, str]]:
         assert target is not None
         found.append((target.get("dev", ""), "" if boot is None else boot.get("order", "")))
     return found
-
-
-def becomes(cloud: Any, name: str, status: str) -> None:
-    for _ in range(90):
-        shown = cloud.openstack_json("server", "show", name)
-        if (shown["status"], shown["OS-EXT-STS:task_state"]) == (status, None):
-            return
-        assert shown["status"] != "ERROR", shown
-    raise AssertionError(f"{name} is {shown['status']}, not {status}")
 
 
 def test_the_volume_gets_the_image_anew(live_cloud: Any, name: str) -> None:
@@ -84,12 +77,12 @@ def test_a_rescue_disk_boots_beside_the_volume(live_cloud: Any, name: str, tmp_p
         live_cloud.openstack(
             "--os-compute-api-version", "2.87", "server", "rescue", "--image", image, name
         )
-        becomes(live_cloud, name, "RESCUE")
+        live_cloud.wait_for_status(name, "RESCUE")
         assert disks(live_cloud, name) == [("vda", ""), ("vdb", "1")]
         live_cloud.wait_for_ssh(name)
         assert " vdb\n" in live_cloud.guest(name, "cat /proc/partitions")
         live_cloud.openstack("server", "unrescue", name)
-        becomes(live_cloud, name, "ACTIVE")
+        live_cloud.wait_for_status(name, "ACTIVE")
         assert disks(live_cloud, name) == [("vda", "1")]
         live_cloud.wait_for_ssh(name)
     finally:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from clients.command_line import CommandLine
 from compute import IMAGE, NETWORK, ComputeCloud, compute_cloud
 
 openstack = pytest.importorskip("openstack")
@@ -83,25 +79,13 @@ def test_what_operators_look_at(cloud: ComputeCloud) -> None:
 
 
 def test_the_openstack_command(cloud: ComputeCloud) -> None:
-    command = shutil.which("openstack", path=str(Path(sys.executable).parent))
-    if command is None:
-        pytest.skip("needs python-openstackclient")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("OS_")}
-
-    def run(*words: str) -> Any:
-        done = subprocess.run(
-            [command, "--os-auth-type", "admin_token", "--os-endpoint", f"{cloud.url}/v2.1",
-             "--os-token", "demo", *words],
-            capture_output=True, text=True, env=environment, timeout=120, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout) if "json" in words else done.stdout
-
+    run = CommandLine(
+        "--os-auth-type", "admin_token", "--os-endpoint", f"{cloud.url}/v2.1", "--os-token", "demo"
+    )
     server_id = cloud.launch(name="web")
-    flavors = run("flavor", "list", "-f", "json")
-    assert [flavor["Name"] for flavor in flavors] == ["m1.tiny", "m1.small"]
-    assert run("server", "show", "web", "-f", "json")["id"] == server_id
-    (event,) = run("server", "event", "list", "web", "-f", "json")
+    assert [row["Name"] for row in run.json("flavor list")] == ["m1.tiny", "m1.small"]
+    assert run.json("server show web")["id"] == server_id
+    (event,) = run.json("server event list web")
     assert event["Action"] == "create"
-    run("server", "delete", "--wait", "web")
+    run("server delete --wait web")
     assert cloud.get("/v2.1/servers") == {"servers": []}
