@@ -28,25 +28,33 @@ _EQUAL = {
     "image_ref": "image_id",
     "flavor": "flavor_id",
     "instance_type_id": "flavor_id",
-    "key_name": "key_name",
-    "reservation_id": "reservation_id",
-    "hostname": "hostname",
     "vm_state": "vm_state",
     "task_state": "task_state",
-    "access_ip_v4": "access_ip_v4",
-    "access_ip_v6": "access_ip_v6",
+}
+# Query parameter -> column, for a pattern that is looked for in it.
+_PATTERNS = {
+    "display_name": "name",
+    "name": "name",
+    "hostname": "hostname",
+    "key_name": "key_name",
+    "reservation_id": "reservation_id",
     "display_description": "description",
     "description": "description",
+    "access_ip_v4": "access_ip_v4",
+    "access_ip_v6": "access_ip_v6",
 }
-# What everybody may ask for before 2.83; the rest was the operators'.
-_OF_ALL = frozenset(
+# What everybody may ask for; the rest is the operators'.
+OF_ALL = frozenset(
     (
-        "reservation_id", "name", "display_name", "status", "image", "image_ref", "flavor",
-        "instance_type_id", "ip", "ip6", "changes-since", "changes-before", "all_tenants",
-        "project_id", "tenant_id", "deleted", "limit", "marker", "sort_key", "sort_dir", "locked",
+        "reservation_id", "name", "status", "image", "flavor", "ip", "ip6", "changes-since",
+        "changes-before", "all_tenants", "limit", "marker", "sort_key", "sort_dir", "locked",
         "tags", "tags-any", "not-tags", "not-tags-any",
     )
 )  # fmt: skip
+OF_ALL_SINCE_2_83 = OF_ALL | {
+    "availability_zone", "config_drive", "key_name", "created_at", "launched_at",
+    "terminated_at", "power_state", "task_state", "vm_state", "progress", "user_id",
+}  # fmt: skip
 _NUMBERS = {"power_state": "power_state", "launch_index": "launch_index"}
 _FLAGS = {"config_drive": "config_drive", "locked": "locked"}
 _TAGS = ("tags", "tags-any", "not-tags", "not-tags-any")
@@ -63,8 +71,8 @@ _OVERLOOKED = (
 QUERY = Query(
     names=frozenset(
         (
-            *_EQUAL, *_NUMBERS, *_FLAGS, *_TAGS, *_MOMENTS, *_OVERLOOKED, "name", "display_name",
-            "status", "availability_zone", "host", "node", "ip", "ip6", "progress", "project_id",
+            *_EQUAL, *_PATTERNS, *_NUMBERS, *_FLAGS, *_TAGS, *_MOMENTS, *_OVERLOOKED, "status",
+            "availability_zone", "host", "node", "ip", "ip6", "progress", "project_id",
             "tenant_id", "all_tenants", "deleted", "changes-since", "changes-before", "limit",
             "marker", "sort_key", "sort_dir",
         )
@@ -94,8 +102,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     bad_status_is_error: bool = True
     """Whether an unknown status is refused, and not just nobody's."""
-    all_filters: bool = True
-    """Whether every filter is everybody's."""
+    of_all: frozenset[str] = OF_ALL_SINCE_2_83 | {"hostname"}
+    """What those may ask for who are no operators; the rest is overlooked."""
 
 
 def wish_of(call: Call, rules: Rules, *, policy: str) -> Wish:
@@ -103,8 +111,8 @@ def wish_of(call: Call, rules: Rules, *, policy: str) -> Wish:
 
     ``policy``: rule asked for ``all_tenants``.
     """
-    if not rules.all_filters and not call.ctx.is_admin:
-        pairs = [pair for pair in call.query.items(multi=True) if pair[0] in _OF_ALL]
+    if not call.ctx.is_admin:
+        pairs = [pair for pair in call.query.items(multi=True) if pair[0] in rules.of_all]
         call.query = MultiDict(pairs)
     query = call.query
     limit = call.number("limit", MOST)
@@ -126,7 +134,11 @@ def wish_of(call: Call, rules: Rules, *, policy: str) -> Wish:
             project_id=project,
             deleted=_deleted(call, words),
             equal=equal,
-            name_regex=_pattern(call, "name") or _pattern(call, "display_name"),
+            patterns={
+                column: pattern
+                for name, column in _PATTERNS.items()
+                if (pattern := _pattern(call, name)) is not None
+            },
             status=words,
             changes_since=moment(call, "changes-since"),
             changes_before=moment(call, "changes-before"),
@@ -156,7 +168,7 @@ def _equal(call: Call) -> dict[str, Any]:
         if name in query:
             equal[column] = truth(query[name], name)
     for name in ("host", "node"):
-        if name in query and call.ctx.is_admin:
+        if name in query:
             equal["host"] = query[name]
     return equal
 

@@ -55,7 +55,8 @@ class ServerQuery(msgspec.Struct, frozen=True, kw_only=True):
     """None: deleted and living ones alike."""
     equal: Mapping[str, Any] = {}
     """Column name of ``servers`` -> value, or a list of values."""
-    name_regex: str | None = None
+    patterns: Mapping[str, str] = {}
+    """Column name of ``servers`` -> regular expression that is found in it."""
     status: Sequence[str] = ()
     changes_since: float | None = None
     changes_before: float | None = None
@@ -159,8 +160,8 @@ def _found(
                     clause = sa.and_(clause, t.c.task_state == str(task_state))
                 choices.append(clause)
         statement = statement.where(sa.or_(sa.false(), *choices))
-    if query.name_regex is not None:
-        statement = statement.where(t.c.name.regexp_match(query.name_regex))
+    for name, pattern in query.patterns.items():
+        statement = statement.where(t.c[name].regexp_match(pattern))
     if query.changes_since is not None:
         statement = statement.where(t.c.updated_at >= query.changes_since)
     if query.changes_before is not None:

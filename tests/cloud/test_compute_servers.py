@@ -52,7 +52,6 @@ def test_filters(cloud: ComputeCloud) -> None:
     assert names(cloud, vm_state="active", sort_key="display_name", sort_dir="asc") == [
         "web-1", "web-2",
     ]  # fmt: skip
-    assert names(cloud, uuid=ids["db"]) == ["db"]
     assert names(cloud, flavor="2") == []
     assert names(cloud, power_state=4) == ["db"]
     assert names(cloud, ip="10.0.0.5", limit=2) == ["db", "web-2"]
@@ -70,6 +69,7 @@ def test_filters(cloud: ComputeCloud) -> None:
     assert everywhere == ["foreign", "db", "web-2", "web-1"]
     assert names(cloud, "admin", all_tenants="1", project_id=ALT) == ["foreign"]
     assert names(cloud, "admin", all_tenants="1", host="elsewhere") == []
+    assert names(cloud, "admin", all_tenants="1", uuid=ids["db"]) == ["db"]
     assert names(cloud, "admin") == []
 
 
@@ -91,6 +91,29 @@ def test_times_and_progress_are_patterns(cloud: ComputeCloud) -> None:
     assert names(cloud, progress="[1-9]") == []
     old = cloud.call("GET", "/v2.1/servers", version="2.82", params={"created_at": "1999"})
     assert len(old.json()["servers"]) == 1, "it was the operators' before 2.83"
+
+
+def test_some_texts_are_patterns(cloud: ComputeCloud) -> None:
+    """What operators, and what users may look for."""
+    facts = {"hostname": "front-1", "description": "the old one", "accessIPv4": "192.0.2.7",
+             "accessIPv6": "2001:db8::7"}  # fmt: skip
+    server_id = cloud.launch(name="one", **facts)
+    cloud.launch(name="two")
+    reservation = cloud.server(server_id, "admin")["OS-EXT-SRV-ATTR:reservation_id"]
+    patterns = {
+        "hostname": ("^front", "^1"), "description": ("old", "^old"),
+        "display_description": ("one$", "new"), "access_ip_v4": ("^192.0", "^193"),
+        "access_ip_v6": ("db8", "db9"), "reservation_id": (reservation[:-1], "^x"),
+        "key_name": ("x", "^y"), "display_name": ("^o", "^x"),
+    }  # fmt: skip
+    for name, (fits, fits_not) in patterns.items():
+        found = ["one"] if name != "key_name" else []
+        assert names(cloud, "admin", all_tenants="1", **{name: fits}) == found, name
+        assert names(cloud, "admin", all_tenants="1", **{name: fits_not}) == [], name
+        everybodys = name in ("hostname", "reservation_id", "key_name")
+        assert names(cloud, **{name: fits_not}) == ([] if everybodys else ["two", "one"]), name
+    old = cloud.call("GET", "/v2.1/servers", version="2.89", params={"hostname": "^1"})
+    assert len(old.json()["servers"]) == 2, "hostnames are everybody's since 2.90"
 
 
 def test_pages(cloud: ComputeCloud) -> None:

@@ -18,7 +18,7 @@ from minicloud.api.schemas import server_bodies as bodies
 from minicloud.api.schemas import server_views as views
 from minicloud.api.server_images import ServerImages
 from minicloud.api.server_parts import Addresses, Metadata, Tags
-from minicloud.api.server_queries import QUERY, Rules
+from minicloud.api.server_queries import OF_ALL, OF_ALL_SINCE_2_83, QUERY, Rules
 from minicloud.api.servers import Servers
 from minicloud.kit.web import Body, Route
 from minicloud.kit.web.versions import Version
@@ -26,9 +26,10 @@ from minicloud.kit.web.versions import Version
 _P = "os_compute_api:"
 _ONE = "/servers/{server_id}"
 _LISTS: Sequence[tuple[Version | None, Rules]] = (
-    ((2, 83), Rules()),
-    ((2, 38), Rules(all_filters=False)),
-    (None, Rules(all_filters=False, bad_status_is_error=False)),
+    ((2, 90), Rules()),
+    ((2, 83), Rules(of_all=OF_ALL_SINCE_2_83)),
+    ((2, 38), Rules(of_all=OF_ALL)),
+    (None, Rules(of_all=OF_ALL, bad_status_is_error=False)),
 )
 """The lists of servers: since when, by which rules."""
 
