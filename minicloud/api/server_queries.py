@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from minicloud.db.servers import SORT_KEYS, ServerQuery
 from minicloud.domain.errors import Forbidden, Invalid
 from minicloud.domain.models import Server
 from minicloud.domain.states import states_with_status
-from minicloud.kit import clock
+from minicloud.kit import clock, patterns
 from minicloud.kit.web import Call, Query
 
 MOST = 1000
@@ -202,8 +201,8 @@ def _pattern(call: Call, name: str) -> str | None:
     if text is None:
         return None
     try:
-        re.compile(text)
-    except (re.error, RecursionError, OverflowError):
+        patterns.compiled(text)
+    except ValueError:
         raise Invalid(reason=f"Invalid input for query parameters {name}: not a pattern.") from None
     if not 0 < len(text) <= 255 or "\0" in text:
         raise Invalid(
@@ -236,14 +235,14 @@ def _address_filters(call: Call) -> list[Filter]:
     for name, mark in (("ip", "."), ("ip6", ":")):
         text = _pattern(call, name)
         if text is not None:
-            filters.append(_has_address(re.compile(text), mark))
+            filters.append(_has_address(text, mark))
     return filters
 
 
-def _has_address(pattern: re.Pattern[str], mark: str) -> Filter:
+def _has_address(pattern: str, mark: str) -> Filter:
     def matches(server: Server) -> bool:
         return any(
-            mark in address and pattern.search(address)
+            mark in address and patterns.found(pattern, address)
             for nic in server.nics
             for address in nic.addresses
         )
@@ -269,14 +268,14 @@ def _tag_filters(call: Call) -> list[Filter]:
 
 def _moment_filters(call: Call) -> list[Filter]:
     """Patterns are looked for in times as a database writes them: ``2026-11-23 08:00:00``."""
-    patterns = ((name, _pattern(call, name)) for name in _MOMENTS)
-    return [_has_moment(name, re.compile(text)) for name, text in patterns if text is not None]
+    wanted = ((name, _pattern(call, name)) for name in _MOMENTS)
+    return [_has_moment(name, text) for name, text in wanted if text is not None]
 
 
-def _has_moment(name: str, pattern: re.Pattern[str]) -> Filter:
+def _has_moment(name: str, pattern: str) -> Filter:
     def matches(server: Server) -> bool:
         at: float | None = getattr(server, name)
-        return at is not None and bool(pattern.search(clock.sql_text(at)))
+        return at is not None and bool(patterns.found(pattern, clock.sql_text(at)))
 
     return matches
 
@@ -284,4 +283,4 @@ def _has_moment(name: str, pattern: re.Pattern[str]) -> Filter:
 def _fits_progress(call: Call) -> bool:
     """Whether the pattern asked for fits the progress of servers, which is 0 for all here."""
     text = _pattern(call, "progress")
-    return text is None or bool(re.search(text, "0"))
+    return text is None or bool(patterns.found(text, "0"))

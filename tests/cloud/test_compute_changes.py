@@ -402,8 +402,8 @@ def test_names_are_no_ids(lasting: ComputeCloud, path: str) -> None:
     "query",
     [
         "limit=x", "limit=-1", "marker=none", "sort_key=none", "sort_dir=up", "changes-since=now",
-        "name=%5B", "ip=%28", "all_tenants=perhaps", "sort_key=name&sort_dir=asc&sort_dir=desc",
-        "config_drive=perhaps", "power_state=running",
+        "name=%5B", "ip=%28", "name=(a)%5C1", "name=a%7B1,99999%7D", "all_tenants=perhaps",
+        "sort_key=name&sort_dir=asc&sort_dir=desc", "config_drive=perhaps", "power_state=running",
     ],
 )  # fmt: skip
 def test_bad_queries_are_refused(lasting: ComputeCloud, query: str) -> None:

@@ -116,6 +116,14 @@ def test_some_texts_are_patterns(cloud: ComputeCloud) -> None:
     assert len(old.json()["servers"]) == 2, "hostnames are everybody's since 2.90"
 
 
+@pytest.mark.timeout(60)
+def test_a_pattern_cannot_keep_the_service_busy(cloud: ComputeCloud) -> None:
+    cloud.launch(name="a" * 200 + "!", description="a" * 200 + "!")
+    assert names(cloud, name="(a+)+$") == []
+    assert names(cloud, "admin", all_tenants="1", description="(a|aa)+$") == []
+    assert len(names(cloud, name="(a+)+!$")) == 1
+
+
 def test_pages(cloud: ComputeCloud) -> None:
     for number in range(5):
         cloud.launch(name=f"s{number}")

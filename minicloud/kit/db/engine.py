@@ -18,6 +18,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import make_url
 
 from minicloud.domain.errors import Unavailable
+from minicloud.kit import patterns
 
 Transaction = sa.Connection
 """An open transaction; ends with the block that opened it."""
@@ -111,6 +112,8 @@ def _tune_sqlite(connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_S * 1000}")
     cursor.close()
+    # In place of SQLAlchemy's, which a pattern like (a+)+$ keeps busy for hours.
+    connection.create_function("regexp", 2, patterns.found, deterministic=True)
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
