@@ -159,4 +159,4 @@ def test_resized_confirmed_reverted_and_shelved(
         "server", "set", "--state", "error", "--auto-approve", guest.id, cloud="minicloud-admin"
     )
     guest.becomes("ERROR")
-    live_cloud.openstack("server", "delete", "--force", guest.id, cloud="minicloud-admin")
+    live_cloud.openstack("server", "delete", "--force", "--wait", guest.id, cloud="minicloud-admin")
