@@ -217,7 +217,7 @@ def _facts(answer: Answer) -> TokenFacts:
             system_scope="all" if token.get("system") else "",
             roles=[role["name"] for role in token.get("roles", ())],
             trust_id=trust.get("id", ""),
-            delegated=bool(trust or credential),
+            delegated=bool(trust or credential or token.get("OS-OAUTH1")),
             unrestricted=credential.get("restricted") is False,
             access_rules=None
             if credential.get("access_rules") is None

@@ -10,6 +10,7 @@ from pathlib import Path
 from minicloud.cmd import wire
 from minicloud.identity.keys import ensure_keys
 from minicloud.identity.logins import Lockout
+from minicloud.identity.oauth import Lifetimes
 from minicloud.identity.passwords import Passwords, return_memory
 from minicloud.identity.routes import rest_service
 from minicloud.kit import daemon
@@ -41,6 +42,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         lockout=Lockout(
             attempts=options.identity.lockout_attempts,
             duration_s=options.identity.lockout_duration_s,
+        ),
+        oauth_lifetimes=Lifetimes(
+            request_s=options.identity.oauth_request_token_lifetime_s,
+            access_s=options.identity.oauth_access_token_lifetime_s,
         ),
         public_url=options.identity.public_url or "",
         policy_file=options.policy_file,

@@ -134,8 +134,8 @@ def keys_rotate(which: str) -> None:
     to the others before rotating again. A key of tokens goes once the last token it sealed has
     expired; stored credentials are sealed anew, and their old keys go with the next rotation.
     """
-    from minicloud.identity.credentials import Credentials
     from minicloud.identity.keys import Keys, ensure_keys, rotate
+    from minicloud.identity.sealing import reseal
     from minicloud.identity.tokens import EXPIRED_WINDOW_S
 
     database, options = _database("identity")
@@ -145,11 +145,11 @@ def keys_rotate(which: str) -> None:
     else:
         directory = Path(options.identity.credential_key_dir)
         ensure_keys(directory)
-        credentials = Credentials(database, Keys(directory))
+        sealing_keys = Keys(directory)
         # What is there gets today's key first: only then may the keys before it go.
-        credentials.reseal()
+        reseal(database, sealing_keys)
         done = rotate(directory, needed_s=3600)
-        done.append(f"sealed {credentials.reseal()} credentials anew")
+        done.append(f"sealed {reseal(database, sealing_keys)} secrets anew")
     database.close()
     for words in done:
         click.echo(words)

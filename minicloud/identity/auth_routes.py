@@ -74,7 +74,7 @@ class AuthRoutes:
         request: auth_schemas.AuthRequest = call.body
         with_catalog = not call.flag("nocatalog")
         sealed, token = self._authentication.token(
-            auth_schemas.shown(request.identity),
+            auth_schemas.shown(request.identity, self._links.signed(call)),
             auth_schemas.scope(request.scope),
             began=call.arrived,
             with_catalog=with_catalog,

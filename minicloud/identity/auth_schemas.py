@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from minicloud.domain.errors import Invalid
 from minicloud.identity.logins import CredentialProof, Named, PasswordProof
+from minicloud.identity.oauth_signatures import Signed
 from minicloud.identity.schemas import Line, Password
 from minicloud.identity.service import ScopeAsked, Shown
 from minicloud.identity.tokens import Token
@@ -62,6 +63,7 @@ class IdentityPart(msgspec.Struct):
     password: PasswordMethod | None = None
     token: TokenMethod | None = None
     application_credential: ApplicationCredentialMethod | None = None
+    oauth1: dict[str, Any] | None = None
 
 
 class ProjectRef(msgspec.Struct):
@@ -91,14 +93,24 @@ class AuthRequest(msgspec.Struct):
     scope: ScopePart | Literal["unscoped"] | None = None
 
 
-def shown(part: IdentityPart) -> Shown:
-    """What the client shows. Invalid where a method is named and not shown, or not whose."""
+def shown(part: IdentityPart, signed: Signed) -> Shown:
+    """What the client shows. ``signed``: the request, which may be signed for it.
+
+    Invalid where a method is named and not shown, or not whose.
+    """
     return Shown(
         methods=part.methods,
         password=_password(part),
         token=_token(part),
         application_credential=_application_credential(part),
+        signed=signed if _is_signed(part) else None,
     )
+
+
+def _is_signed(part: IdentityPart) -> bool:
+    if "oauth1" in part.methods and part.oauth1 is None:
+        raise Invalid(reason="Expecting to find oauth1 in identity.")
+    return "oauth1" in part.methods
 
 
 def _application_credential(part: IdentityPart) -> CredentialProof | None:
@@ -226,6 +238,8 @@ def _delegation(token: Token) -> dict[str, Any]:
                 for each in delegation.access_rules
             ]
         found["application_credential"] = one
+    if (access := delegation.access_token) is not None:
+        found["OS-OAUTH1"] = {"access_token_id": access.id, "consumer_id": access.consumer_id}
     if (trust := delegation.trust) is not None:
         found["OS-TRUST:trust"] = {
             "id": trust.id,

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from minicloud.domain.errors import Exists, Invalid, NotFound, Unavailable
-from minicloud.identity import models, store
+from minicloud.domain.errors import Exists, Invalid, NotFound
+from minicloud.identity import models, sealing, store
 from minicloud.identity.keys import Keys
 from minicloud.identity.nouns import new_id
 from minicloud.identity.records import Credential
@@ -123,16 +123,6 @@ class Credentials:
             if tx.execute(_table.delete().where(_table.c.id == id_)).rowcount == 0:
                 raise NotFound(kind="Credential", id=id_)
 
-    def reseal(self) -> int:
-        """Seal every content with the newest key; how many there are."""
-        with self._database.write() as tx:
-            rows = tx.execute(sa.select(_table.c.id, _table.c.sealed_blob)).all()
-            for row in rows:
-                sealed = self._keys.seal(self._opened(row.id, row.sealed_blob))
-                statement = _table.update().where(_table.c.id == row.id)
-                tx.execute(statement.values(sealed_blob=sealed))
-        return len(rows)
-
     def _insert(self, tx: Transaction, credential: Credential) -> None:
         if store.users.find(tx, id=credential.user_id) is None:
             raise Invalid(reason=f"There is no user {credential.user_id}.")
@@ -161,15 +151,9 @@ class Credentials:
         found = []
         for row in rows:
             values = dict(row._mapping)
-            blob = self._opened(row.id, values.pop("sealed_blob")).decode()
+            blob = sealing.opened(self._keys, row.id, values.pop("sealed_blob"))
             found.append(Credential(**values, blob=blob))
         return found
-
-    def _opened(self, id_: str, sealed: str) -> bytes:
-        opened = self._keys.open(sealed)
-        if opened is None:
-            raise Unavailable(service="identity", reason=f"no key here opens the credential {id_}")
-        return opened
 
 
 def key_of(credential: Credential) -> Key | None:

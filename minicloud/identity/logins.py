@@ -1,4 +1,4 @@
-"""Proving who somebody is: by a password, by a token, by an application credential.
+"""Proving who somebody is: by a password, a token, an application credential, by OAuth.
 
 Each proof gives ``Grounds`` for a token or raises Refused. An unknown user takes as long as a
 wrong password. Where a lockout is configured, an attempt is counted before the password is looked
@@ -17,6 +17,8 @@ from minicloud.domain.errors import NotAllowed
 from minicloud.identity import delegations, models, store
 from minicloud.identity import standing as queries
 from minicloud.identity.audit import Refused
+from minicloud.identity.oauth import OAuth
+from minicloud.identity.oauth_signatures import Signed
 from minicloud.identity.passwords import Passwords
 from minicloud.identity.records import Login, Scope
 from minicloud.identity.tokens import Grounds, Tokens
@@ -75,12 +77,18 @@ class Logins:
     """Thread safe."""
 
     def __init__(
-        self, database: Database, tokens: Tokens, passwords: Passwords, lockout: Lockout
+        self,
+        database: Database,
+        tokens: Tokens,
+        passwords: Passwords,
+        lockout: Lockout,
+        oauth: OAuth,
     ) -> None:
         self._database = database
         self._tokens = tokens
         self._passwords = passwords
         self._lockout = lockout
+        self._oauth = oauth
 
     def by_password(self, proof: PasswordProof) -> Grounds:
         login = self.prove(proof)
@@ -135,6 +143,20 @@ class Logins:
             token_generation=now.token_generation,
             methods=["application_credential"],
             application_credential=found[0],
+        )
+
+    def by_access_token(self, signed: Signed) -> Grounds:
+        """Invalid where the request is not signed as OAuth has it."""
+        token = self._oauth.prove(signed)
+        with self._database.read() as tx:
+            now = queries.standing_get(tx, token.user_id, Scope())
+        if now is None:
+            raise Refused(why="the user is gone", user_id=token.user_id)
+        return Grounds(
+            user_id=token.user_id,
+            token_generation=now.token_generation,
+            methods=["oauth1"],
+            access_token=token,
         )
 
     def check_factors(self, user_id: str, methods: Sequence[str]) -> None:

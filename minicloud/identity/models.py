@@ -299,6 +299,42 @@ credential = sa.Table(
     _document("extra"),
 )
 
+oauth_consumer = sa.Table(
+    "oauth_consumer",
+    metadata,
+    _key(),
+    _text("description", null=True),
+    # Sealed as ``credential`` is, and for the same reason.
+    _text("sealed_secret"),
+    _document("extra"),
+)
+
+oauth_request_token = sa.Table(
+    "oauth_request_token",
+    metadata,
+    _key(),
+    _ref("consumer_id", "oauth_consumer"),
+    _ref("project_id", "project"),
+    _text("sealed_secret"),
+    sa.Column("expires_at", sa.Double),
+    # Null until a user authorizes it.
+    _ref("user_id", "user", null=True),
+    sa.Column("role_ids", sa.JSON(none_as_null=True)),
+    _text("sealed_verifier", null=True),
+)
+
+oauth_access_token = sa.Table(
+    "oauth_access_token",
+    metadata,
+    _key(),
+    _ref("consumer_id", "oauth_consumer"),
+    _ref("user_id", "user"),
+    _ref("project_id", "project"),
+    _document("role_ids"),
+    _text("sealed_secret"),
+    sa.Column("expires_at", sa.Double),
+)
+
 policy = sa.Table(
     "policy",
     metadata,

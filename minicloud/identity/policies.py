@@ -181,6 +181,18 @@ RULES: Mapping[str, str] = {
     "identity:ec2_get_credential": f"{_READ} or {_CREDENTIAL}",
     "identity:ec2_create_credential": f"{_HOME} or (role:member and {_CREDENTIAL})",
     "identity:ec2_delete_credential": f"{_HOME} or (role:member and {_CREDENTIAL})",
+    **_plain("consumer"),
+    **{
+        f"identity:{action}": "rule:admin and scope:project"
+        for action in (
+            "authorize_request_token",
+            "list_access_tokens",
+            "get_access_token",
+            "delete_access_token",
+            "list_access_token_roles",
+            "get_access_token_role",
+        )
+    },
     # -- kept for clients -------------------------------------------------------------------------
     **_plain("policy", plural="policies"),
     **{

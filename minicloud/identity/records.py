@@ -152,6 +152,34 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
         return f"<Credential {self.id}>"
 
 
+class Consumer(Record, frozen=True, kw_only=True):
+    """A program that users may let act for them by OAuth."""
+
+    description: str | None = None
+
+
+class RequestToken(Identified, frozen=True, kw_only=True):
+    """A consumer's question whether it may act on a project."""
+
+    consumer_id: str
+    project_id: str
+    expires_at: float | None
+    user_id: str | None = None
+    """Who said yes."""
+    role_ids: list[str] | None = None
+    """What it may act with."""
+
+
+class AccessToken(Identified, frozen=True, kw_only=True):
+    """What a consumer acts with: some of a user's roles on a project."""
+
+    consumer_id: str
+    user_id: str
+    project_id: str
+    role_ids: list[str]
+    expires_at: float | None
+
+
 class RegisteredLimit(msgspec.Struct, frozen=True, kw_only=True):
     """What every project may have of a resource, unless a Limit says otherwise."""
 

@@ -24,6 +24,8 @@ from minicloud.identity.limit_routes import LimitRoutes
 from minicloud.identity.limits import Limits, RegisteredLimits
 from minicloud.identity.links import Links
 from minicloud.identity.logins import NO_LOCKOUT, Lockout, Logins
+from minicloud.identity.oauth import LIFETIMES, Lifetimes, OAuth
+from minicloud.identity.oauth_routes import OAuthRoutes
 from minicloud.identity.passwords import Passwords
 from minicloud.identity.policies import RULES
 from minicloud.identity.policy_association_routes import PolicyAssociationRoutes
@@ -47,16 +49,19 @@ def rest_service(
     token_lifetime_s: float,
     passwords: Passwords,
     lockout: Lockout = NO_LOCKOUT,
+    oauth_lifetimes: Lifetimes = LIFETIMES,
     public_url: str = "",
     policy_file: str | None = None,
 ) -> Service:
     """Identity over ``database``, whose tables are current, with keys in the two directories."""
     links, targets = Links(public_url), Targets(database)
     tokens = Tokens(database, Keys(key_dir), lifetime_s=token_lifetime_s)
-    logins = Logins(database, tokens, passwords, lockout)
+    sealing_keys = Keys(credential_key_dir)
+    oauth = OAuth(database, sealing_keys, oauth_lifetimes)
+    logins = Logins(database, tokens, passwords, lockout, oauth)
     authentication = Authentication(database, tokens, passwords, logins)
     users, groups = Users(database, passwords), Groups(database)
-    credentials = Credentials(database, Keys(credential_key_dir))
+    credentials = Credentials(database, sealing_keys)
     parts = (
         AuthRoutes(database, authentication, tokens, links),
         ProjectRoutes(database, users, links, targets),
@@ -66,6 +71,7 @@ def rest_service(
         CredentialRoutes(credentials, authentication, links),
         EndpointGroupRoutes(EndpointGroups(database), links),
         LimitRoutes(RegisteredLimits(database), Limits(database), links),
+        OAuthRoutes(oauth, links),
         PolicyAssociationRoutes(PolicyAssociations(database), links),
         DomainConfigRoutes(DomainConfig(database)),
         FederationRoutes(

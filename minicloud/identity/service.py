@@ -15,6 +15,7 @@ from minicloud.identity import audit, delegations, store
 from minicloud.identity import standing as queries
 from minicloud.identity.audit import Attempt, Refused
 from minicloud.identity.logins import CredentialProof, Logins, Named, PasswordProof
+from minicloud.identity.oauth_signatures import Signed
 from minicloud.identity.passwords import Passwords
 from minicloud.identity.records import Scope, Standing, Trust
 from minicloud.identity.tokens import METHODS, Grounds, Token, Tokens
@@ -42,6 +43,8 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     password: PasswordProof | None = None
     token: str | None = None
     application_credential: CredentialProof | None = None
+    signed: Signed | None = None
+    """The request itself, signed with an access token of OAuth's."""
 
     def __repr__(self) -> str:  # it has a token in it
         return f"<Shown {self.methods}>"
@@ -74,6 +77,9 @@ class Authentication:
                 raise Refused(
                     why="an application credential has its own scope", user_id=grounds.user_id
                 )
+            if grounds.access_token is not None:
+                # An access token is good for its own project, whatever is asked for.
+                scope = ScopeAsked(kind="project", target=Named(id=grounds.access_token.project_id))
             if grounds.system_scoped and scope.kind in ("project", "domain", "trust"):
                 raise NotAllowed(reason="A token of the system stays the system's.")
             sealed, token = self._issue(grounds, scope, began=began, with_catalog=with_catalog)
@@ -195,12 +201,14 @@ class Authentication:
     def _grounds(self, shown: Shown) -> Grounds:
         """Prove every method; all must be of one user."""
         found: list[Grounds] = []
-        if set(shown.methods) - {"password", "token", "application_credential"}:
+        if set(shown.methods) - {"password", "token", "application_credential", "oauth1"}:
             raise Refused(why="a method that is not known here")
         if shown.password is not None:
             found.append(self._logins.by_password(shown.password))
         if shown.application_credential is not None:
             found.append(self._logins.by_application_credential(shown.application_credential))
+        if shown.signed is not None:
+            found.append(self._logins.by_access_token(shown.signed))
         if shown.token is not None:
             found.append(self._logins.by_token(shown.token))
         if not found or len({each.user_id for each in found}) != 1:
@@ -211,7 +219,12 @@ class Authentication:
             self._logins.check_factors(last.user_id, names)
         credential = next((each.application_credential for each in found
                            if each.application_credential is not None), None)  # fmt: skip
-        return msgspec.structs.replace(last, methods=names, application_credential=credential)
+        access = next((each.access_token for each in found if each.access_token is not None), None)
+        if credential is not None and access is not None:
+            raise Refused(why="two proofs that each have their own scope", user_id=last.user_id)
+        return msgspec.structs.replace(
+            last, methods=names, application_credential=credential, access_token=access
+        )
 
 
 def _claimed(shown: Shown) -> str:
@@ -219,7 +232,7 @@ def _claimed(shown: Shown) -> str:
         return f"user {shown.password.user}"
     if shown.application_credential is not None:
         return str(shown.application_credential)
-    return "the owner of a token"
+    return "the owner of a token" if shown.signed is None else "the user of an access token"
 
 
 def _check_trustee(trust: Trust, grounds: Grounds) -> None:

@@ -17,12 +17,13 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from minicloud.identity import delegations, models
+from minicloud.identity import delegations, models, store
 from minicloud.identity.audit import Refused
 from minicloud.identity.keys import Keys
 from minicloud.identity.known import Known, catalog
 from minicloud.identity.records import (
     AccessRule,
+    AccessToken,
     ApplicationCredential,
     Scope,
     ServiceProvider,
@@ -33,8 +34,8 @@ from minicloud.identity.standing import standing_get
 from minicloud.kit import clock
 from minicloud.kit.db import Database, Transaction
 
-METHODS = ("password", "token", "application_credential", "ec2credential")
-DELEGATED = frozenset({"application_credential", "ec2credential"})
+METHODS = ("password", "token", "application_credential", "ec2credential", "oauth1")
+DELEGATED = frozenset({"application_credential", "ec2credential", "oauth1"})
 """Methods that prove less than the user's own word."""
 EXPIRED_WINDOW_S = 48 * 3600
 """For how long services may still validate an expired token (a long upload, say)."""
@@ -61,6 +62,7 @@ class _Payload(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True)
     trust: bytes = b""
     trustee_generation: int = 0
     """Of the trustee whom an impersonating trust lets be another user."""
+    access_token: bytes = b""
 
 
 class Delegation(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +72,8 @@ class Delegation(msgspec.Struct, frozen=True, kw_only=True):
     access_rules: Sequence[AccessRule] | None = None
     """None: any request."""
     trust: Trust | None = None
+    access_token: AccessToken | None = None
+    """Of OAuth's."""
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +112,8 @@ class Grounds(msgspec.Struct, frozen=True, kw_only=True):
     """A token made from another does not live longer than that."""
     parent_audit_id: str | None = None
     application_credential: ApplicationCredential | None = None
+    access_token: AccessToken | None = None
+    """Of OAuth's."""
     system_scoped: bool = False
     """Whether the token it is made from is the system's: it stays there."""
 
@@ -140,8 +146,9 @@ class Tokens:
         ends = [(issued_us / 1e6) + self._lifetime_s if grounds.expires_at is None
                 else grounds.expires_at]  # fmt: skip
         credential = grounds.application_credential
-        if credential is not None and credential.expires_at is not None:
-            ends.append(credential.expires_at)
+        for given in (credential, grounds.access_token):
+            if given is not None and given.expires_at is not None:
+                ends.append(given.expires_at)
         user_id, generation = grounds.user_id, grounds.token_generation
         trustee_generation = 0
         if trust is not None:
@@ -168,6 +175,7 @@ class Tokens:
             application_credential=b"" if credential is None else _pack(credential.id),
             trust=b"" if trust is None else _pack(trust.id),
             trustee_generation=trustee_generation,
+            access_token=b"" if grounds.access_token is None else _pack(grounds.access_token.id),
         )
         token = self._read(tx, payload, with_catalog)
         if isinstance(token, str):
@@ -243,6 +251,13 @@ class Tokens:
             if isinstance(ruled, str):
                 return ruled
             delegation = ruled
+        elif payload.access_token:
+            access = _by_access_token(tx, _unpack(payload.access_token), standing)
+            if isinstance(access, str):
+                return access
+            delegation = Delegation(access_token=access)
+            held = graph.closure(role_ids)
+            role_ids = frozenset(graph.closure(access.role_ids).keys() & held.keys())
         given = delegation.trust or delegation.application_credential
         if given is not None:
             held = graph.closure(role_ids)
@@ -326,6 +341,16 @@ def _by_credential(tx: Transaction, id_: str, standing: Standing) -> Delegation 
     if credential.ruled:
         rules = delegations.access_rules_of(tx, [id_]).get(id_, [])
     return Delegation(application_credential=credential, access_rules=rules)
+
+
+def _by_access_token(tx: Transaction, id_: str, standing: Standing) -> AccessToken | str:
+    """The access token of OAuth's, or why it does not hold."""
+    token = store.access_tokens.find(tx, id=id_)
+    if token is None:
+        return "the access token is gone"
+    if token.user_id != standing.user_id or token.project_id != standing.scope.id:
+        return "the access token is another user's or another project's"
+    return token
 
 
 def _pack(id_: str) -> bytes:

@@ -27,9 +27,6 @@ OTHER_GROUPS = {
     "volume.v2": "an API that has ended",
 }
 LEFT_OUT = {
-    "access token create": "OAuth: a real Keystone takes identity's place",
-    "consumer *": "OAuth: a real Keystone takes identity's place",
-    "request token *": "OAuth: a real Keystone takes identity's place",
     "block storage cleanup": "the client fails by itself",
     "compute agent *": "an API that has ended",
     "host *": "an API that ended with microversion 2.43",

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from clients.command_line import CommandLine
 from identity import PASSWORDS, IdentityCloud, identity_cloud
+from keystoneauth1.extras.oauth1.v3 import OAuth1 as OAuth
+from keystoneauth1.session import Session
 
 pytestmark = pytest.mark.clients
 
@@ -259,6 +261,39 @@ def test_federation(openstack: CommandLine, tmp_path: Path) -> None:
     cli("mapping delete m n")
     cli("identity provider delete acme other")
     assert cli.json("identity provider list") == []
+
+
+def test_oauth(openstack: CommandLine, cloud: IdentityCloud) -> None:
+    cli = openstack
+    consumer = cli.json("consumer create --description d")
+    cli(f"consumer set --description e {consumer['id']}")
+    assert cli.json(f"consumer show {consumer['id']}") == {
+        "id": consumer["id"], "description": "e"
+    }  # fmt: skip
+    assert [c["Description"] for c in cli.json("consumer list")] == ["e"]
+    keys = f"--consumer-key {consumer['id']} --consumer-secret {consumer['secret']}"
+    asked = cli.json(f"request token create {keys} --project admin")
+    told = cli.json(f"request token authorize --request-key {asked['id']} --role reader")
+    access = cli.json(
+        f"access token create {keys} --request-key {asked['id']} "
+        f"--request-secret {asked['secret']} --verifier {told['oauth_verifier']}"
+    )
+    assert "401" in cli.refused(
+        f"request token create --consumer-key {consumer['id']} "
+        "--consumer-secret wrong --project admin"
+    )
+    login = OAuth(
+        cloud.url,
+        consumer_key=consumer["id"],
+        consumer_secret=consumer["secret"],
+        access_key=access["id"],
+        access_secret=access["secret"],
+    )
+    shown = login.get_access(Session())
+    assert shown.role_names == ["reader"]
+    assert shown.oauth_consumer_id == consumer["id"]
+    cli(f"consumer delete {consumer['id']}")
+    assert cloud.validate(shown.auth_token, cloud.token("admin")).status_code == 404
 
 
 def test_tokens(openstack: CommandLine, cloud: IdentityCloud) -> None:

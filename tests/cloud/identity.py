@@ -12,6 +12,7 @@ import requests
 from minicloud.identity.bootstrap import Accounts, bootstrap, catalog_of
 from minicloud.identity.keys import ensure_keys
 from minicloud.identity.logins import NO_LOCKOUT, Lockout
+from minicloud.identity.oauth import LIFETIMES, Lifetimes
 from minicloud.identity.passwords import Passwords
 from minicloud.identity.routes import rest_service
 from minicloud.kit.db import Database, migrate
@@ -99,6 +100,7 @@ def identity_cloud(
     url: str | None = None,
     lifetime_s: float = 3600,
     lockout: Lockout = NO_LOCKOUT,
+    oauth_lifetimes: Lifetimes = LIFETIMES,
 ) -> Iterator[IdentityCloud]:
     """Identity with its tables and keys below ``directory``, and a catalog that names itself."""
     database = Database(url or f"sqlite:///{directory / 'identity.sqlite'}")
@@ -114,6 +116,7 @@ def identity_cloud(
         token_lifetime_s=lifetime_s,
         passwords=passwords,
         lockout=lockout,
+        oauth_lifetimes=oauth_lifetimes,
     )
     web = WebServer(build_app(service), host="127.0.0.1", port=0)
     web.start()

@@ -49,6 +49,7 @@ def stored(cloud: IdentityCloud, token: str, user: str, service: str) -> dict[st
         ("/policies", "policy", "policy_id", {"type": "x", "blob": "x"}),
         ("/credentials", "credential", "credential_id",
          {"type": "x", "blob": "x", "user_id": user}),
+        ("/OS-OAUTH1/consumers", "consumer", "consumer_id", {"description": "x"}),
         ("/OS-EP-FILTER/endpoint_groups", "endpoint_group", "endpoint_group_id",
          {"name": "x", "filters": {"interface": "public"}}),
         ("/registered_limits", "registered_limits", "registered_limit_id",

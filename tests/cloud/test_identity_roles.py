@@ -181,6 +181,18 @@ TABLE: list[tuple[set[str], str, str]] = [
     (HOME, "DELETE", "/v3/users/{user_id}/credentials/OS-EC2/{access}"),
     (ADMINS | {"service"}, "POST", "/v3/ec2tokens"),
     (ADMINS | {"service"}, "POST", "/v3/s3tokens"),
+    (READERS, "GET", "/v3/OS-OAUTH1/consumers"),
+    (HOME, "POST", "/v3/OS-OAUTH1/consumers"),
+    (READERS, "GET", "/v3/OS-OAUTH1/consumers/{consumer_id}"),
+    (HOME, "PATCH DELETE", "/v3/OS-OAUTH1/consumers/{consumer_id}"),
+    (ANYBODY, "POST", "/v3/OS-OAUTH1/request_token"),
+    (ANYBODY, "POST", "/v3/OS-OAUTH1/access_token"),
+    ({"admin"}, "PUT", "/v3/OS-OAUTH1/authorize/{request_token_id}"),
+    ({"admin"}, "GET", "/v3/users/{user_id}/OS-OAUTH1/access_tokens"),
+    ({"admin"}, "GET DELETE", "/v3/users/{user_id}/OS-OAUTH1/access_tokens/{access_token_id}"),
+    ({"admin"}, "GET", "/v3/users/{user_id}/OS-OAUTH1/access_tokens/{access_token_id}/roles"),
+    ({"admin"}, "GET",
+     "/v3/users/{user_id}/OS-OAUTH1/access_tokens/{access_token_id}/roles/{role_id}"),
     # -- limits
     (ALL, "GET", "/v3/registered_limits"),
     (HOME, "POST", "/v3/registered_limits"),
@@ -292,7 +304,11 @@ class Lab:
         ):
             answer = cloud.call("PUT", f"/OS-FEDERATION/{path}", root, json={noun: values})
             assert answer.status_code == 201, answer.text
+        consumer = self._post("/OS-OAUTH1/consumers", root, consumer={})["consumer"]
         return {
+            "consumer_id": consumer["id"],
+            "request_token_id": "none",
+            "access_token_id": "none",
             "idp_id": "idp",
             "protocol_id": "p",
             "mapping_id": "m",
@@ -339,6 +355,9 @@ class Lab:
                 "impersonation": False}},
             "POST credentials": {"credential": {
                 "type": "x", "blob": "x", "user_id": params["user_id"]}},
+            "POST consumers": {"consumer": {}},
+            "PATCH {consumer_id}": {"consumer": {"description": "x"}},
+            "PUT {request_token_id}": {"roles": []},
             "POST OS-EC2": {"tenant_id": self._project},
             "POST ec2tokens": {"credentials": {"access": "x"}},
             "POST s3tokens": {"credentials": {"access": "x"}},

@@ -168,7 +168,7 @@ def test_an_operator_rotates_keys_while_tokens_live(tmp_path: Path) -> None:
             for token in tokens:
                 assert cloud.validate(token, tokens[-1]).status_code == 200
             assert cloud.call("GET", path, tokens[-1]).json()["credential"] == made
-        assert "sealed 1 credentials anew" in done.stdout
+        assert "sealed 1 secrets anew" in done.stdout
 
 
 def count(cloud: IdentityCloud) -> list[str]:
@@ -188,7 +188,9 @@ def test_lists_take_as_many_queries_however_long(cloud: IdentityCloud) -> None:
     paths = ("/users", "/projects", "/groups", "/roles", "/role_assignments?include_names",
              "/role_assignments?effective&include_names", "/endpoints", "/limits",
              "/role_inferences", "/auth/projects", f"/users/{user}/application_credentials",
-             "/credentials", "/OS-TRUST/trusts", "/projects?tags=a")  # fmt: skip
+             "/credentials", "/OS-TRUST/trusts", "/projects?tags=a",
+             "/OS-FEDERATION/identity_providers", "/OS-OAUTH1/consumers",
+             f"/users/{user}/OS-OAUTH1/access_tokens")  # fmt: skip
     seen = count(cloud)
 
     def counted() -> dict[str, int]:
@@ -202,6 +204,9 @@ def test_lists_take_as_many_queries_however_long(cloud: IdentityCloud) -> None:
     short = counted()
     role = cloud.named(admin, "role", "reader")
     for number in range(5):
+        body = {"identity_provider": {"remote_ids": [f"r{number}"]}}
+        path = f"/OS-FEDERATION/identity_providers/i{number}"
+        assert cloud.call("PUT", path, admin, json=body).status_code == 201
         home = cloud.make(admin, "project", name=f"p{number}", tags=["a"])["id"]
         who = cloud.make(admin, "user", name=f"u{number}")["id"]
         team = cloud.make(admin, "group", name=f"g{number}")["id"]
@@ -214,6 +219,8 @@ def test_lists_take_as_many_queries_however_long(cloud: IdentityCloud) -> None:
         assert made.status_code == 201, made.text
         body = {"credential": {"type": "x", "blob": "x", "user_id": who}}
         assert cloud.call("POST", "/credentials", admin, json=body).status_code == 201
+        body = {"consumer": {}}
+        assert cloud.call("POST", "/OS-OAUTH1/consumers", admin, json=body).status_code == 201
     longer = counted()
     # Reading the rules of application credentials is one more query, once there are any.
     shorter = f"/users/{user}/application_credentials"
