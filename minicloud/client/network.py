@@ -199,14 +199,18 @@ class NetworkClient:
         tunnel_address: str = "",
         is_gateway: bool = False,
         physical_networks: Sequence[str] = (),
+        unreachable: Sequence[str] = (),
     ) -> Timed[Json]:
         """Say that a host lives; all that it has to wire, as a ``HostWiring`` of
-        ``hostnet/wiring.py`` in JSON.
+        ``hostnet/wiring.py`` in JSON, and as ``silent`` the addresses of routers to be tried.
+
+        ``unreachable``: those of them that do not answer.
         """
         body = {
             "tunnel_address": tunnel_address,
             "is_gateway": is_gateway,
             "physical_networks": list(physical_networks),
+            "unreachable": list(unreachable),
         }
         path = f"/minicloud-host-wiring/{quote(host, safe='')}"
         answer = self._rest.request("PUT", path, body={"host": body})

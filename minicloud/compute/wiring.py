@@ -7,6 +7,7 @@ changed which concerns this host. A lost hint costs seconds, never the change.
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections.abc import Sequence
 
@@ -20,6 +21,8 @@ from minicloud.hostnet.wiring import HostWiring
 from minicloud.kit.daemon import Periodic
 
 LOG = logging.getLogger(__name__)
+_SHUT_PORT = 1
+"""Nobody listens on it: who is there refuses."""
 _PAUSE_S = 0.2
 """Between two passes that hints ask for: many changes at once become a few passes."""
 
@@ -33,17 +36,42 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ask_wiring(
-    host: str, place: Place, networking: HostNetworking, network: NetworkClient
+    host: str,
+    place: Place,
+    networking: HostNetworking,
+    network: NetworkClient,
+    *,
+    unreachable: Sequence[str] = (),
 ) -> list[str]:
-    """Report the host, and make its networking what the answer says."""
+    """Report the host, and make its networking what the answer says.
+
+    Returns the addresses of routers on hosts that have fallen silent, which are to be tried before
+    the next report: ``unreachable`` are those that do not answer.
+    """
     asked = time.monotonic()
     answer = network.host_report(
         host,
         tunnel_address=place.tunnel_address,
         is_gateway=place.is_gateway,
         physical_networks=place.physical_networks,
+        unreachable=unreachable,
     )
-    return networking.sync(msgspec.convert(answer.value, HostWiring), as_of=asked)
+    networking.sync(msgspec.convert(answer.value, HostWiring), as_of=asked)
+    return list(answer.value.get("silent", ()))
+
+
+def is_reachable(address: str, wait_s: float = 2.5) -> bool:
+    """Whether whoever has the address answers, be it by a refusal.
+
+    ``wait_s``: TCP asks a second time after one second.
+    """
+    try:
+        with socket.create_connection((address, _SHUT_PORT), timeout=wait_s):
+            return True
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
 
 
 class NetworkPass:
@@ -63,13 +91,18 @@ class NetworkPass:
         self._networking = networking
         self._clients = clients
         self._ended_at = -_PAUSE_S
+        self._silent: list[str] = []
         self._periodic = Periodic("network", every_s, self._turn)
         self.start, self.stop = self._periodic.start, self._periodic.stop
 
     def run(self) -> None:
         time.sleep(max(0.0, self._ended_at + _PAUSE_S - time.monotonic()))
         try:
-            ask_wiring(self._host, self._place, self._networking, self._clients.network)
+            gone = [address for address in self._silent if not is_reachable(address)]
+            network = self._clients.network
+            self._silent = ask_wiring(
+                self._host, self._place, self._networking, network, unreachable=gone
+            )
         except Unauthenticated:
             self._clients.refused()
             raise

@@ -21,6 +21,7 @@ OPTS = [
         "host_down_s",
         default=15.0,
         min=1,
-        help="Seconds after which a silent gateway host's routers go to another.",
+        help="Seconds after which the routers of a silent gateway host, unless they answer, go "
+        "to another.",
     ),
 ]

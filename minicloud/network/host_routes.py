@@ -21,6 +21,8 @@ class ReportBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     tunnel_address: str = ""
     is_gateway: bool = False
     physical_networks: list[str] = []
+    unreachable: list[str] | None = None
+    """The addresses of routers that do not answer; none: the host does not try."""
 
 
 def host_routes(service: NetworkService) -> list[Route]:
@@ -38,7 +40,8 @@ def host_routes(service: NetworkService) -> list[Route]:
             is_gateway=body.is_gateway,
             physical_networks=sorted(set(body.physical_networks)),
         )
-        return {"wiring": service.host_wirings.report(text_of(call.params["host"]), said)}
+        host = text_of(call.params["host"])
+        return {"wiring": service.host_wirings.report(host, said, body.unreachable)}
 
     return [
         Route(method="GET", path=_PATH, policy="get_host_wiring", handler=show,

@@ -8,6 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from minicloud.kit.db import Transaction
+from minicloud.network.ipam import address_of
 from minicloud.network.models import (
     address_groups,
     addresses,
@@ -48,11 +49,15 @@ class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True):
-    """A router, where it is, and the physical network that it needs; empty: any host will do."""
+    """A router, where it is, and the physical network that it needs; empty: any host will do.
+
+    ``outside``: its IPv4 address where other hosts reach it; empty if they do not.
+    """
 
     id: str
     host: str
     physical_network: str
+    outside: str = ""
 
 
 def host_seen(tx: Transaction, name: str, now: float, report: HostReport) -> None:
@@ -82,14 +87,24 @@ def host_list(tx: Transaction) -> list[HostRow]:
 
 def routers_placed(tx: Transaction) -> list[Placed]:
     statement = (
-        sa.select(routers.c.id, routers.c.host, networks.c.physical_network)
+        sa.select(routers.c.id, routers.c.host, networks.c.physical_network, addresses.c.number)
         .outerjoin(networks, networks.c.id == routers.c.external_network_id)
-        .order_by(routers.c.id)
+        .outerjoin(
+            ports,
+            sa.and_(ports.c.device_id == routers.c.id, ports.c.device_owner == GATEWAY_OWNER),
+        )
+        .outerjoin(addresses, addresses.c.port_id == ports.c.id)
+        .order_by(routers.c.id, addresses.c.position)
     )
-    return [
-        Placed(id=row.id, host=row.host, physical_network=row.physical_network or "")
-        for row in tx.execute(statement)
-    ]
+    found: dict[str, Placed] = {}
+    for row in tx.execute(statement):
+        wire = row.physical_network or ""
+        address = "" if row.number is None or wire else address_of(row.number)
+        placed = found.get(row.id)
+        if placed is None or not placed.outside:
+            outside = "" if ":" in address else address
+            found[row.id] = Placed(id=row.id, host=row.host, physical_network=wire, outside=outside)
+    return list(found.values())
 
 
 def router_move(tx: Transaction, router_id: str, before: str, after: str) -> bool:

@@ -1,13 +1,13 @@
 """All that one host has to have, as JSON: ``hostnet/wiring.py``'s ``HostWiring``, made here.
 
-A host reports and asks in one request. The report is its sign of life: whoever asks first after
-a gateway host has fallen silent gives its routers to another. The number of queries does not
-depend on how much there is.
+A host reports and asks in one request. The report is its sign of life. Who asks after a gateway
+host has fallen silent is told so, tries whether its routers answer, and says in the next report if
+not: that gives them to another. The number of queries does not depend on how much there is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from ipaddress import ip_network
 
 from minicloud.kit import clock
@@ -17,7 +17,7 @@ from minicloud.network.binding import Binder, Json, port_wiring
 from minicloud.network.host_store import Elsewhere, HostReport, HostRow
 from minicloud.network.ipam import address_of
 from minicloud.network.records import Group, Port, PortForwarding, Rule, Subnet
-from minicloud.network.router_placement import moves
+from minicloud.network.router_placement import moves, to_try
 from minicloud.network.router_store import Routed
 
 
@@ -40,16 +40,22 @@ class HostWirings:
         self._down_after_s = down_after_s
         self._moved = moved
 
-    def report(self, host: str, report: HostReport) -> Json:
-        """Note that the host lives, and answer what it has to have."""
+    def report(
+        self, host: str, report: HostReport, unreachable: Collection[str] | None = None
+    ) -> Json:
+        """Note that the host lives, and answer what it has to have, and as ``silent`` the
+        addresses of routers that it is to try. ``unreachable``: those that it has tried in vain.
+        """
         now = clock.now()
         with self._database.write() as tx:
             host_store.host_seen(tx, host, now, report)
+            routers, hosts = host_store.routers_placed(tx), host_store.host_list(tx)
             changes = moves(
-                host_store.routers_placed(tx),
-                host_store.host_list(tx),
+                routers,
+                hosts,
                 now=now,
                 down_after_s=self._down_after_s,
+                unreachable=unreachable,
             )
             done = [
                 host_store.router_move(tx, router.id, router.host, chosen)
@@ -57,7 +63,9 @@ class HostWirings:
             ]
         if any(done):
             self._moved()
-        return self.show(host)
+        # Early enough that the answer is there when it is needed.
+        silent = to_try(routers, hosts, now=now, silent_s=self._down_after_s / 2)
+        return self.show(host) | {"silent": sorted(silent.values())}
 
     def show(self, host: str) -> Json:
         with self._database.read() as tx:

@@ -133,7 +133,36 @@ def test_a_router_leaves_a_host_that_fell_silent_and_no_other(cloud: NetworkClou
     assert report(cloud, "lab1", is_gateway=True).routers == [], "it is too late"
 
 
-@pytest.mark.parametrize("body", [{"tunnel_address": "x"}, {"physical_networks": ["\n"]}, {"x": 1}])
+def test_a_router_that_answers_stays_with_its_silent_host(cloud: NetworkCloud) -> None:
+    """It works on; another in its place would only get into its way."""
+    router_id = routed(cloud, cloud.network(), outside(cloud))
+    gateway = cloud.show("router", router_id)["external_gateway_info"]
+    there = gateway["external_fixed_ips"][0]["ip_address"]
+    report(cloud, "lab1", is_gateway=True)
+    silence(cloud, "lab1")
+
+    def asked(**said: Any) -> tuple[list[str], list[str]]:
+        body = {"host": {"is_gateway": True, **said}}
+        told = cloud.ask("PUT", "/minicloud-host-wiring/lab2", 200, "service", json=body)["wiring"]
+        return told["silent"], [router["id"] for router in told["routers"]]
+
+    assert asked(unreachable=[]) == ([there], [])
+    assert asked(unreachable=["192.0.2.9"]) == ([there], [])
+    assert asked(unreachable=[there]) == ([there], [router_id])
+    assert asked(unreachable=[there]) == ([], [router_id])
+    # An operator has the last word.
+    report(cloud, "lab1", is_gateway=True)
+    silence(cloud, "lab2")
+    assert report(cloud, "lab1", is_gateway=True, unreachable=[]).routers == []
+    agents = cloud.ask("GET", "/agents?host=lab2", 200, "admin")["agents"]
+    off = {"agent": {"admin_state_up": False}}
+    cloud.ask("PUT", f"/agents/{agents[0]['id']}", 200, "admin", json=off)
+    assert len(report(cloud, "lab1", is_gateway=True, unreachable=[]).routers) == 1
+
+
+@pytest.mark.parametrize(
+    "body", [{"tunnel_address": "x"}, {"physical_networks": ["\n"]}, {"x": 1}, {"unreachable": [1]}]
+)
 def test_a_report_that_makes_no_sense_is_refused(cloud: NetworkCloud, body: object) -> None:
     path = "/minicloud-host-wiring/lab1"
     assert cloud.call("PUT", path, "service", json={"host": body}).status_code == 400

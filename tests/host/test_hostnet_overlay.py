@@ -16,6 +16,7 @@ from several_hosts import FarHost, join
 from test_hostnet_guard import Server, connect, is_open
 from test_hostnet_routers import EXTERNAL, FLOATING, leg, router
 
+from minicloud.compute.wiring import is_reachable
 from minicloud.domain import ids
 from minicloud.hostnet import names, namespaces
 from minicloud.hostnet.wiring import HostWiring, NetworkWiring, PortWiring, RemotePort, RouterWiring
@@ -171,7 +172,7 @@ def test_a_router_goes_to_another_host_and_its_floating_ips_with_it(
         is_here = carrier is here
         wired = carrying([floating] if is_here else [], HERE, (mine, A), network=mine)
         far = carrying([] if is_here else [floating], THERE, network=theirs)
-        reach = [(FLOATING, where)]
+        reach = [(FLOATING, where), ("172.24.4.10", where)]
         here.do(
             lambda: here.network.sync(
                 msgspec.structs.replace(wired, reach=[] if is_here else reach)
@@ -188,6 +189,7 @@ def test_a_router_goes_to_another_host_and_its_floating_ips_with_it(
         assert here.do(lambda: guest.answers("172.24.4.1"))
         for host in (here, there):
             assert host.do(lambda: _answers(FLOATING)), (carrier is here, host is here)
+            assert host.do(lambda: is_reachable("172.24.4.10")), "the router itself refuses"
 
 
 def test_floating_ips_on_two_hosts_see_each_other_as_such(
@@ -225,6 +227,17 @@ def test_floating_ips_on_two_hosts_see_each_other_as_such(
         accepted, (seen_as, _) = listener.accept()
         accepted.close()
     assert seen_as == FLOATING
+
+
+def test_a_machine_is_known_to_live_by_its_refusal(hosts: tuple[FarHost, FarHost]) -> None:
+    here, there = hosts
+    assert here.do(lambda: is_reachable(THERE))
+    assert not here.do(lambda: is_reachable("192.0.2.99", 0.5))
+    drop = "table ip off { chain in { type filter hook input priority 0; policy drop; }; }"
+    there.do(lambda: run("nft", drop))
+    assert not here.do(lambda: is_reachable(THERE, 0.5))
+    there.do(lambda: run("ip", "link", "set", "under0", "down"))
+    assert not here.do(lambda: is_reachable(THERE, 0.5))
 
 
 def _answers(address: str) -> bool:
