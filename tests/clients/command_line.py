@@ -11,11 +11,13 @@ import shlex
 import sys
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from openstackclient.shell import OpenStackShell
+from osc_lib import utils
 from osc_lib.clientmanager import ClientCache, ClientManager
 
 
@@ -77,6 +79,8 @@ def _own_process(config: Path | None) -> Iterator[None]:
         for kept in vars(ClientManager).values():
             if isinstance(kept, ClientCache):
                 patch.setattr(kept, "_handle", None)
+        # It looks at what it waits for every five seconds.
+        patch.setattr(utils, "wait_for_status", partial(utils.wait_for_status, sleep_time=0.2))
         patch.setattr(logging.root, "handlers", [])  # what it logs is no part of a report
         patch.setattr(logging.root, "level", logging.root.level)
         yield
