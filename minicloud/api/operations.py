@@ -83,10 +83,7 @@ class Operator:
 
         def attempt() -> Operation:
             with self._database.write() as tx:
-                if server_id is None:
-                    server = server_of(tx, call, lock=True)
-                else:
-                    server = servers.server_get(tx, server_id, lock=True)
+                server = _locked(tx, call, server_id)
                 self._check_unlocked(call, server, verb)
                 check(
                     VERBS[verb],
@@ -134,8 +131,17 @@ class Operator:
             time.sleep(pause)  # the rows are all that API and host share
             pause = min(pause * 1.5, _LONGEST_PAUSE_S)
 
-    def by_call(self, call: Call, verb: str, work: Callable[[ComputeRPC, Server], _T]) -> _T:
-        """Do ``verb`` by one call to the server's host while the client waits.
+    def by_call(
+        self,
+        call: Call,
+        verb: str,
+        work: Callable[[ComputeRPC, Server], _T],
+        *,
+        server_id: str | None = None,
+        patient: bool = True,
+    ) -> _T:
+        """Do ``verb`` by one call to the server's host while the client waits. ``server_id`` as
+        in ``begin``; ``patient``: wait for short operations.
 
         Its operation is this request's alone: nobody takes it up, and its deadline ends it
         should this daemon die.
@@ -143,7 +149,7 @@ class Operator:
 
         def attempt() -> tuple[Server, Operation]:
             with self._database.write() as tx:
-                server = server_of(tx, call, lock=True)
+                server = _locked(tx, call, server_id)
                 self._check_unlocked(call, server, verb)
                 operation = operations.operation_begin(tx, call.ctx, server, VERBS[verb], {})
                 if server.host is None:
@@ -151,7 +157,7 @@ class Operator:
                 operations.operation_update(tx, operation.id, host=None)
             return server, operation
 
-        server, operation = _when_quiet(attempt)
+        server, operation = _when_quiet(attempt) if patient else attempt()
         assert server.host is not None
         ended, message = "failed", None
         try:
@@ -199,6 +205,12 @@ class Operator:
         except Unavailable as problem:
             LOG.warning("Could not tell %s: %s; it will look by itself", operation.host,
                         problem.message)  # fmt: skip
+
+
+def _locked(tx: Transaction, call: Call, server_id: str | None) -> Server:
+    if server_id is None:
+        return server_of(tx, call, lock=True)
+    return servers.server_get(tx, server_id, lock=True)
 
 
 def _when_quiet(attempt: Callable[[], _T]) -> _T:

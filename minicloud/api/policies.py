@@ -165,6 +165,7 @@ RULES: Mapping[str, str] = {
     "compute:servers:create:requested_destination": "rule:admin",
     "compute:aggregates:images": "rule:admin",
     "compute:server:topology:index": "rule:reader",
+    "os_compute_api:os-assisted-volume-snapshots:create": "rule:admin_or_service",
     "os_compute_api:os-server-external-events:create": "rule:admin_or_service",
     "os_compute_api:os-console-auth-tokens": "rule:admin_or_service",
     **{f"os_compute_api:os-keypairs:{verb}": "rule:admin or user_id:%(user_id)s"

@@ -12,6 +12,7 @@ from minicloud.api import versions
 from minicloud.api.absent import Shares, Topology
 from minicloud.api.actions import Actions
 from minicloud.api.aggregates import Aggregates
+from minicloud.api.assisted_snapshots import AssistedSnapshots
 from minicloud.api.audit_log import AuditLog
 from minicloud.api.availability_zones import AvailabilityZones
 from minicloud.api.external_events import ExternalEventHandler
@@ -167,7 +168,10 @@ def routes(parts: Parts) -> list[Route]:
         *extension_routes(),
         *audit_routes(AuditLog(database)),
         *absent_routes(Shares(database), Topology(database)),
-        *event_routes(ExternalEventHandler(database, operator, parts.lookups, parts.compute)),
+        *event_routes(
+            ExternalEventHandler(database, operator, parts.lookups, parts.compute),
+            AssistedSnapshots(database, operator, parts.compute, service_down_s=down_s),
+        ),
     ]
 
 

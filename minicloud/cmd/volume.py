@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -68,6 +68,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """None: ``backups`` beside the data."""
     more_backends: Mapping[str, Path] = {}
     """Name -> directory of backends besides ``files``."""
+    open_files: Mapping[str, Collection[str] | None] = {}
+    """Backend -> the hosts whose guests open its files; None: all."""
+    file_group: str = ""
     nbd_address: str = ""
     """Empty: volumes are exported to this host alone."""
     nbd_ports: Sequence[int] = range(10810, 11810)
@@ -100,16 +103,21 @@ def build(
     backend: Callable[..., Backend] = FileBackend,
     exporter: Callable[..., Exporter] = Exporter,
     vault: Callable[[Path], Vault] = Vault,
+    ask_guests: Callable[[ServiceSession | None], Guests] = Guests,
 ) -> Graph:
     """``session``: this service's own token and catalog; None: there is no image service."""
     host, address = settings.host, settings.nbd_address
     places = {DEFAULT: settings.data_dir, **settings.more_backends}
     backends = Backends(
-        {name: backend(path, wipe=settings.secure_delete) for name, path in places.items()}
+        {
+            name: backend(path, wipe=settings.secure_delete, group=settings.file_group)
+            for name, path in places.items()
+        }
     )
     exports = exporter(settings.export_dir, tls_dir=settings.tls_dir)
     desired = DesiredExports(database, backends, host=host, address=address, peer=settings.tls_peer)
-    live = LiveVolumes(exports, desired)
+    guests = ask_guests(session)
+    live = LiveVolumes(exports, desired, guests)
     quotas, types, images, jobs = (
         Quotas(database, settings.quotas), Types(database), Images(session), Jobs(),
     )  # fmt: skip
@@ -132,8 +140,9 @@ def build(
     )
     snapshots = SnapshotService(database, backends, live, quotas, volumes)
     attachments = AttachmentService(
-        database, live, desired, host=host, address=address, ports=settings.nbd_ports
-    )
+        database, backends, live, desired, host=host, address=address, ports=settings.nbd_ports,
+        open_files=settings.open_files,
+    )  # fmt: skip
     imaging = Imaging(database, backends, live, images, filling, volumes, guests, jobs)
     retyping = Retyping(database, backends, quotas, types, volumes, jobs)
     messages = MessageService(database)
@@ -142,6 +151,7 @@ def build(
     groups = GroupService(database, quotas, types, volumes, snapshots)
     way = Way(
         socket=exports.socket_path,
+        file=lambda volume: backends.of(volume).disk(volume.id),
         address=address,
         tls=settings.tls_dir is not None,
         reconnect_s=settings.reconnect_s,
@@ -183,6 +193,17 @@ def ports_of(text: str) -> range:
     return range(int(match[1]), int(match[2]) + 1)
 
 
+def hosts_of(texts: Mapping[str, str]) -> dict[str, frozenset[str] | None]:
+    """Backend -> ``lab1+lab2`` as a set, ``all`` as None. ValueError: no host is named."""
+    found: dict[str, frozenset[str] | None] = {}
+    for backend, text in texts.items():
+        hosts = frozenset(name.strip() for name in text.split("+"))
+        if "" in hosts:
+            raise ValueError(f"open_files must be NAME:HOST+HOST or NAME:all, not {text!r}")
+        found[backend] = None if hosts == {"all"} else hosts
+    return found
+
+
 def main() -> None:
     options = wire.configure("volume")
     database = wire.database(options, "volume")
@@ -196,6 +217,8 @@ def main() -> None:
         export_dir=Path(chosen.export_dir),
         backup_dir=Path(chosen.backup_dir),
         more_backends={name: Path(path) for name, path in chosen.more_backends.items()},
+        open_files=hosts_of(chosen.open_files),
+        file_group=chosen.file_group or "",
         nbd_address=chosen.nbd_address or "",
         nbd_ports=ports_of(chosen.nbd_ports),
         tls_dir=Path(chosen.tls_dir) if chosen.tls_dir else None,

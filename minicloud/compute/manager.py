@@ -13,12 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 from minicloud.compute.clients import Clients
 from minicloud.compute.consoles import ConsoleDoors
 from minicloud.compute.journal import OperationJournal
 from minicloud.compute.recipes import RECIPES, HostTools, Job
-from minicloud.domain.errors import MinicloudError, StaleOperation, Unavailable
+from minicloud.domain.errors import Conflict, MinicloudError, StaleOperation, Unavailable
 from minicloud.domain.models import (
     ConsoleDoor,
     Diagnostics,
@@ -47,6 +48,7 @@ class _Running:
     def __init__(self, operation_id: str) -> None:
         self.operation_id = operation_id
         self.cancelled = threading.Event()
+        self.lend_guest: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
 
 
 class _Turn:
@@ -54,7 +56,17 @@ class _Turn:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        self.guest = threading.Lock()
+        """Whoever starts and changes the guest: that is the operation, but while it lends it."""
         self.wanted = 0
+
+    @contextlib.contextmanager
+    def lend_guest(self) -> Iterator[None]:
+        self.guest.release()
+        try:
+            yield
+        finally:
+            self.guest.acquire()
 
 
 class _Rest:
@@ -142,6 +154,16 @@ class ComputeManager(ComputeRPC):
     def set_password(self, ctx: Context, *, server_id: str, user: str, password: str) -> None:
         self._tools.driver.set_password(server_id, user, password)
 
+    def move_disk(self, ctx: Context, *, server_id: str, volume_id: str, file: str) -> None:
+        with self._turn(server_id) as turn:
+            # Who starts a guest has read before which files it is to open.
+            if not turn.guest.acquire(blocking=False):
+                raise Conflict(reason=f"An operation works on server {server_id}.")
+            try:
+                self._tools.driver.move_disk(server_id, volume_id, file)
+            finally:
+                turn.guest.release()
+
     def inject_nmi(self, ctx: Context, *, server_id: str) -> None:
         self._tools.driver.inject_nmi(server_id)
 
@@ -168,14 +190,13 @@ class ComputeManager(ComputeRPC):
         busy.cancelled.set()
 
     @contextlib.contextmanager
-    def _turn(self, server_id: str) -> Iterator[None]:
-        """One operation at a time on a server."""
+    def _turn(self, server_id: str) -> Iterator[_Turn]:
+        """What lets one operation at a time work on a server, as long as somebody wants it."""
         with self._lock:
             turn = self._turns.setdefault(server_id, _Turn())
             turn.wanted += 1
         try:
-            with turn.lock:
-                yield
+            yield turn
         finally:
             with self._lock:
                 turn.wanted -= 1
@@ -185,7 +206,8 @@ class ComputeManager(ComputeRPC):
     # -- one operation -------------------------------------------------------------------------
     def _work(self, ctx: Context, operation_id: str, server_id: str, received: float) -> None:
         running = _Running(operation_id)
-        with working_for(ctx), self._turn(server_id):
+        with working_for(ctx), self._turn(server_id) as turn, turn.lock, turn.guest:
+            running.lend_guest = turn.lend_guest
             with self._lock:
                 self._working[server_id] = running
             OPERATIONS_RUNNING.inc()
@@ -227,6 +249,7 @@ class ComputeManager(ComputeRPC):
                 journal=journal,
                 operation=operation,
                 cancelled=running.cancelled,
+                lend_guest=running.lend_guest,
             )
             recipe = self._recipes[operation.recipe]
             try:

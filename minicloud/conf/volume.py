@@ -23,6 +23,18 @@ OPTS = [
         help="Backends besides files, as NAME:DIRECTORY,NAME:DIRECTORY. A volume type chooses one "
         "by its extra spec volume_backend_name.",
     ),
+    cfg.DictOpt(
+        "open_files",
+        default={},
+        help="Backends whose volumes guests open as files instead of reaching them over NBD, with "
+        "the hosts that have the backend's directory under the same name: NAME:HOST+HOST, or "
+        "NAME:all. Guests of other hosts go on to use NBD. Unset: no backend.",
+    ),
+    cfg.StrOpt(
+        "file_group",
+        help="Group of the files that guests open: both this service's user and QEMU's must be in "
+        "it. Unset: QEMU may open this service's own files.",
+    ),
     cfg.BoolOpt(
         "secure_delete",
         default=False,

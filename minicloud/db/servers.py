@@ -133,6 +133,19 @@ def server_list(tx: Transaction, query: ServerQuery) -> Sequence[Server]:
     return _found(tx, query, _FIELDS, Server)
 
 
+def servers_with_volume(tx: Transaction, volume_id: str) -> list[str]:
+    """The ids of the servers that have the volume."""
+    query = sa.select(t.c.id, t.c.volumes).where(
+        t.c.deleted.is_(False),
+        sa.cast(t.c.volumes, sa.Text).contains(volume_id, autoescape=True),
+    )
+    return [
+        row.id
+        for row in tx.execute(query)
+        if any(each["volume_id"] == volume_id for each in row.volumes)
+    ]
+
+
 def server_names(tx: Transaction, query: ServerQuery) -> Sequence[ServerName]:
     """As ``server_list``, with less of each."""
     return _found(tx, query, [t.c.id, t.c.name], ServerName)

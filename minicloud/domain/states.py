@@ -252,6 +252,15 @@ VERBS: Mapping[str, Verb] = {
             240,
             undone=True,
         ),
+        Verb(
+            "volume_snapshot_create",
+            _AT_REST | {_S.RESCUED, _S.RESIZED, _S.SHELVED, _S.ERROR},
+            None,
+            None,
+            None,
+            60,
+            ignores_lock=True,
+        ),
         Verb("changePassword", _of(_S.ACTIVE), _T.UPDATING_PASSWORD, None, None, 60),
         Verb(
             "trigger_crash_dump",

@@ -58,6 +58,13 @@ class ComputeRPC:
         """By the guest's agent. Conflict: it does not answer, or has no such user."""
         raise NotImplementedError
 
+    @call(timeout_s=10)
+    def move_disk(self, ctx: Context, *, server_id: str, volume_id: str, file: str) -> None:
+        """Have the guest go on writing its volume in ``file``, a name in the directory of the file
+        it has. Conflict: an operation works on the server.
+        """
+        raise NotImplementedError
+
     @call(timeout_s=20)
     def inject_nmi(self, ctx: Context, *, server_id: str) -> None:
         """Interrupt the guest's kernel."""

@@ -54,6 +54,10 @@ class FileDisk(msgspec.Struct, frozen=True, kw_only=True, tag="file"):
     bus: str = ""
     """virtio, scsi or sata. Empty: virtio, and scsi for a CD-ROM, which every cloud kernel can
     read."""
+    foreign: bool = False
+    """A volume's file: another service owns it, and has let QEMU open it and all below it."""
+    direct: bool = False
+    """Opened past this host's page cache."""
 
 
 class NbdDisk(msgspec.Struct, frozen=True, kw_only=True, tag="nbd"):
@@ -192,6 +196,16 @@ class Driver(ABC):
     @abstractmethod
     def ensure_disk_size(self, server_id: str, disk: Disk, size_bytes: int) -> None:
         """A guest that runs sees that a disk has grown. HostProblem where it cannot be told."""
+
+    @abstractmethod
+    def move_disk(self, server_id: str, serial: str, name: str) -> None:
+        """A guest that runs, or is paused, writes its disk ``serial`` into the qcow2 file ``name``
+        from now on, which is there beside the file it has, empty, and stands on that.
+
+        Nothing is done where the guest does so already or has gone on from there, where it is off
+        and where it has no such disk: it finds the file when it gets the disk again. HostProblem
+        where the file stands on another one.
+        """
 
     @abstractmethod
     def device_addresses(self, server_id: str) -> Mapping[str, str]:

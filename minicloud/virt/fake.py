@@ -249,6 +249,18 @@ class FakeDriver(Driver):
         with self._call("ensure_disk_size"):
             return  # no guest is there to see it
 
+    def move_disk(self, server_id: str, serial: str, name: str) -> None:
+        with self._call("move_disk"):
+            domain = self._read(server_id)
+            if domain is None or domain.power is Power.SHUTDOWN:
+                return
+            for disk in domain.spec.disks:
+                if isinstance(disk, FileDisk) and disk.serial == serial:
+                    path = str(Path(disk.path).with_name(name))
+                    moved = msgspec.structs.replace(disk, path=path, format="qcow2")
+                    domain.spec = _with(_without(domain.spec, disk), moved)
+                    self._write(domain)
+
     def device_addresses(self, server_id: str) -> Mapping[str, str]:
         with self._call("device_addresses"):
             domain = self._read(server_id)

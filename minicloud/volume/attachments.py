@@ -9,7 +9,8 @@ it and ends before the row is gone, so a kill in between leaves a row from which
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -22,16 +23,19 @@ from minicloud.kit.db import Database, Transaction
 from minicloud.volume import attachment_store, store, types_store
 from minicloud.volume.access import is_visible
 from minicloud.volume.attachment_store import PortTaken
+from minicloud.volume.backends import Backends
 from minicloud.volume.desired import DesiredExports
 from minicloud.volume.exports import free_port
 from minicloud.volume.live import LiveVolumes
 from minicloud.volume.processes import PortInUse
-from minicloud.volume.records import Attachment, Volume
+from minicloud.volume.records import OPENS_FILE, Attachment, Volume
 from minicloud.volume.service import refused
 from minicloud.volume.states import MOVES, AttachmentStatus, VolumeStatus
 
 LOG = logging.getLogger(__name__)
 _TRIES = 20
+_CLOSED_S = 3.0
+"""A guest that has let its disk go closes the file a moment later."""
 _A = AttachmentStatus
 _SHARED = (VolumeStatus.RESERVED.value, VolumeStatus.ATTACHING.value, VolumeStatus.IN_USE.value,
            VolumeStatus.DETACHING.value)  # fmt: skip
@@ -43,19 +47,24 @@ _CLAIMED = frozenset(
 
 
 class AttachmentService:
-    """``address`` and ``ports``: where exports to other hosts listen; an empty address: nowhere."""
+    """``address`` and ``ports``: where exports to other hosts listen; an empty address: nowhere.
+    ``open_files``: backend -> the hosts whose guests open a volume's file, None: all hosts.
+    """
 
     def __init__(
         self,
         database: Database,
+        backends: Backends,
         live: LiveVolumes,
         desired: DesiredExports,
         *,
         host: str,
         address: str,
         ports: Sequence[int],
+        open_files: Mapping[str, Collection[str] | None],
     ) -> None:
-        self._database, self._live, self._desired = database, live, desired
+        self._database, self._backends = database, backends
+        self._live, self._desired, self._open_files = live, desired, open_files
         self._host, self._address, self._ports = host, address, ports
 
     # -- reading ---------------------------------------------------------------------------------
@@ -132,7 +141,11 @@ class AttachmentService:
                 )
         else:
             self._connect_row(attachment, volume, connector)
-        if attachment_id not in self._match(attachment, volume, connector):
+        served = self._match(attachment, volume, connector)
+        opener = self._desired.opener(volume.id)
+        if opener is not None and opener.id == attachment_id:
+            self._backends.of(volume).open_to_guests(volume.id)
+        elif attachment_id not in served:
             raise Conflict(reason=f"Attachment {attachment_id} was given up meanwhile.")
         return self.get(ctx, attachment_id)
 
@@ -167,8 +180,12 @@ class AttachmentService:
         return [(each, volume) for each in left]
 
     def finish_detaching(self, attachment: Attachment) -> None:
-        """From ``detaching`` to gone. HostProblem: the exporter does not end."""
+        """From ``detaching`` to gone. HostProblem: the exporter does not end, or a guest that opens
+        the file still has it open.
+        """
         self._live.match(attachment.volume_id)
+        if attachment.opens_file:
+            self._wait_until_closed(attachment)
         with self._database.write() as tx:
             store.volume_lock(tx, attachment.volume_id)
             if not attachment_store.attachment_remove(tx, attachment.id):
@@ -353,7 +370,8 @@ class AttachmentService:
     ) -> None:
         if volume.host != self._host:
             raise Unavailable(service=f"Volume host {volume.host}", reason="this is another one")
-        remote = self._desired.is_remote(connector["host"])
+        direct = self._opens_file(attachment, volume, connector)
+        remote = not direct and self._desired.is_remote(connector["host"])
         if remote and not self._address:
             raise Invalid(
                 reason=f"Volumes are exported on host {self._host} alone, not to "
@@ -363,14 +381,49 @@ class AttachmentService:
             try:
                 with self._database.write() as tx:
                     store.volume_lock(tx, volume.id)
+                    self._check_opener(tx, attachment, direct=direct)
                     port = self._port(tx, attachment) if remote else None
-                    if not attachment_store.attachment_connect(tx, attachment.id, connector, port):
+                    known = {**connector, OPENS_FILE: direct}
+                    if not attachment_store.attachment_connect(tx, attachment.id, known, port):
                         raise Conflict(reason=f"Attachment {attachment.id} is being detached.")
                     self._follow(tx, volume.id)
                     return
             except PortTaken:
                 continue
         raise Unavailable(service="Volume export", reason="ports are in great demand")
+
+    def _opens_file(
+        self, attachment: Attachment, volume: Volume, connector: Mapping[str, Any]
+    ) -> bool:
+        """Whether the connector's host sees the volume's file, and may have it for itself."""
+        hosts = self._open_files.get(volume.backend, ())
+        sees = hosts is None or connector["host"] in hosts
+        alone = not volume.multiattach and attachment.mode == "rw"
+        return sees and alone and connector.get("local_files") is True
+
+    def _check_opener(self, tx: Transaction, attachment: Attachment, *, direct: bool) -> None:
+        """Invalid: QEMU locks the file that it has open, so a guest that opens it is alone."""
+        rows = attachment_store.attachments_of_volumes(tx, [attachment.volume_id])
+        for each in rows.get(attachment.volume_id, ()):
+            if each.id != attachment.id and each.connector and (direct or each.opens_file):
+                raise Invalid(
+                    reason=f"Invalid volume: Volume {attachment.volume_id} is open on host "
+                    f"{each.host} by attachment {each.id}, which cannot share it."
+                )
+
+    def _wait_until_closed(self, attachment: Attachment) -> None:
+        with self._database.read() as tx:
+            volume = store.volume_get(tx, attachment.volume_id)
+        if volume is None:
+            return
+        backend, give_up_at = self._backends.of(volume), time.monotonic() + _CLOSED_S
+        while backend.is_written(volume.id):
+            if time.monotonic() > give_up_at:
+                raise HostProblem(
+                    reason=f"A guest of host {attachment.host} still has the file of volume "
+                    f"{volume.id} open."
+                )
+            time.sleep(0.1)
 
     def _port(self, tx: Transaction, attachment: Attachment) -> int:
         if attachment.port is not None:

@@ -192,7 +192,7 @@ class BackupService:
             return self._write(backend, backup, source)
         moment = derive("backup", backup.id)
         try:
-            backend.ensure_snapshot(moment, volume.id, self._live.switch(volume.id))
+            backend.ensure_snapshot(moment, volume.id, self._live.switch(volume.id, backend))
             self._live.match(volume.id)
             return self._write(backend, backup, backend.snapshot_disk(moment))
         finally:

@@ -46,12 +46,18 @@ class DesiredExports:
             siblings.setdefault(row.volume_id, []).append(row)
         found: dict[str, Served | None] = {}
         for volume_id, attachments in siblings.items():
-            if any(each.status in _SERVED for each in attachments):
+            if any(each.status in _SERVED and not each.opens_file for each in attachments):
                 try:
                     found[volume_id] = self._served(volumes[volume_id], attachments)
                 except HostProblem:
                     found[volume_id] = None
         return found
+
+    def opener(self, volume_id: str) -> Attachment | None:
+        """The attachment whose guest may have the volume's file open."""
+        with self._database.read() as tx:
+            rows = attachments_of_volumes(tx, [volume_id]).get(volume_id, [])
+        return next((each for each in rows if each.opens_file), None)
 
     def is_remote(self, host: str) -> bool:
         """Whether a guest on ``host`` reaches its volume by TCP."""
@@ -68,7 +74,7 @@ class DesiredExports:
                 peer=self._peer.replace("{host}", each.host) if self._peer else "",
             )
             for each in attachments
-            if each.status in _SERVED
+            if each.status in _SERVED and not each.opens_file
         ]
         if not exports:
             return None

@@ -372,7 +372,7 @@ def _blockdev(disk: DiskFile, name: str) -> dict[str, Any]:
     """How QEMU opens the file. Past the page cache where the file system can: the guest has a
     cache of its own, and its flush still reaches the disk. Zeroes are not stored.
     """
-    direct = _takes_direct(disk.path)
+    direct = takes_direct(disk.path)
     return {
         "driver": disk.format,
         "node-name": name,
@@ -389,7 +389,7 @@ def _blockdev(disk: DiskFile, name: str) -> dict[str, Any]:
     }
 
 
-def _takes_direct(path: Path) -> bool:
+def takes_direct(path: Path) -> bool:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_DIRECT))
     except OSError:

@@ -122,7 +122,7 @@ class Filling:
         if source is None:
             raise NotFound(kind="Volume", id=source_id)
         between = derive("clone", volume.id)
-        backend.ensure_snapshot(between, source.id, self._live.switch(source.id))
+        backend.ensure_snapshot(between, source.id, self._live.switch(source.id, backend))
         backend.ensure_from(volume.id, between, volume.size_bytes)
         self._live.match(source.id)
 

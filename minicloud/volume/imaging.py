@@ -136,7 +136,7 @@ class Imaging:
         moment = derive("upload", image_id)
         path = backend.scratch() / f"{uuid.uuid4()}.part"
         try:
-            backend.ensure_snapshot(moment, volume.id, self._live.switch(volume.id))
+            backend.ensure_snapshot(moment, volume.id, self._live.switch(volume.id, backend))
             self._live.match(volume.id)
             qemu_img.copy(backend.snapshot_disk(moment), path, kind)
             self._images.put(image_id, path)

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 GIB = 1024**3
+OPENS_FILE = "opens_file"
+"""What this service adds to an attachment's connector."""
 
 
 class Attachment(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +30,11 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def host(self) -> str:
         return str((self.connector or {}).get("host", ""))
+
+    @property
+    def opens_file(self) -> bool:
+        """Whether its guest opens the volume's file; else it comes by an export."""
+        return bool((self.connector or {}).get(OPENS_FILE))
 
 
 class Volume(msgspec.Struct, frozen=True, kw_only=True):

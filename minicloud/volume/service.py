@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from minicloud.domain.errors import HostProblem, Invalid, MinicloudError, NotFound
+from minicloud.domain.errors import HostProblem, Invalid, MinicloudError, NotFound, Unavailable
 from minicloud.domain.ids import derive, is_uuid, new_id
 from minicloud.kit import clock
 from minicloud.kit.context import Context
@@ -21,6 +21,7 @@ from minicloud.kit.db import Database, Transaction
 from minicloud.volume import listing, messages, snapshot_store, store
 from minicloud.volume.access import is_visible
 from minicloud.volume.backends import Backends
+from minicloud.volume.backends.qemu_img import Busy
 from minicloud.volume.filling import Filling
 from minicloud.volume.guests import Guests
 from minicloud.volume.images import Images, check_fits, image_metadata
@@ -159,8 +160,14 @@ class VolumeService:
             problem = HostProblem(reason="No valid backend was found: the operator disabled it.")
             self._end(made, "create_failed", problem)
         elif made.host == self.host:
-            self.finish_creating(made)
+            self._begin(made)
         return made
+
+    def _begin(self, volume: Volume) -> None:
+        try:
+            self.finish_creating(volume)
+        except Unavailable as problem:  # a clone's source is busy: the pass tries again
+            LOG.warning("Volume %s is made later: %s", volume.id, problem.message)
 
     def finish_creating(self, volume: Volume) -> None:
         """From ``creating`` to ``available``, or to ``error`` where it cannot be made. What takes
@@ -216,6 +223,10 @@ class VolumeService:
             self._backends.of(volume).grow(
                 volume.id, volume.size_bytes, self._live.pausing(volume.id)
             )
+        except Busy:
+            # Its guest has the file open, and makes it larger when it is told.
+            self._guests.grown(volume)
+            return
         except HostProblem as problem:
             self._end(volume, "extend_failed", problem)
             return
@@ -492,7 +503,10 @@ def _says_multiattach(kind: VolumeType) -> bool:
 
 
 def _all_reconnect(volume: Volume) -> bool:
-    return all((each.connector or {}).get("nbd_reconnect") for each in volume.attachments)
+    return all(
+        each.opens_file or (each.connector or {}).get("nbd_reconnect")
+        for each in volume.attachments
+    )
 
 
 def refused(volume: Volume, verb: str, allowed: Sequence[str]) -> Invalid:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from minicloud.domain.errors import HostProblem, Invalid, MinicloudError, NotFound
+from minicloud.domain.errors import HostProblem, Invalid, MinicloudError, NotFound, Unavailable
 from minicloud.domain.ids import is_uuid, new_id
 from minicloud.kit import clock
 from minicloud.kit.context import Context
@@ -30,6 +30,8 @@ from minicloud.volume.states import SnapshotStatus, VolumeStatus
 
 LOG = logging.getLogger(__name__)
 _S = SnapshotStatus
+_PATIENCE_S = 600.0
+"""How long a guest that has the volume's file open may take to go on in another."""
 DELETABLE = (_S.AVAILABLE, _S.ERROR, _S.ERROR_DELETING)
 SETTABLE = (_S.AVAILABLE, _S.ERROR, _S.CREATING, _S.ERROR_DELETING)
 
@@ -126,11 +128,18 @@ class SnapshotService:
 
     def finish_creating(self, snapshot: Snapshot) -> None:
         """From ``creating`` to ``available``, or to ``error``."""
-        to, problem = _S.AVAILABLE, None
+        to: SnapshotStatus = _S.AVAILABLE
+        problem: MinicloudError | None = None
         try:
-            self._backends.of(snapshot).ensure_snapshot(
-                snapshot.id, snapshot.volume_id, self._live.switch(snapshot.volume_id)
+            backend = self._backends.of(snapshot)
+            backend.ensure_snapshot(
+                snapshot.id, snapshot.volume_id, self._live.switch(snapshot.volume_id, backend)
             )
+        except Unavailable as failed:
+            if clock.now() - snapshot.created_at < _PATIENCE_S:
+                LOG.warning("Snapshot %s is tried again: %s", snapshot.id, failed.message)
+                return
+            to, problem = _S.ERROR, failed
         except HostProblem as failed:
             to, problem = _S.ERROR, failed
         self._end(snapshot, to, problem)

@@ -10,9 +10,12 @@ from typing import Any
 
 import msgspec
 
+from minicloud.domain.errors import HostProblem
 from minicloud.domain.ids import derive
 from minicloud.kit.clock import iso_micro
 from minicloud.kit.web.versions import Conversion
+from minicloud.volume.backends.base import DiskFile
+from minicloud.volume.exports import takes_direct
 from minicloud.volume.records import (
     Attachment,
     Backup,
@@ -131,6 +134,8 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
 
     socket: Callable[[str], Path]
     """Volume id -> the Unix socket of its exports."""
+    file: Callable[[Volume], DiskFile]
+    """What a guest opens that opens the volume's file. HostProblem: it is not here."""
     address: str
     tls: bool
     reconnect_s: int
@@ -164,6 +169,8 @@ def connection(
     """The data of ``driver_volume_type`` stand beside it, as in every attachment of Cinder's."""
     if attachment.connector is None:
         return {}
+    if attachment.opens_file:
+        return _file_connection(attachment, volume, way, qos)
     where: Json = {"socket": str(way.socket(volume.id))}
     if attachment.port is not None:
         where = {"host": way.address, "port": attachment.port, "tls": way.tls}
@@ -181,6 +188,28 @@ def connection(
         "qos_specs": dict(qos) if qos else None,
         **({"multiattach": True} if volume.multiattach else {}),
         **where,
+    }
+
+
+def _file_connection(
+    attachment: Attachment, volume: Volume, way: Way, qos: Mapping[str, str] | None
+) -> Json:
+    try:
+        disk = way.file(volume)
+    except HostProblem:
+        return {}
+    return {
+        "driver_volume_type": "local",
+        "attachment_id": attachment.id,
+        "volume_id": volume.id,
+        "device_path": str(disk.path),
+        "format": disk.format,
+        "direct_io": takes_direct(disk.path),
+        "access_mode": attachment.mode,
+        "encrypted": False,
+        "discard": True,
+        "cacheable": False,
+        "qos_specs": dict(qos) if qos else None,
     }
 
 

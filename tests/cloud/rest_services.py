@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from identity import ACCOUNTS, PASSWORDS, cheap_passwords
@@ -90,12 +91,20 @@ def _noting(name: str, app: Any, noted: list[Request]) -> Any:
 
 class RestServices:
     """identity, image, network and volume, bootstrapped. ``token_cache_s``: how long services
-    believe a token; ``urls``: databases that are not SQLite files in ``directory``, by service."""
+    believe a token; ``urls``: databases that are not SQLite files in ``directory``, by service;
+    ``open_files``: of the volume service's settings.
+    """
 
     def __init__(
-        self, directory: Path, *, host: str, token_cache_s: float, urls: Mapping[str, str]
+        self,
+        directory: Path,
+        *,
+        host: str,
+        token_cache_s: float,
+        urls: Mapping[str, str],
+        open_files: Mapping[str, Collection[str] | None] = MappingProxyType({}),
     ) -> None:
-        self._urls = urls
+        self._urls, self._open_files = urls, open_files
         self.noted: list[Request] = []
         self.databases: dict[str, Database] = {}
         self.services: dict[str, RestService] = {}
@@ -221,6 +230,7 @@ class RestServices:
             quotas=VOLUME_QUOTA,
             nbd_address="127.0.0.1",
             nbd_ports=range(21810, 21910),
+            open_files=self._open_files,
         )
         graph = volume_daemon.build(
             settings, self.database("volume"), self.tokens().authenticate, self.new_session()

@@ -18,6 +18,7 @@ from tokens import CALLERS, authenticate
 from minicloud.cmd.volume import Graph, Settings, build
 from minicloud.kit.db import Database, migrate
 from minicloud.kit.web import WebServer, build_app
+from minicloud.volume.guests import Guests
 
 HOST = "lab1"
 QUOTAS = {"volumes": 50, "gigabytes": 1000, "per_volume_gigabytes": -1}
@@ -64,12 +65,19 @@ class VolumeCloud:
         return volume
 
     def attach(
-        self, volume_id: str, host: str | None = HOST, server: str = SERVER, status: int = 200
+        self,
+        volume_id: str,
+        host: str | None = HOST,
+        server: str = SERVER,
+        status: int = 200,
+        **connector: Any,
     ) -> dict[str, Any]:
-        """What compute asks for; ``host`` None only reserves. The attachment, or the error."""
+        """What compute asks for; ``host`` None only reserves; ``connector``: what the host says of
+        itself besides. The attachment, or the error.
+        """
         body: dict[str, Any] = {"volume_uuid": volume_id, "instance_uuid": server}
         if host is not None:
-            body["connector"] = {"host": host, "mountpoint": "/dev/vdb"}
+            body["connector"] = {"host": host, "mountpoint": "/dev/vdb", **connector}
         answer = self.ask("POST", "/attachments", status, json={"attachment": body},
                           headers={"X-Service-Token": "service"})  # fmt: skip
         found: dict[str, Any] = answer.get("attachment", answer)
@@ -112,10 +120,12 @@ def volume_cloud(
     *,
     url: str | None = None,
     quotas: Mapping[str, int] = QUOTAS,
+    guests: type[Guests] = Guests,
     **settings: Any,
 ) -> Iterator[VolumeCloud]:
     """The service with its tables, files and sockets below ``directory``; ``settings`` of
-    ``cmd.volume.Settings``. Ends the exporters it left.
+    ``cmd.volume.Settings``; ``guests``: how it asks those that open files. Ends the exporters it
+    left.
     """
     # Unix sockets have short names, and pytest's directories long ones.
     sockets = Path(tempfile.mkdtemp(prefix="mc-volume-"))
@@ -128,7 +138,7 @@ def volume_cloud(
         quotas=quotas,
         **settings,
     )
-    graph = build(chosen, database, authenticate)
+    graph = build(chosen, database, authenticate, ask_guests=guests)
     web = WebServer(build_app(graph.service), host="127.0.0.1", port=0, threads=16)
     web.start()
     try:

@@ -20,6 +20,7 @@ from minicloud.domain.states import Power
 from minicloud.virt.driver import Device, DomainSpec, Driver, FileDisk, Nic
 from minicloud.virt.fake import FakeDriver
 from minicloud.virt.libvirt import disks
+from minicloud.volume.backends import qemu_img
 
 TAP = "tapmc7"
 
@@ -204,6 +205,28 @@ def test_a_disk_grows(driver: Driver, spec: DomainSpec, tmp_path: Path) -> None:
     driver.ensure_disk_size(spec.server_id, disk, 2 << 30)
     if not isinstance(driver, FakeDriver):
         assert Path(disk.path).stat().st_size == 2 << 30
+
+
+def test_a_disk_goes_on_in_another_file(driver: Driver, spec: DomainSpec, tmp_path: Path) -> None:
+    disk = msgspec.structs.replace(make_disk(tmp_path), foreign=True)
+    below, above = Path(disk.path), tmp_path / "above.qcow2"
+    disks.ensure_overlay(above, below, "raw", 1)
+    driver.move_disk(spec.server_id, disk.serial, above.name)
+    boot(driver, spec)
+    driver.move_disk(spec.server_id, disk.serial, above.name)
+    driver.ensure_device(spec.server_id, disk)
+    for _ in range(2):
+        driver.move_disk(spec.server_id, disk.serial, above.name)
+        assert driver.has_device(spec.server_id, disk)
+    if not isinstance(driver, FakeDriver):
+        assert qemu_img.is_written(above)
+        assert not qemu_img.is_written(below)
+    assert driver.reboot(spec.server_id, grace_s=60)
+    assert driver.has_device(spec.server_id, disk)
+    if not isinstance(driver, FakeDriver):
+        assert qemu_img.is_written(above)
+    driver.ensure_no_device(spec.server_id, disk, limit_s=60)
+    assert not qemu_img.is_written(above)
 
 
 def test_a_guest_that_keeps_its_disk(driver: Driver, tmp_path: Path) -> None:

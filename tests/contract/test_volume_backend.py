@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import grp
+import os
 import re
 import shutil
 import subprocess
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,10 +28,17 @@ MIB = 1024**2
 Make = Callable[..., Backend]
 
 
-@pytest.fixture(params=["files"])
+OUR_GROUP = grp.getgrgid(os.getegid()).gr_name
+KINDS: Mapping[str, Make] = {
+    "exported": FileBackend,
+    "opened by guests": partial(FileBackend, group=OUR_GROUP),
+}
+
+
+@pytest.fixture(params=list(KINDS))
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     """Opens the backend anew, as a restarted daemon does."""
-    return lambda **options: {"files": FileBackend}[request.param](tmp_path / "data", **options)
+    return lambda **options: KINDS[request.param](tmp_path / "data", **options)
 
 
 @pytest.fixture
@@ -64,6 +75,21 @@ def io(disk: DiskFile, command: str) -> str:
     )  # fmt: skip
     assert "error" not in done.stdout + done.stderr, done.stdout + done.stderr
     return done.stdout
+
+
+@contextlib.contextmanager
+def opened(disk: DiskFile) -> Iterator[None]:
+    """Some QEMU has the volume open for writing."""
+    words = ["qemu-io", "-f", disk.format, str(disk.path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True) as guest:
+        assert guest.stdin is not None
+        assert guest.stdout is not None
+        guest.stdin.write("length\n")
+        guest.stdin.flush()
+        assert "iB" in guest.stdout.readline()
+        yield
+        guest.stdin.close()
 
 
 def layers(backend: Backend) -> list[Path]:
@@ -302,6 +328,67 @@ def test_compacting_gives_back_the_depth(backend: Backend, volume: str) -> None:
     assert read(backend, volume, 4) == b"base"
     assert read(backend, volume, 3, at=4096) == b"top"
     assert backend.size(volume) == 2 * MIB
+
+
+# -- guests that open the file -------------------------------------------------------------------
+def test_what_is_open_shows(backend: Backend, volume: str) -> None:
+    backend.ensure(volume, MIB)
+    assert not backend.is_written(volume)
+    with opened(backend.open_to_guests(volume)):
+        assert backend.is_written(volume)
+    assert not backend.is_written(volume)
+    backend.ensure_snapshot(str(uuid.uuid4()), volume, still)
+    top = backend.disk(volume)
+    with opened(top):
+        assert backend.is_written(volume)
+        assert not backend.is_written_below(top)
+    with pytest.raises(HostProblem):
+        backend.is_written(str(uuid.uuid4()))
+
+
+def test_what_is_open_is_neither_merged_nor_made_larger(backend: Backend, volume: str) -> None:
+    moment = str(uuid.uuid4())
+    backend.ensure(volume, MIB)
+    write(backend, volume, b"base")
+    backend.ensure_snapshot(moment, volume, still)
+    backend.ensure_snapshot_absent(moment)
+    with opened(backend.disk(volume)):
+        backend.compact(volume, quiet)
+        with pytest.raises(HostProblem):
+            backend.grow(volume, 2 * MIB, quiet)
+    assert len(layers(backend)) == 2
+    assert backend.size(volume) == MIB
+    backend.grow(volume, 2 * MIB, quiet)
+    backend.compact(volume, quiet)
+    assert len(layers(backend)) == 1
+    assert read(backend, volume, 4) == b"base"
+
+
+def test_guests_may_write_the_volumes_own_file_alone(tmp_path: Path, volume: str) -> None:
+    backend = FileBackend(tmp_path / "data", group=OUR_GROUP)
+    backend.ensure(volume, MIB)
+    first = backend.open_to_guests(volume).path
+    assert mode(first) == 0o660
+    assert (mode(first.parent), mode(tmp_path / "data")) == (0o710, 0o710)
+    seen = []
+    backend.ensure_snapshot(str(uuid.uuid4()), volume, lambda disk: seen.append(mode(disk.path)))
+    second = backend.disk(volume).path
+    assert (seen, mode(first), mode(second)) == ([0o660], 0o640, 0o660)
+    assert backend.open_to_guests(volume).path == second
+    assert (mode(first), mode(second)) == (0o640, 0o660)
+    write(backend, volume, b"of the service")
+    other = str(uuid.uuid4())
+    backend.ensure(other, MIB)
+    assert mode(backend.disk(other).path) == 0o600
+
+
+def test_a_group_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no group"):
+        FileBackend(tmp_path / "data", group="no-such-group")
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
 
 
 def test_an_image_is_kept_for_many_volumes(backend: Backend, volume: str, tmp_path: Path) -> None:

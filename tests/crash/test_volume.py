@@ -17,7 +17,9 @@ import pytest
 from volume_daemon import CTX, HERE, SERVER, Daemon, Place, kill, of_volume, qemu_io, reads, write
 from volume_daemon import place as place  # the fixture
 
+from minicloud.domain.errors import HostProblem
 from minicloud.volume import attachment_store
+from minicloud.volume.backends import qemu_img
 from minicloud.volume.kinds import BACKUPS
 from minicloud.volume.listing import Listing
 from minicloud.volume.records import GIB
@@ -178,15 +180,12 @@ def test_one_volumes_trouble_is_not_anothers(place: Place) -> None:
 # -- snapshots and clones ------------------------------------------------------------------------
 @pytest.mark.parametrize("when", ["ensure_snapshot:before", "ensure_snapshot:after",
                                   "switch:before", "switch:after"])  # fmt: skip
-@pytest.mark.parametrize("in_use", [False, True])
-def test_a_snapshot_half_taken_is_finished(place: Place, when: str, in_use: bool) -> None:
+@pytest.mark.parametrize("in_use", ["", "export", "file"])
+def test_a_snapshot_half_taken_is_finished(place: Place, when: str, in_use: str) -> None:
     daemon = place.daemon()
     volume = daemon.make()
-    url = ""
-    if in_use:
-        attachment, _ = daemon.attachments.create(CTX, volume.id, SERVER, HERE)
-        daemon.attachments.complete(CTX, attachment.id)
-        url = f"nbd+unix:///{attachment.id}?socket={place.sockets}/{volume.id}.sock"
+    ways = {"export": daemon.attach, "file": daemon.attach_file}
+    url = ways[in_use](volume.id) if in_use else ""
     write(url or daemon.backend.disk(volume.id), 0x11)
     place.dies_of(when, lambda mortal: mortal.keep(volume.id))
     assert reads(url or daemon.backend.disk(volume.id), 0x11), "the volume is whole meanwhile"
@@ -200,6 +199,63 @@ def test_a_snapshot_half_taken_is_finished(place: Place, when: str, in_use: bool
     assert reads(url or daemon.backend.disk(volume.id), 0x33)
     assert reads(url or daemon.backend.disk(volume.id), 0x22, "1M")
     assert place.layers() == 2
+
+
+@pytest.mark.parametrize("by_guest", [False, True])
+def test_a_file_that_a_guest_has_open_is_not_made_larger(place: Place, by_guest: bool) -> None:
+    daemon = place.daemon()
+    volume = daemon.make()
+    daemon.attach_file(volume.id)
+    daemon.keep(volume.id)
+    place.dies_of("grow:before", lambda it: it.volumes.extend(CTX, volume.id, 3, in_use=True))
+    daemon = place.daemon()
+    daemon.reconciler.run()
+    assert daemon.volumes.get(CTX, volume.id).status == "extending"
+    disk = daemon.backend.disk(volume.id)
+    assert daemon.backend.size(volume.id) == GIB
+    daemon.guests.close(volume.id)
+    if by_guest:
+        qemu_img.grow(disk, 3 * GIB)
+        daemon.guests.open(volume.id, str(uuid.uuid4()), disk)
+    daemon.reconciler.run()
+    grown = daemon.volumes.get(CTX, volume.id)
+    assert (grown.status, grown.size_gb) == ("in-use", 3)
+    assert daemon.backend.size(volume.id) == 3 * GIB
+
+
+def test_a_volume_whose_guest_has_its_file_open_is_nobody_elses(place: Place) -> None:
+    daemon = place.daemon()
+    volume = daemon.make()
+    url = daemon.attach_file(volume.id)
+    write(url, 0x11)
+    (attachment,) = daemon.all_attachments()
+    with pytest.raises(HostProblem, match="still has the file"):
+        daemon.attachments.delete(CTX, attachment.id)
+    place.daemon().reconciler.run()
+    assert daemon.volumes.get(CTX, volume.id).status == "detaching"
+    write(url, 0x22)
+    daemon.guests.close(volume.id)
+    place.daemon().reconciler.run()
+    assert daemon.volumes.get(CTX, volume.id).status == "available"
+    assert reads(daemon.attach(volume.id), 0x22)
+
+
+def test_a_guest_that_does_not_go_on_yet_keeps_its_snapshot_waiting(place: Place) -> None:
+    daemon = place.daemon()
+    volume = daemon.make()
+    url = daemon.attach_file(volume.id)
+    write(url, 0x11)
+    place.dies_of("switch:before", lambda mortal: mortal.keep(volume.id))
+    # What a guest has open is not merged, whoever believes that nobody has it.
+    daemon.backend.compact(volume.id, lambda work: work())
+    write(url, 0x22)
+    assert place.layers() == 2
+    daemon.reconciler.run()
+    (snapshot,) = daemon.snapshots.select(of_volume(volume.id))
+    assert snapshot.status == "available"
+    assert reads(daemon.backend.snapshot_disk(snapshot.id), 0x22)
+    write(url, 0x33)
+    assert reads(daemon.backend.snapshot_disk(snapshot.id), 0x22)
 
 
 @pytest.mark.parametrize("when", ["ensure_snapshot:before", "ensure_snapshot:after", "switch:after",

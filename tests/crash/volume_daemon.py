@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from minicloud.kit.db import Database, migrate
 from minicloud.volume import attachment_store, store
 from minicloud.volume.backends.base import DiskFile
 from minicloud.volume.backends.files import FileBackend
-from minicloud.volume.exports import Exporter
+from minicloud.volume.exports import Export, Exporter, Served
+from minicloud.volume.guests import Guests
 from minicloud.volume.kinds import SNAPSHOTS
 from minicloud.volume.listing import Listing
 from minicloud.volume.records import Attachment, Backup, Snapshot, Volume
@@ -91,6 +92,35 @@ class MortalExporter(Exporter):
             die()
 
 
+class FileGuests(Guests):
+    """Guests that open their volumes' files: QEMUs with locks and chains as a server's QEMU has
+    them, below ``place``. Kills this process before or after one goes on in another file.
+    """
+
+    when = ""
+    place = Path()
+
+    @cached_property
+    def _qemu(self) -> Exporter:
+        return Exporter(self.place)
+
+    def go_on(self, volume_id: str, file: Path) -> None:
+        if self.when == "switch:before":
+            die()
+        self._qemu.switch(volume_id, DiskFile(path=file, format="qcow2"))
+        if self.when == "switch:after":
+            die()
+
+    def open(self, volume_id: str, attachment_id: str, disk: DiskFile) -> str:
+        """Where the guest's reads and writes go, which the test does for it."""
+        served = Served(volume_id=volume_id, disk=disk, exports=[Export(id=attachment_id)])
+        self._qemu.ensure(volume_id, lambda: served)
+        return f"nbd+unix:///{attachment_id}?socket={self._qemu.socket_path(volume_id)}"
+
+    def close(self, volume_id: str) -> None:
+        self._qemu.ensure(volume_id, lambda: None)
+
+
 class MortalVault(Vault):
     """The same for backups: in the middle of one, or when it is there."""
 
@@ -114,6 +144,8 @@ class Daemon:
     ) -> None:
         self.directory, self.sockets, self.session = directory, sockets, session
         self.database = Database(f"sqlite:///{directory / 'volume.sqlite'}")
+        guests = type("Guests", (FileGuests,), {"when": when, "place": sockets / "guests"})
+        self.guests: FileGuests = guests(session)
         backend = type("Backend", (MortalBackend,), {"when": when})
         exporter = type("Exporter", (MortalExporter,), {"when": when})
         graph = build(
@@ -123,6 +155,7 @@ class Daemon:
                 export_dir=sockets,
                 quotas={},
                 more_backends={"fast": directory / "fast"},
+                open_files={"files": None},
             ),
             self.database,
             authenticate,
@@ -130,6 +163,7 @@ class Daemon:
             backend=partial(backend, young_s=0.0),
             exporter=exporter,
             vault=type("Vault", (MortalVault,), {"when": when}),
+            ask_guests=guests,
         )
         self.backups, self.imaging = graph.services.backups, graph.services.imaging
         self.retyping, self.backends = graph.services.retyping, graph.backends
@@ -167,6 +201,13 @@ class Daemon:
         attachment, _ = self.attachments.create(CTX, volume_id, str(uuid.uuid4()), here)
         self.attachments.complete(CTX, attachment.id)
         return f"nbd+unix:///{attachment.id}?socket={self.sockets}/{volume_id}.sock"
+
+    def attach_file(self, volume_id: str) -> str:
+        """The same of a guest that opens the volume's file."""
+        here = {**HERE, "local_files": True}
+        attachment, _ = self.attachments.create(CTX, volume_id, str(uuid.uuid4()), here)
+        self.attachments.complete(CTX, attachment.id)
+        return self.guests.open(volume_id, attachment.id, self.backend.disk(volume_id))
 
     def keep(self, volume_id: str) -> Snapshot:
         made = self.snapshots.create(
@@ -228,7 +269,8 @@ class Place:
             except OSError:
                 continue
             for argument in arguments:
-                if argument.startswith(f"{self.sockets}/qmp/".encode()):
+                if argument.startswith((f"{self.sockets}/qmp/".encode(),
+                                        f"{self.sockets}/guests/qmp/".encode())):  # fmt: skip
                     found[Path(argument.decode()).stem] = int(entry.parent.name)
         return found
 

@@ -39,6 +39,14 @@ LARGE = msgspec.structs.replace(
         NbdDisk(export="vol-1", target="vda", socket="/run/m/v.sock", boot_index=0, serial="v-1"),
         FileDisk(path="/srv/m/a & b.raw", format="raw", target="vdb", serial="s", readonly=True),
         NbdDisk(export="vol-2", target="vdc", host="10.0.0.9", port=10809, readonly=True),
+        FileDisk(
+            path="/srv/v/a.qcow2",
+            format="qcow2",
+            target="vdd",
+            serial="v-3",
+            foreign=True,
+            direct=True,
+        ),
         FileDisk(path="/srv/m/config.iso", format="raw", target="sda", cdrom=True),
     ),
     nics=(*SMALL.nics, Nic(tap="tap1", mac="fa:16:3e:01:02:04", mtu=9000, port_id="1a1b2c3d")),
@@ -105,6 +113,41 @@ def test_host_cpu() -> None:
     capabilities = f"<capabilities><host>{cpu}</host></capabilities>"
     assert xml.host_cpu(capabilities) == xml.HostCpu(arch="x86_64", model="Haswell")
     assert xml.host_cpu("<capabilities/>") == xml.HostCpu(arch="", model="")
+
+
+RUNNING = """<domain><devices>
+<disk type='file'><source file='/b/base'/><target dev='vda'/></disk>
+<disk type='file'><driver type='qcow2'/><source file='/v/2.qcow2'/><backingStore type='file'>
+<source file='/v/1.raw'/><backingStore/></backingStore><target dev='vdb'/><serial>v-1</serial>
+</disk>
+<disk type='network'><source protocol='nbd'/><target dev='vdc'/><serial>v-2</serial></disk>
+</devices></domain>"""
+
+
+def test_the_files_of_a_disk() -> None:
+    assert xml.disk_files(RUNNING, "v-1") == ("vdb", ["/v/2.qcow2", "/v/1.raw"])
+    assert xml.disk_files(RUNNING, "v-2") == ("vdc", [])
+    assert xml.disk_files(RUNNING, "v-3") is None
+
+
+def test_one_disk_goes_on_in_another_file() -> None:
+    made = ET.fromstring(xml.overlay_xml(RUNNING, "vdb", "/v/3.qcow2"))
+    found = {disk.get("name"): disk.get("snapshot") for disk in made.iter("disk")}
+    assert found == {"vda": "no", "vdb": "external", "vdc": "no"}
+    source = made.find("disks/disk[@name='vdb']/source")
+    assert source is not None
+    assert source.get("file") == "/v/3.qcow2"
+
+
+def test_saved_disks_are_found_where_their_volumes_are() -> None:
+    volume = FileDisk(path="/v/2.qcow2", format="qcow2", target="vdb", serial="v-1", foreign=True)
+    assert xml.with_files_of(RUNNING, [volume]) is None
+    moved = msgspec.structs.replace(volume, path="/v/3.qcow2")
+    own = FileDisk(path="/b/other", format="raw", target="vda")
+    changed = xml.with_files_of(RUNNING, [own, moved])
+    assert changed is not None
+    assert xml.disk_files(changed, "v-1") == ("vdb", ["/v/3.qcow2"]), "what is below is looked for"
+    assert "/b/base" in changed
 
 
 def test_a_guest_that_is_shutting_down_still_runs() -> None:

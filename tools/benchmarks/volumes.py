@@ -38,25 +38,34 @@ def measure(_bench: Bench) -> Iterator[Figure]:
     # On the disk that volumes are on, not in memory.
     with (
         tempfile.TemporaryDirectory(dir="/var/lib", prefix="minicloud-bench-") as directory,
-        volume_cloud(Path(directory), quotas={"volumes": -1, "gigabytes": -1}) as cloud,
+        volume_cloud(
+            Path(directory),
+            quotas={"volumes": -1, "gigabytes": -1},
+            open_files={"files": None},
+        ) as cloud,
     ):
         yield figure("volume create", median(times_ms(cloud.create, 10)), "ms", aim="50")
         volume_id = cloud.create(10)["id"]
-        attached, detached = [], []
-        for _ in range(10):
-            started = time.perf_counter()
-            attachment = cloud.attach(volume_id)
-            cloud.complete(attachment["id"])
-            attached.append((time.perf_counter() - started) * 1000)
-            started = time.perf_counter()
-            cloud.detach(attachment["id"])
-            detached.append((time.perf_counter() - started) * 1000)
-        yield figure("volume attach, to its export", median(attached), "ms", aim="300")
-        yield figure("volume detach", median(detached), "ms", aim="300")
+        yield from _attachments(cloud, volume_id, "export", local_files=False)
+        yield from _attachments(cloud, volume_id, "file", local_files=True)
         _fill(cloud.disk(volume_id))
         clones = times_ms(lambda: cloud.create(10, source_volid=volume_id), 5)
         yield figure("clone of 10 GB with 512 MB of data", median(clones), "ms", aim="200")
         yield from _through_an_export(cloud)
+
+
+def _attachments(cloud: Any, volume_id: str, to: str, **connector: bool) -> Iterator[Figure]:
+    attached, detached = [], []
+    for _ in range(10):
+        started = time.perf_counter()
+        attachment = cloud.attach(volume_id, **connector)
+        cloud.complete(attachment["id"])
+        attached.append((time.perf_counter() - started) * 1000)
+        started = time.perf_counter()
+        cloud.detach(attachment["id"])
+        detached.append((time.perf_counter() - started) * 1000)
+    yield figure(f"volume attach, to its {to}", median(attached), "ms", aim="300")
+    yield figure(f"volume detach, from its {to}", median(detached), "ms", aim="300")
 
 
 def _through_an_export(cloud: Any) -> Iterator[Figure]:

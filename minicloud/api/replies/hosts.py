@@ -142,6 +142,11 @@ class EventAnswered(Shown):
     tag: str | UnsetType = UNSET
 
 
+class AssistedShown(Shown):
+    id: str | None
+    volumeId: str
+
+
 _GROUPS, _AGGREGATES = "/os-server-groups", "/os-aggregates"
 _AGGREGATE = _AGGREGATES + "/{aggregate_id}"
 _GROUP = reply("ServerGroupReply", server_group=GroupView)
@@ -179,5 +184,6 @@ HOSTS = {
     "GET /os-instance_usage_audit_log/{before}": reply(
         "AuditReply", instance_usage_audit_log=AuditView
     ),
+    "POST /os-assisted-volume-snapshots": reply("AssistedReply", snapshot=AssistedShown),
     "POST /os-server-external-events": reply("EventsReply", events=list[EventAnswered]),
 }  # fmt: skip

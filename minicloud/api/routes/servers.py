@@ -8,12 +8,13 @@ from typing import Any
 from minicloud.api import instance_actions as events
 from minicloud.api.absent import Shares, Topology
 from minicloud.api.actions import Actions
+from minicloud.api.assisted_snapshots import AssistedSnapshots
 from minicloud.api.external_events import ExternalEventHandler
 from minicloud.api.instance_actions import InstanceActions
 from minicloud.api.launch import Launcher
 from minicloud.api.rebuild import Rebuilder
 from minicloud.api.resize import Resize
-from minicloud.api.schemas import external_events
+from minicloud.api.schemas import assisted_snapshots, external_events
 from minicloud.api.schemas import server_bodies as bodies
 from minicloud.api.schemas import server_views as views
 from minicloud.api.server_images import ServerImages
@@ -212,8 +213,11 @@ def absent_routes(shares: Shares, topology: Topology) -> list[Route]:
     ]  # fmt: skip
 
 
-def event_routes(events: ExternalEventHandler) -> list[Route]:
+def event_routes(events: ExternalEventHandler, assisted: AssistedSnapshots) -> list[Route]:
     return [
+        Route(method="POST", path="/os-assisted-volume-snapshots", handler=assisted.create,
+              policy=_P + "os-assisted-volume-snapshots:create", body=assisted_snapshots.CREATE,
+              summary="Have a server's guest go on in a new file of its volume."),
         Route(method="POST", path="/os-server-external-events", handler=events.create,
               policy=_P + "os-server-external-events:create", body=external_events.CREATE,
               summary="Report what happened to servers' ports and volumes."),

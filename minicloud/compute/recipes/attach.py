@@ -19,7 +19,7 @@ from minicloud.compute.recipes.volumes import (
     attached_volume,
     attachment_of,
     connect,
-    nbd_disk,
+    volume_disk,
 )
 from minicloud.domain.errors import HostProblem, NotFound
 from minicloud.domain.ids import tap_name
@@ -34,7 +34,7 @@ def claim_volume(job: Job) -> None:
     disk = job.disk
     if job.server.host is not None:
         attachment = connect(job, known, disk.volume_id, disk)
-        job.volume_disks[disk.number] = nbd_disk(attachment, disk)
+        job.volume_disks[disk.number] = volume_disk(attachment, disk)
     else:
         attachment = attachment_of(known, disk.volume_id) or (
             job.clients.volume.attachment_create(disk.volume_id, job.server.id).value
@@ -62,7 +62,7 @@ def plug_disk_back(job: Job) -> None:
     """The guest has the disk, if the server still has its volume."""
     attachment = _attachment(job)
     if attachment is not None and attachment.connection_info:
-        job.tools.driver.ensure_device(job.server.id, nbd_disk(attachment, job.disk))
+        job.tools.driver.ensure_device(job.server.id, volume_disk(attachment, job.disk))
 
 
 def unplug_disk(job: Job) -> None:
@@ -107,7 +107,7 @@ def show_new_size(job: Job) -> None:
     volume = job.clients.volume.volume_get(job.disk.volume_id).value
     attachment = _attachment(job)
     if attachment is not None and attachment.connection_info:
-        disk = nbd_disk(attachment, job.disk)
+        disk = volume_disk(attachment, job.disk)
         job.tools.driver.ensure_disk_size(job.server.id, disk, volume.size_gb << 30)
 
 

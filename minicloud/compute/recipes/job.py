@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import msgspec
 
@@ -26,7 +27,7 @@ from minicloud.domain.models import (
 from minicloud.domain.states import VmState
 from minicloud.hostnet.contract import HostNetworking
 from minicloud.kit.operations import Step
-from minicloud.virt.driver import Driver, NbdDisk, Nic
+from minicloud.virt.driver import Disk, Driver, Nic
 
 
 class HostTools(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,10 +57,13 @@ class Job:
         journal: StepJournal,
         operation: Operation | None = None,
         cancelled: threading.Event | None = None,
+        lend_guest: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """``operation``: None for work that no operation asked for; ``cancelled``: set when it
-        is to stop, which a step that waits has to look at.
+        is to stop, which a step that waits has to look at; ``lend_guest``: while a step waits for
+        snapshots, whose taking may change the guest's disks.
         """
+        self.lend_guest = lend_guest
         self.cancelled = cancelled or threading.Event()
         self.server = server
         self._operation = operation
@@ -73,7 +77,7 @@ class Job:
         """The same as the server shows it."""
         self.mtus: dict[str, int] = {}
         """Network id -> MTU, bytes."""
-        self.volume_disks: dict[int, NbdDisk] = {}
+        self.volume_disks: dict[int, Disk] = {}
         """By the number of the disk: filled by the volumes step."""
         self.volumes: list[AttachedVolume] = []
         self.looked_at_ports = False

@@ -43,12 +43,13 @@ def ensure_snapshots(job: Job) -> None:
     known = {snapshot.volume_id for snapshot in _snapshots(job, image_id)}
     for disk in _volumes(job):
         if disk.volume_id not in known:
-            client.snapshot_create(
-                job.server.project_id,
-                disk.volume_id,
-                f"snapshot for {job.params['name']}",
-                metadata={IMAGE_KEY: image_id},
-            )
+            with job.lend_guest():
+                client.snapshot_create(
+                    job.server.project_id,
+                    disk.volume_id,
+                    f"snapshot for {job.params['name']}",
+                    metadata={IMAGE_KEY: image_id},
+                )
     for snapshot in _settled(job, image_id):
         if snapshot.status != "available":
             raise HostProblem(
@@ -114,7 +115,9 @@ def _settled(job: Job, image_id: str) -> Sequence[Snapshot]:
         found = _snapshots(job, image_id)
         if all(snapshot.status not in ("creating", "deleting") for snapshot in found):
             return found
-        if job.cancelled.wait(pause) or time.monotonic() > give_up_at:
+        with job.lend_guest():
+            cancelled = job.cancelled.wait(pause)
+        if cancelled or time.monotonic() > give_up_at:
             raise HostProblem(reason=f"the snapshots for image {image_id} are not ready")
         pause = min(pause * 2, 1.0)
 

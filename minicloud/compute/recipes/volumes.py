@@ -17,7 +17,7 @@ from minicloud.compute.recipes.job import Job, counted
 from minicloud.domain.errors import HostProblem, Invalid, NotFound
 from minicloud.domain.models import AttachedVolume, BlockDevice
 from minicloud.kit import clock
-from minicloud.virt.driver import NbdDisk
+from minicloud.virt.driver import Disk, FileDisk, NbdDisk
 
 OWNER_KEY = "minicloud-server"
 INDEX_KEY = "minicloud-index"
@@ -45,7 +45,7 @@ def ensure_volumes(job: Job) -> None:
         if disk.is_volume:
             volume_id = disk.volume_id or _made_volume(job, disk)
             attachment = connect(job, found.value, volume_id, disk)
-            job.volume_disks[disk.number] = nbd_disk(attachment, disk)
+            job.volume_disks[disk.number] = volume_disk(attachment, disk)
             job.volumes.append(attached_volume(attachment, disk))
     detail = counted(len(job.volumes), "volume")
     job.journal.step(27, started, time.perf_counter() - watch, detail=detail)
@@ -59,6 +59,8 @@ def connect(job: Job, known: list[Attachment], volume_id: str, disk: BlockDevice
         "mountpoint": f"/dev/{disk.device}",
         # Our guests come again when an exporter was away: see virt.libvirt.patience.
         "nbd_reconnect": True,
+        # And they open files themselves, to write there: see virt.libvirt.layers.
+        "local_files": disk.device_type != "cdrom",
     }
     attachment = attachment_of(known, volume_id)
     if attachment is None:
@@ -134,15 +136,28 @@ def _settled(job: Job, volume_id: str) -> str:
         pause = min(pause * 2, 1.0)
 
 
-def nbd_disk(attachment: Attachment, disk: BlockDevice) -> NbdDisk:
+def volume_disk(attachment: Attachment, disk: BlockDevice) -> Disk:
     """What the domain gets of a connected attachment."""
     info = attachment.connection_info or {}
+    data = info.get("data") or {}
+    if info.get("driver_volume_type") == "local" and data.get("format") in ("raw", "qcow2"):
+        return FileDisk(
+            path=data["device_path"],
+            format=data["format"],
+            target=disk.device,
+            boot_index=disk.boot_index,
+            serial=attachment.volume_id,
+            readonly=data.get("access_mode") == "ro",
+            cdrom=disk.device_type == "cdrom",
+            bus=disk.disk_bus,
+            foreign=True,
+            direct=bool(data.get("direct_io")),
+        )
     if info.get("driver_volume_type") != "nbd":
         raise HostProblem(
             reason=f"volume {attachment.volume_id} is offered as "
-            f"{info.get('driver_volume_type')}, this host attaches nbd only"
+            f"{info.get('driver_volume_type')}, this host attaches nbd and local files only"
         )
-    data = info["data"]
     return NbdDisk(
         export=data["export"],
         target=disk.device,

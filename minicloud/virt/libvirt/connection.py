@@ -321,6 +321,37 @@ class Connection:
 
         self._on_domain("resize a disk of", uuid, act)
 
+    def overlay_disk(self, uuid: str, overlay: str) -> None:
+        """Have a domain that runs go on in files that are there: ``overlay`` is libvirt's XML.
+        All of it or nothing; not to be repeated.
+        """
+        flags = (
+            libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
+            | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT
+            | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA
+            | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC
+        )
+
+        def act(connection: Any) -> None:
+            connection.lookupByUUIDString(uuid).snapshotCreateXML(overlay, flags)
+
+        self._run(f"move a disk of domain {uuid}", act, slow=True)
+
+    def saved_definition(self, uuid: str) -> str:
+        """The XML that a saved domain is restored with."""
+        return str(
+            self._run(
+                f"read what was saved of domain {uuid}",
+                lambda c: c.lookupByUUIDString(uuid).managedSaveGetXMLDesc(),
+            )
+        )
+
+    def redefine_saved(self, uuid: str, definition: str) -> None:
+        self._run(
+            f"change what was saved of domain {uuid}",
+            lambda c: c.lookupByUUIDString(uuid).managedSaveDefineXML(definition),
+        )
+
     def ask_qemu(self, uuid: str, command: str, arguments: dict[str, Any]) -> Any:
         """What QEMU returns to a command of its own protocol. HostProblem where it refuses."""
         import libvirt_qemu

@@ -141,6 +141,16 @@ def _backing_file(path: Path) -> str:
     return name.decode(errors="replace")
 
 
+def files_below(path: Path) -> list[str]:
+    """The files that ``path`` (qcow2) stands on, from the next one down. HostProblem."""
+    output = _qemu_img(
+        f"read the disk {path}",
+        ["info", "--output=json", "--force-share", "--backing-chain", "-f", "qcow2",
+         _absolute(path)],
+    )  # fmt: skip
+    return [each["filename"] for each in msgspec.json.decode(output)[1:]]
+
+
 def ensure_overlay(path: Path, base: Path, base_format: str, size_gb: int) -> None:
     """A qcow2 file at ``path`` that keeps a server's changes to ``base`` (qcow2 or raw).
 

@@ -28,7 +28,7 @@ from minicloud.virt.driver import (
     HostInfo,
     NbdDisk,
 )
-from minicloud.virt.libvirt import devices, patience, xml
+from minicloud.virt.libvirt import devices, layers, patience, xml
 from minicloud.virt.libvirt.connection import Connection, RawDomain
 from minicloud.virt.libvirt.usage import diagnostics_of
 
@@ -120,6 +120,7 @@ class LibvirtDriver(Driver):
         domain = self._ours(spec.server_id)
         off = domain is not None and domain.power in (Power.SHUTDOWN, Power.NOSTATE)
         if off and self._connection.is_saved(spec.server_id):
+            layers.restore_onto(self._connection, spec.server_id, spec.disks)
             self._connection.restore(spec.server_id)
             for disk in spec.disks:
                 self._make_patient(spec.server_id, disk)
@@ -182,6 +183,10 @@ class LibvirtDriver(Driver):
         if isinstance(disk, NbdDisk) and disk.reconnect_s and self._is_running(server_id):
             patience.touch(partial(self._connection.ask_qemu, server_id), disk)
         self._connection.resize_disk(server_id, disk.target, size_bytes)
+
+    def move_disk(self, server_id: str, serial: str, name: str) -> None:
+        if self._ours(server_id) is not None:
+            layers.move(self._connection, server_id, serial, name)
 
     def _make_patient(self, server_id: str, device: Device) -> None:
         """A guest that is off is told when it starts. What QEMU refuses leaves the disk as it is:
@@ -289,7 +294,7 @@ class LibvirtDriver(Driver):
 
 def _check_disks(spec: DomainSpec) -> None:
     for disk in spec.disks:
-        if isinstance(disk, FileDisk) and not Path(disk.path).exists():
+        if isinstance(disk, FileDisk) and not disk.foreign and not Path(disk.path).exists():
             raise HostProblem(
                 reason=f"disk {disk.target} of server {spec.server_id} is missing: "
                 f"there is no file {disk.path} on this host"

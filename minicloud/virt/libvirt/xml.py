@@ -120,6 +120,56 @@ def backup_xml(definition: str, target: str, copy: Path) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
+def disk_files(definition: str, serial: str) -> tuple[str, list[str]] | None:
+    """(target, the files of the disk from the one that is written down to the last) in a running
+    domain's definition; no files where it is no file. None: there is no such disk.
+    """
+    for disk in ET.fromstring(definition).iterfind("devices/disk"):  # noqa: S314 - libvirt's own
+        if disk.findtext("serial") != serial:
+            continue
+        target, files = disk.find("target"), []
+        layer: ET.Element | None = disk
+        while layer is not None and (source := layer.find("source")) is not None:
+            files.append(source.get("file", ""))
+            layer = layer.find("backingStore")
+        name = target.get("dev", "") if target is not None else ""
+        return name, [file for file in files if file]
+    return None
+
+
+def overlay_xml(definition: str, target: str, path: str) -> str:
+    """An external snapshot by which the disk ``target``, and no other, goes on in ``path``."""
+    root = ET.Element("domainsnapshot")
+    disks = _sub(root, "disks")
+    for disk in ET.fromstring(definition).iterfind("devices/disk/target"):  # noqa: S314 - as above
+        name = disk.get("dev", "")
+        if name != target:
+            _sub(disks, "disk", name=name, snapshot="no")
+            continue
+        wanted = _sub(disks, "disk", name=name, snapshot="external", type="file")
+        _sub(wanted, "driver", type="qcow2")
+        _sub(_sub(wanted, "source", file=path), "seclabel", model="dac", relabel="no")
+    return ET.tostring(root, encoding="unicode")
+
+
+def with_files_of(definition: str, disks: Sequence[Disk]) -> str | None:
+    """The definition with volumes' files as ``disks`` say; None: it has them so already."""
+    root = ET.fromstring(definition)  # noqa: S314 - libvirt's own output, on our host
+    wanted = {d.serial: d for d in disks if isinstance(d, FileDisk) and d.foreign}
+    changed = False
+    for element in root.iterfind("devices/disk"):
+        disk = wanted.get(element.findtext("serial") or "")
+        source, driver = element.find("source"), element.find("driver")
+        if disk is None or source is None or driver is None or source.get("file") == disk.path:
+            continue
+        source.set("file", disk.path)
+        driver.set("type", disk.format)
+        for below in element.findall("backingStore"):
+            element.remove(below)
+        changed = True
+    return ET.tostring(root, encoding="unicode") if changed else None
+
+
 def power_of(state: int) -> Power:
     """Our word for libvirt's virDomainState; a guest that is shutting down still runs."""
     return _POWER.get(state, Power.NOSTATE)
@@ -282,7 +332,12 @@ def _disk(devices: ET.Element, disk: Disk) -> None:
     if isinstance(disk, FileDisk):
         # The page cache lets guests share the blocks of a common base; flushes are honoured.
         options = {"name": "qemu", "type": disk.format, "cache": "writeback"}
+        if disk.direct:
+            options |= {"cache": "none", "io": "native"}
         source = _sub(element, "source", file=disk.path)
+        if disk.foreign:
+            # Of all files below as well, which libvirt finds out by itself.
+            _sub(source, "seclabel", model="dac", relabel="no")
     else:
         options = {"name": "qemu", "type": "raw", "cache": "none"}
         source = _sub(element, "source", protocol="nbd", name=disk.export)
@@ -294,6 +349,8 @@ def _disk(devices: ET.Element, disk: Disk) -> None:
             _sub(source, "host", name=disk.host, port=str(disk.port))
     if not (cdrom or disk.readonly):
         options["discard"] = "unmap"
+        if isinstance(disk, FileDisk) and disk.foreign:
+            options["detect_zeroes"] = "unmap"
     element.insert(0, ET.Element("driver", options))
     _sub(element, "target", dev=disk.target, bus=_bus(disk))
     if disk.serial:

@@ -81,6 +81,20 @@ class Backend(abc.ABC):
     def disk(self, volume_id: str) -> DiskFile:
         """What an exporter on this host opens. HostProblem: there is no such volume."""
 
+    @abc.abstractmethod
+    def open_to_guests(self, volume_id: str) -> DiskFile:
+        """What a guest opens for itself: it may write the volume's file, and read those below.
+        HostProblem; the file system must have locks.
+        """
+
+    @abc.abstractmethod
+    def is_written(self, volume_id: str) -> bool:
+        """Whether somebody has a file of the volume open for writing. HostProblem."""
+
+    @abc.abstractmethod
+    def is_written_below(self, disk: DiskFile) -> bool:
+        """The same of what ``disk``, a volume's file, stands on."""
+
     # -- what is frozen --------------------------------------------------------------------------
     @abc.abstractmethod
     def ensure_snapshot(self, snapshot_id: str, volume_id: str, switch: Switch) -> None:

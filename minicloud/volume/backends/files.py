@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import grp
 import logging
 import os
 import shutil
@@ -44,7 +45,8 @@ _QUICKLY_MERGED = 256 * 1024 * 1024
 class FileBackend(Backend):
     """``young_s``: a file that changed less than so many seconds ago is not swept. ``wipe``: the
     bytes of what is deleted are overwritten first. ``image_cache_s``: how long an image's bytes
-    stay after a volume was last made of it.
+    stay after a volume was last made of it. ``group``: who may open what is open to guests.
+    ValueError: there is no such group.
     """
 
     def __init__(
@@ -54,10 +56,12 @@ class FileBackend(Backend):
         young_s: float = 60.0,
         wipe: bool = False,
         image_cache_s: float = 7 * 86400.0,
+        group: str = "",
     ) -> None:
         self._directory = directory
         self._young_s, self._wipe, self._image_cache_s = young_s, wipe, image_cache_s
         self._layers = directory / "layers"
+        self._group = _group_id(group) if group else None
         for path in (directory, self._layers, *(directory / name for name in _LINKS),
                      directory / "scratch", directory / "managed"):  # fmt: skip
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -112,6 +116,28 @@ class FileBackend(Backend):
     def disk(self, volume_id: str) -> DiskFile:
         return self._disk("volumes", volume_id)
 
+    def open_to_guests(self, volume_id: str) -> DiskFile:
+        """What is frozen can be opened for reading alone, whatever name it is asked for by."""
+        with self._acting("open", volume_id), self._alone():
+            disk = self.disk(volume_id)
+            # Fails where there are no locks: nobody could tell who has the file open.
+            qemu_img.is_locked(disk.path)
+            if self._group is not None:
+                for directory in (self._layers, self._directory):
+                    self._admit(directory, 0o710)
+                self._admit(disk.path, 0o660)
+                for below in _chain(_below(disk.path)):
+                    self._admit(below, 0o640)
+            return disk
+
+    def is_written(self, volume_id: str) -> bool:
+        with self._acting("look at", volume_id):
+            return any(map(qemu_img.is_written, _chain(self.disk(volume_id).path)))
+
+    def is_written_below(self, disk: DiskFile) -> bool:
+        with self._acting("look at", disk.path.name):
+            return any(map(qemu_img.is_written, _chain(_below(disk.path))))
+
     # -- what is frozen --------------------------------------------------------------------------
     def ensure_snapshot(self, snapshot_id: str, volume_id: str, switch: Switch) -> None:
         """The volume's link moves to a new layer before anybody writes there: whoever opens the
@@ -128,11 +154,13 @@ class FileBackend(Backend):
             above = self._layers / f"{derive('layer-after', snapshot_id)}.qcow2"
             if not self._users(above):
                 self._overlay(now, _size(now), above)
+                _as_open(above, now)
                 self._link("volumes", volume_id, above)
             switch(self.disk(volume_id))
             frozen = _below(above)
             if frozen is None:
                 raise HostProblem(reason=f"{above.name} stands on nothing")
+            frozen.chmod(frozen.stat().st_mode & ~0o022)
             self._link("snapshots", snapshot_id, frozen)
 
     def ensure_snapshot_absent(self, snapshot_id: str) -> None:
@@ -196,21 +224,22 @@ class FileBackend(Backend):
             self._remove(top)
 
     def _mergeable(self, volume_id: str) -> tuple[Path, Path] | None:
-        """The volume's layer and the one below it, where nothing else needs that."""
+        """The volume's layer and the one below it, where nothing else needs that and nobody has
+        them open.
+        """
         top = self._layer("volumes", volume_id)
         below = _below(top) if top is not None else None
         if top is None or below is None or self._users(below) != {top}:
             return None
         if top.stat().st_blocks * 512 > _QUICKLY_MERGED:
             return None
+        if qemu_img.is_written(top) or qemu_img.is_written(below):
+            return None
         return top, below
 
     def depth(self, volume_id: str) -> int:
         """How many layers the volume's bytes lie in."""
-        count, layer = 0, self._layer("volumes", volume_id)
-        while layer is not None:
-            count, layer = count + 1, _below(layer)
-        return count
+        return sum(1 for _ in _chain(self._layer("volumes", volume_id)))
 
     def capacity(self) -> Capacity:
         usage = shutil.disk_usage(self._directory)
@@ -294,6 +323,11 @@ class FileBackend(Backend):
         if layer is None or not layer.exists():
             raise HostProblem(reason=f"The bytes of {name} are not here")
         return _disk_file(layer)
+
+    def _admit(self, path: Path, mode: int) -> None:
+        if self._group is not None:
+            os.chown(path, -1, self._group)
+        path.chmod(mode)
 
     def _link(self, kind: str, name: str, layer: Path) -> None:
         """What ``name`` is from now on."""
@@ -451,6 +485,22 @@ class FileBackend(Backend):
             ) from problem
 
 
+def _group_id(name: str) -> int:
+    """ValueError: there is no such group."""
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise ValueError(f"file_group: there is no group {name!r}") from None
+
+
+def _as_open(layer: Path, to: Path) -> None:
+    """Whoever may open the layer ``to`` may open ``layer``."""
+    there = to.stat()
+    if there.st_mode & 0o070:
+        os.chown(layer, -1, there.st_gid)
+        layer.chmod(there.st_mode & 0o777)
+
+
 def _disk_file(layer: Path) -> DiskFile:
     return DiskFile(path=layer, format=layer.suffix[1:])
 
@@ -478,6 +528,13 @@ def _is_locked(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         pass
     return False
+
+
+def _chain(layer: Path | None) -> Iterator[Path]:
+    """``layer`` and all that it stands on."""
+    while layer is not None:
+        yield layer
+        layer = _below(layer)
 
 
 def _sync(path: Path) -> None:

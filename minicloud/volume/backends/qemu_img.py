@@ -6,7 +6,10 @@ decides where it lies.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import os
 import struct
 import subprocess
 from collections.abc import Sequence
@@ -24,6 +27,18 @@ _LONG_S = 6 * 3600
 _QCOW2 = struct.Struct(">4sIQIIQ")
 """Magic, version, offset and length of the backing file's name, cluster bits, size."""
 _LONGEST_NAME = 1023
+_FLOCK = "hhqqi4x"
+"""struct flock: kind, whence, start, length, pid."""
+_NO_LOCKS = (errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_WRITE_LOCK = 101
+"""The byte of a file that QEMU locks while it may write there."""
+_LOCKED = "Is another process using the image"
+
+
+class Busy(HostProblem):
+    """Somebody has the file open."""
+
+    code = "file_busy"
 
 
 def create_overlay(path: Path, below: DiskFile, size_bytes: int) -> None:
@@ -55,6 +70,30 @@ def commit(disk: DiskFile) -> None:
     """Write what ``disk``, a qcow2, adds into the file right below it."""
     _run(f"merge {disk.path.name}", ["commit", "-q", "-d", "-f", disk.format, str(disk.path)],
          limit_s=_LONG_S)  # fmt: skip
+
+
+def is_written(path: Path) -> bool:
+    """Whether some QEMU has the file open for writing, of this host or of another one where the
+    file system has locks between hosts. Where it has none nobody is seen.
+    """
+    try:
+        return is_locked(path)
+    except OSError as problem:
+        if problem.errno not in _NO_LOCKS:
+            raise
+        return False
+
+
+def is_locked(path: Path) -> bool:
+    """As ``is_written``. OSError where the file system has no locks."""
+    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, _WRITE_LOCK, 1, 0)
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        found = fcntl.fcntl(handle, fcntl.F_OFD_GETLK, asked)
+    finally:
+        os.close(handle)
+    kind: int = struct.unpack(_FLOCK, found)[0]
+    return kind != fcntl.F_UNLCK
 
 
 def foreign_files(path: Path, image_format: str) -> list[str]:
@@ -111,5 +150,5 @@ def _run(action: str, arguments: Sequence[str], *, limit_s: int = _QUICK_S) -> b
     if done.returncode != 0:
         words = done.stderr.decode(errors="replace").strip().splitlines()
         reason = words[-1][-300:] if words else f"exit status {done.returncode}"
-        raise HostProblem(reason=f"Cannot {action}: {reason}")
+        raise (Busy if _LOCKED in reason else HostProblem)(reason=f"Cannot {action}: {reason}")
     return done.stdout
