@@ -87,6 +87,7 @@ def test_a_servers_life(live_cloud, server: dict, name: str) -> None:
     live_cloud.openstack("server", "start", name)
     live_cloud.wait_for_status(name, "ACTIVE")
     live_cloud.openstack("server", "reboot", "--hard", "--wait", name)
+    live_cloud.wait_for_ssh(name)  # which hears of the next one, and need not be killed for it
     live_cloud.openstack("server", "reboot", "--soft", "--wait", name)
     assert live_cloud.openstack_json("server", "show", name)["status"] == "ACTIVE"
 
