@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -171,10 +172,10 @@ def operations_live(tx: Transaction) -> Sequence[Operation]:
 # -- the journal -----------------------------------------------------------------------------------
 def journal_events(tx: Transaction, events: Sequence[OperationEvent]) -> None:
     """Keep recipe steps. Of a step, its end counts, in whichever order the words arrive."""
-    for event in events:
-        _keep(
-            tx, operation_events, [msgspec.to_builtins(event)], over=event.finished_at is not None
-        )
+    begun = [msgspec.to_builtins(event) for event in events if event.finished_at is None]
+    ended = [msgspec.to_builtins(event) for event in events if event.finished_at is not None]
+    _keep(tx, operation_events, begun, over=False)
+    _keep(tx, operation_events, ended, over=True)
 
 
 def journal_steps(
@@ -192,21 +193,24 @@ def journal_steps(
         # In order, so that no two transactions wait for each other's rows.
         for _, step in sorted(latest.items())
     ]
-    if rows:
-        _keep(tx, launch_steps, rows, over=True)
+    _keep(tx, launch_steps, rows, over=True)
 
 
 def _keep(tx: Transaction, table: sa.Table, rows: list[dict[str, Any]], *, over: bool) -> None:
     """Insert ``rows``, ``over`` those there are or else beside them; daemons do so at once."""
-    insert: Any = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
+    if rows:
+        tx.execute(_insert(tx.dialect.name, table, over), rows)
+
+
+@functools.cache
+def _insert(dialect: str, table: sa.Table, over: bool) -> Any:
+    """Made once: to make it costs more than to run it."""
+    statement: Any = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
     keys = [column.name for column in table.primary_key]
-    statement = insert(table)
-    if over:
-        values = {c.name: statement.excluded[c.name] for c in table.c if c.name not in keys}
-        statement = statement.on_conflict_do_update(index_elements=keys, set_=values)
-    else:
-        statement = statement.on_conflict_do_nothing(index_elements=keys)
-    tx.execute(statement, rows)
+    if not over:
+        return statement.on_conflict_do_nothing(index_elements=keys)
+    values = {c.name: statement.excluded[c.name] for c in table.c if c.name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=values)
 
 
 def events_of_operation(tx: Transaction, operation_id: str) -> Sequence[OperationEvent]:

@@ -31,6 +31,8 @@ BASE_RULES: Mapping[str, str] = {
 }
 """Rules that every service's own rules may refer to as ``rule:member`` and so on."""
 
+_KEPT = 4096
+
 
 class Policy:
     """The rules of one service."""
@@ -45,10 +47,27 @@ class Policy:
         self._enforcer.suppress_deprecation_warnings = True
         for name, check in {**BASE_RULES, **rules}.items():
             self._enforcer.register_default(oslo_policy.RuleDefault(name, check))
-        self._enforcer.load_rules()
+        self._answers: dict[Any, bool] = {}
+        self._answered_by: Any = None
+        self._decided_here = True
+        self._answers_now()
 
     def allows(self, ctx: Context, action: str, target: Mapping[str, Any] | None = None) -> bool:
         """Whether ``ctx`` may do ``action`` to ``target`` (default: something of its own)."""
+        own = {"project_id": ctx.project_id, "user_id": ctx.user_id}
+        asked = dict(own if target is None else target)
+        who = (ctx.project_id, ctx.user_id, ctx.domain_id, ctx.user_domain_id,
+               ctx.project_domain_id, ctx.system_scope, ctx.scope)  # fmt: skip
+        roles = (tuple(ctx.roles), tuple(ctx.service_roles))
+        # The language compares texts.
+        question = (action, who, roles, *((name, str(asked[name])) for name in sorted(asked)))
+        answers = self._answers_now()
+        answer = answers.get(question)
+        if answer is None:
+            answer = answers[question] = self._ask(ctx, action, asked)
+        return answer
+
+    def _ask(self, ctx: Context, action: str, target: dict[str, Any]) -> bool:
         credentials = {
             "roles": list(ctx.roles),
             "service_roles": list(ctx.service_roles),
@@ -60,9 +79,21 @@ class Policy:
             "system_scope": ctx.system_scope,
             "scope": ctx.scope,
         }
-        own = {"project_id": ctx.project_id, "user_id": ctx.user_id}
-        asked = dict(own if target is None else target)
-        return bool(self._enforcer.enforce(action, asked, credentials))
+        return bool(self._enforcer.enforce(action, target, credentials))
+
+    def _answers_now(self) -> dict[Any, bool]:
+        """Answers by the rules as they are: the same few questions are asked all the time, and
+        oslo.policy takes a while over each. An operator may have changed the file, or let another
+        server decide.
+        """
+        self._enforcer.load_rules()
+        rules = self._enforcer.rules
+        if rules is not self._answered_by:
+            self._answers, self._answered_by = {}, rules
+            self._decided_here = not any("http" in str(check) for check in rules.values())
+        if not self._decided_here or len(self._answers) >= _KEPT:
+            self._answers = {}
+        return self._answers
 
     def check(self, ctx: Context, action: str, target: Mapping[str, Any] | None = None) -> None:
         """Raise Forbidden unless allowed."""
