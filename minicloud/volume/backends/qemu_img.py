@@ -150,5 +150,7 @@ def _run(action: str, arguments: Sequence[str], *, limit_s: int = _QUICK_S) -> b
     if done.returncode != 0:
         words = done.stderr.decode(errors="replace").strip().splitlines()
         reason = words[-1][-300:] if words else f"exit status {done.returncode}"
+        for path in (word for word in arguments if word.startswith("/")):
+            reason = reason.replace(path, Path(path).name)  # users read this
         raise (Busy if _LOCKED in reason else HostProblem)(reason=f"Cannot {action}: {reason}")
     return done.stdout
