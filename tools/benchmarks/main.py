@@ -16,6 +16,7 @@ import logins
 import memory
 import networking
 import volumes
+import wires
 from cloud import Bench
 
 
@@ -28,6 +29,7 @@ def main() -> None:
     for measure in (
         memory.measure,
         networking.measure,
+        wires.measure,
         logins.measure,
         listing.measure,
         volumes.measure,
