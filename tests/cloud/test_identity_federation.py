@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from identity import IdentityCloud, identity_cloud, password, project
-from private_postgresql import missing, private_postgresql
 from test_identity_bootstrap import manage
 
 TOP = "/OS-FEDERATION"
@@ -30,18 +29,11 @@ RULES = [
 ]
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module")
 def cloud(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    module_database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[IdentityCloud]:
-    directory = tmp_path_factory.mktemp("identity")
-    if request.param == "sqlite":
-        with identity_cloud(directory) as running:
-            yield running
-        return
-    if missing():
-        pytest.skip(f"needs {missing()}")
-    with private_postgresql() as url, identity_cloud(directory, url=url) as running:
+    with identity_cloud(tmp_path_factory.mktemp("identity"), url=module_database_url) as running:
         yield running
 
 

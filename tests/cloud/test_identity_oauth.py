@@ -21,7 +21,6 @@ from identity import (
     project,
 )
 from oauthlib import oauth1
-from private_postgresql import missing, private_postgresql
 
 from minicloud.client.identity import Credentials, ServiceSession, TokenValidator
 from minicloud.identity import models
@@ -36,18 +35,11 @@ TOP = "/OS-OAUTH1"
 ASKED = {"methods": ["oauth1"], "oauth1": {}}
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module")
 def cloud(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    module_database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[IdentityCloud]:
-    directory = tmp_path_factory.mktemp("identity")
-    if request.param == "sqlite":
-        with identity_cloud(directory) as running:
-            yield running
-        return
-    if missing():
-        pytest.skip(f"needs {missing()}")
-    with private_postgresql() as url, identity_cloud(directory, url=url) as running:
+    with identity_cloud(tmp_path_factory.mktemp("identity"), url=module_database_url) as running:
         yield running
 
 

@@ -8,30 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from private_postgresql import missing, private_postgresql
-from tokens import ALT, DEMO
+from tokens import DEMO
 from volume import VolumeCloud, volume_cloud
 
 LIMITS = {"volumes": 5, "gigabytes": 20, "per_volume_gigabytes": -1}
 
 
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[str]:
-    if missing():
-        pytest.skip(f"needs {missing()}")
-    with private_postgresql() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def cloud(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VolumeCloud]:
-    url = request.getfixturevalue("postgresql") if request.param == "postgresql" else None
-    with volume_cloud(tmp_path, url=url, quotas=LIMITS) as cloud:
-        yield cloud
-        for each in cloud.ask("GET", "/volumes?all_tenants=1", 200, "admin")["volumes"]:
-            cloud.ask("DELETE", f"/volumes/{each['id']}", 202, "admin")
-        for project in (DEMO, ALT):
-            cloud.ask("DELETE", f"/os-quota-sets/{project}", 200, "admin")
+@pytest.fixture
+def cloud(database_url: str, tmp_path: Path) -> Iterator[VolumeCloud]:
+    with volume_cloud(tmp_path, url=database_url, quotas=LIMITS) as running:
+        yield running
 
 
 def at_once(cloud: VolumeCloud, number: int, size: int, token: str = "demo") -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,25 +9,18 @@ from typing import Any
 
 import pytest
 import requests
-from private_postgresql import missing, private_postgresql
 from tokens import ADMIN, ALT, DEMO, SERVICE
 from volume import VolumeCloud, volume_cloud
 
 MISSING = "00000000-0000-4000-8000-000000000000"
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module")
 def cloud(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    module_database_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[VolumeCloud]:
-    with contextlib.ExitStack() as stack:
-        url = None
-        if request.param == "postgresql":
-            if missing():
-                pytest.skip(f"needs {missing()}")
-            url = stack.enter_context(private_postgresql())
-        directory = tmp_path_factory.mktemp("volume")
-        yield stack.enter_context(volume_cloud(directory, url=url))
+    with volume_cloud(tmp_path_factory.mktemp("volume"), url=module_database_url) as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)
