@@ -92,8 +92,9 @@ def _drop_snapshots_of(job: Job, image_id: str) -> None:
     for snapshot in _settled(job, image_id):
         with contextlib.suppress(NotFound):
             job.clients.volume.snapshot_delete(snapshot.id)
-    for snapshot in _settled(job, image_id):
-        raise HostProblem(reason=f"snapshot {snapshot.id} cannot be deleted: {snapshot.status}")
+    left = _settled(job, image_id)
+    if left:
+        raise HostProblem(reason=f"snapshot {left[0].id} cannot be deleted: {left[0].status}")
 
 
 def _volumes(job: Job) -> Sequence[BlockDevice]:
