@@ -24,7 +24,7 @@ import msgspec
 
 from minicloud.domain.errors import HostProblem
 from minicloud.volume import processes
-from minicloud.volume.backends.base import DiskFile
+from minicloud.volume.backends.disks import Disk, DiskFile, options
 from minicloud.volume.qmp import Qmp
 
 LOG = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     """What should be served of a volume."""
 
     volume_id: str
-    disk: DiskFile
+    disk: Disk
     exports: Sequence[Export]
 
 
@@ -180,7 +180,7 @@ class Exporter:
             if top == name or _opened(qmp, top) == disk.path:
                 return
             if name not in _nodes(qmp):
-                qmp.ask("blockdev-add", **{**_blockdev(disk, name), "backing": None})
+                qmp.ask("blockdev-add", **{**disk.blockdev(name), "backing": None})
             qmp.ask("blockdev-snapshot", node=top, overlay=name)
         LOG.info("Volume %s goes on in %s", volume_id, disk.path.name)
 
@@ -203,7 +203,7 @@ class Exporter:
                 "--nbd-server",
                 f"addr.type=unix,addr.path={nbd},max-connections=0",
                 "--blockdev",
-                json.dumps(_blockdev(served.disk, "d-first")),
+                json.dumps(served.disk.blockdev("d-first")),
             ],
             volume_id,
         )
@@ -302,7 +302,7 @@ class Exporter:
             *([] if export.writable else ["--read-only"]),
             "--discard=unmap",
             "--image-opts",
-            _options("", source),
+            options(source),
         ]
 
     def _gateways(self, volume_id: str) -> set[str]:
@@ -366,45 +366,6 @@ def _driver(qmp: Qmp, node: str) -> str:
 
 def _opened(qmp: Qmp, node: str) -> Path:
     return Path(_nodes(qmp)[node]["file"])
-
-
-def _blockdev(disk: DiskFile, name: str) -> dict[str, Any]:
-    """How QEMU opens the file. Past the page cache where the file system can: the guest has a
-    cache of its own, and its flush still reaches the disk. Zeroes are not stored.
-    """
-    direct = takes_direct(disk.path)
-    return {
-        "driver": disk.format,
-        "node-name": name,
-        "discard": "unmap",
-        "detect-zeroes": "unmap",
-        "cache": {"direct": direct},
-        "file": {
-            "driver": "file",
-            "filename": str(disk.path),
-            "discard": "unmap",
-            "cache": {"direct": direct},
-            "aio": "native" if direct else "threads",
-        },
-    }
-
-
-def takes_direct(path: Path) -> bool:
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_DIRECT))
-    except OSError:
-        return False
-    return True
-
-
-def _options(prefix: str, value: Any) -> str:
-    """Nested options on one line, as QEMU's command line takes them: a doubled comma is one."""
-    if isinstance(value, dict):
-        parts = [
-            _options(f"{prefix}.{key}" if prefix else key, each) for key, each in value.items()
-        ]
-        return ",".join(parts)
-    return f"{prefix}={str(value).replace(',', ',,')}"
 
 
 def free_port(address: str, ports: Iterable[int], taken: set[int]) -> int | None:

@@ -28,6 +28,7 @@ from minicloud.volume.messages import MessageService
 from minicloud.volume.presence import Roll
 from minicloud.volume.records import Volume
 from minicloud.volume.retyping import Retyping
+from minicloud.volume.scratch import Scratch
 from minicloud.volume.service import VolumeService
 from minicloud.volume.snapshots import SnapshotService
 from minicloud.volume.states import AttachmentStatus, BackupStatus, SnapshotStatus, VolumeStatus
@@ -57,8 +58,10 @@ class Reconciler:
         live: LiveVolumes,
         roll: Roll,
         services: Services,
+        scratch: Scratch,
     ) -> None:
         self._database, self._backends, self._roll = database, backends, roll
+        self._scratch = scratch
         self._exporter, self._desired, self._live = exporter, desired, live
         self._services, self._host = services, services.volumes.host
 
@@ -71,7 +74,11 @@ class Reconciler:
         self._finish_backups()
         self._finish_attachments()
         for name, backend in self._backends:
-            backend.sweep(partial(self._known, name))
+            try:
+                backend.sweep(partial(self._known, name))
+            except MinicloudError as problem:
+                LOG.error("Backend %s is not swept: %s", name, problem.message)
+        self._scratch.sweep()
         self._services.messages.forget_old()
 
     def _finish_volumes(self) -> None:

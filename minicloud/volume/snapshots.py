@@ -133,7 +133,7 @@ class SnapshotService:
         try:
             backend = self._backends.of(snapshot)
             backend.ensure_snapshot(
-                snapshot.id, snapshot.volume_id, self._live.switch(snapshot.volume_id, backend)
+                snapshot.id, snapshot.volume_id, self._live.switch(snapshot.volume_id)
             )
         except Unavailable as failed:
             if clock.now() - snapshot.created_at < _PATIENCE_S:

@@ -14,8 +14,7 @@ from minicloud.domain.errors import HostProblem
 from minicloud.domain.ids import derive
 from minicloud.kit.clock import iso_micro
 from minicloud.kit.web.versions import Conversion
-from minicloud.volume.backends.base import DiskFile
-from minicloud.volume.exports import takes_direct
+from minicloud.volume.backends.disks import Disk, DiskFile
 from minicloud.volume.records import (
     Attachment,
     Backup,
@@ -134,8 +133,8 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
 
     socket: Callable[[str], Path]
     """Volume id -> the Unix socket of its exports."""
-    file: Callable[[Volume], DiskFile]
-    """What a guest opens that opens the volume's file. HostProblem: it is not here."""
+    disk: Callable[[Volume], Disk]
+    """What a guest opens that opens the volume for itself. HostProblem: it is not here."""
     address: str
     tls: bool
     reconnect_s: int
@@ -195,8 +194,10 @@ def _file_connection(
     attachment: Attachment, volume: Volume, way: Way, qos: Mapping[str, str] | None
 ) -> Json:
     try:
-        disk = way.file(volume)
+        disk = way.disk(volume)
     except HostProblem:
+        return {}
+    if not isinstance(disk, DiskFile):
         return {}
     return {
         "driver_volume_type": "local",
@@ -204,7 +205,7 @@ def _file_connection(
         "volume_id": volume.id,
         "device_path": str(disk.path),
         "format": disk.format,
-        "direct_io": takes_direct(disk.path),
+        "direct_io": disk.takes_direct(),
         "access_mode": attachment.mode,
         "encrypted": False,
         "discard": True,
