@@ -58,6 +58,9 @@ class FileDisk(msgspec.Struct, frozen=True, kw_only=True, tag="file"):
     """A volume's file: another service owns it, and has let QEMU open it and all below it."""
     direct: bool = False
     """Opened past this host's page cache."""
+    limits: Mapping[str, int] = {}
+    """What the guest is kept to: ``total_bytes_sec``, ``read_iops_sec_max``, ... as libvirt's
+    ``iotune`` names them; 0: to nothing."""
 
 
 class NbdDisk(msgspec.Struct, frozen=True, kw_only=True, tag="nbd"):
@@ -77,6 +80,7 @@ class NbdDisk(msgspec.Struct, frozen=True, kw_only=True, tag="nbd"):
     readonly: bool = False
     cdrom: bool = False
     bus: str = ""
+    limits: Mapping[str, int] = {}
 
 
 Disk = FileDisk | NbdDisk
@@ -89,6 +93,9 @@ class Nic(msgspec.Struct, frozen=True, kw_only=True):
     mac: str
     mtu: int
     port_id: str
+    limits: Mapping[str, int] = {}
+    """``inbound_average``, ``outbound_peak``, ... in KiB a second, ``inbound_burst`` in KiB: what
+    the guest is kept to in each direction that has an average."""
 
 
 Device = FileDisk | NbdDisk | Nic
@@ -112,6 +119,8 @@ class DomainSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Path of the file that gets what the guest writes to its serial console."""
     project_id: str = ""
     flavor_name: str = ""
+    cpu_limits: Mapping[str, int] = {}
+    """``shares`` (a weight), ``quota`` of a ``period`` (microseconds, for each processor)."""
 
 
 class DomainInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from minicloud.domain.ids import derive
 from minicloud.kit.clock import iso_micro
 from minicloud.kit.web.versions import Conversion
 from minicloud.volume.backends.disks import Disk, DiskFile
+from minicloud.volume.limits import limits_of
 from minicloud.volume.records import (
     Attachment,
     Backup,
@@ -168,8 +169,9 @@ def connection(
     """The data of ``driver_volume_type`` stand beside it, as in every attachment of Cinder's."""
     if attachment.connector is None:
         return {}
+    limits = limits_of(qos, volume.size_gb) if qos else None
     if attachment.opens_file:
-        return _file_connection(attachment, volume, way, qos)
+        return _file_connection(attachment, volume, way, limits)
     where: Json = {"socket": str(way.socket(volume.id))}
     if attachment.port is not None:
         where = {"host": way.address, "port": attachment.port, "tls": way.tls}
@@ -184,15 +186,13 @@ def connection(
         "discard": True,
         "cacheable": False,
         "reconnect_delay": way.reconnect_s,
-        "qos_specs": dict(qos) if qos else None,
+        "qos_specs": limits,
         **({"multiattach": True} if volume.multiattach else {}),
         **where,
     }
 
 
-def _file_connection(
-    attachment: Attachment, volume: Volume, way: Way, qos: Mapping[str, str] | None
-) -> Json:
+def _file_connection(attachment: Attachment, volume: Volume, way: Way, limits: Json | None) -> Json:
     try:
         disk = way.disk(volume)
     except HostProblem:
@@ -210,7 +210,7 @@ def _file_connection(
         "encrypted": False,
         "discard": True,
         "cacheable": False,
-        "qos_specs": dict(qos) if qos else None,
+        "qos_specs": limits,
     }
 
 

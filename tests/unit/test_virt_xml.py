@@ -38,7 +38,14 @@ LARGE = msgspec.structs.replace(
     disks=(
         NbdDisk(export="vol-1", target="vda", socket="/run/m/v.sock", boot_index=0, serial="v-1"),
         FileDisk(path="/srv/m/a & b.raw", format="raw", target="vdb", serial="s", readonly=True),
-        NbdDisk(export="vol-2", target="vdc", host="10.0.0.9", port=10809, readonly=True),
+        NbdDisk(
+            export="vol-2",
+            target="vdc",
+            host="10.0.0.9",
+            port=10809,
+            readonly=True,
+            limits={"total_bytes_sec": 1048576, "total_bytes_sec_max": 4194304, "size_iops_sec": 0},
+        ),
         FileDisk(
             path="/srv/v/a.qcow2",
             format="qcow2",
@@ -46,10 +53,21 @@ LARGE = msgspec.structs.replace(
             serial="v-3",
             foreign=True,
             direct=True,
+            limits={"write_iops_sec": 5, "read_iops_sec": 50},
         ),
         FileDisk(path="/srv/m/config.iso", format="raw", target="sda", cdrom=True),
     ),
-    nics=(*SMALL.nics, Nic(tap="tap1", mac="fa:16:3e:01:02:04", mtu=9000, port_id="1a1b2c3d")),
+    nics=(
+        *SMALL.nics,
+        Nic(
+            tap="tap1",
+            mac="fa:16:3e:01:02:04",
+            mtu=9000,
+            port_id="1a1b2c3d",
+            limits={"inbound_average": 1000, "inbound_burst": 64, "outbound_peak": 9},
+        ),
+    ),
+    cpu_limits={"shares": 512, "period": 100000, "quota": 50000},
     project_id="0123456789abcdef",
     flavor_name="m1.<large>",
 )

@@ -14,6 +14,7 @@ import time
 
 from minicloud.client.volume import Attachment, Volume
 from minicloud.compute.recipes.job import Job, counted
+from minicloud.compute.recipes.limits import volume_limits
 from minicloud.domain.errors import HostProblem, Invalid, NotFound
 from minicloud.domain.models import AttachedVolume, BlockDevice
 from minicloud.kit import clock
@@ -140,6 +141,7 @@ def volume_disk(attachment: Attachment, disk: BlockDevice) -> Disk:
     """What the domain gets of a connected attachment."""
     info = attachment.connection_info or {}
     data = info.get("data") or {}
+    limits = volume_limits(attachment.volume_id, data.get("qos_specs"))
     if info.get("driver_volume_type") == "local" and data.get("format") in ("raw", "qcow2"):
         return FileDisk(
             path=data["device_path"],
@@ -152,6 +154,7 @@ def volume_disk(attachment: Attachment, disk: BlockDevice) -> Disk:
             bus=disk.disk_bus,
             foreign=True,
             direct=bool(data.get("direct_io")),
+            limits=limits,
         )
     if info.get("driver_volume_type") != "nbd":
         raise HostProblem(
@@ -171,6 +174,7 @@ def volume_disk(attachment: Attachment, disk: BlockDevice) -> Disk:
         readonly=data.get("access_mode") == "ro",
         cdrom=disk.device_type == "cdrom",
         bus=disk.disk_bus,
+        limits=limits,
     )
 
 

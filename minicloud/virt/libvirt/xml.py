@@ -7,7 +7,7 @@ that are explained here were chosen by what real guests boot from; do not tidy t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
@@ -52,6 +52,7 @@ def domain_xml(spec: DomainSpec, *, virt_type: str, features: HostFeatures) -> s
     _metadata(root, spec)
     _text(root, "memory", str(spec.memory_mb), unit="MiB")
     _text(root, "vcpu", str(spec.vcpus))
+    _limits(root, "cputune", spec.cpu_limits)
     _sysinfo(root, spec.server_id)
     os_element = _sub(root, "os")
     _text(os_element, "type", "hvm", arch="x86_64", machine="q35")
@@ -353,6 +354,7 @@ def _disk(devices: ET.Element, disk: Disk) -> None:
             options["detect_zeroes"] = "unmap"
     element.insert(0, ET.Element("driver", options))
     _sub(element, "target", dev=disk.target, bus=_bus(disk))
+    _limits(element, "iotune", disk.limits)
     if disk.serial:
         _text(element, "serial", disk.serial)
     if disk.boot_index is not None:
@@ -371,9 +373,27 @@ def _nic(devices: ET.Element, nic: Nic, features: HostFeatures) -> None:
     if not features.vhost_net:
         _sub(element, "driver", name="qemu")
     _sub(element, "mtu", size=str(nic.mtu))
+    _bandwidth(element, nic.limits)
     # The boot ROM would only make the firmware offer to boot from the network.
     _sub(element, "rom", enabled="no")
     _sub(element, "alias", name=_alias(nic))
+
+
+def _bandwidth(nic: ET.Element, limits: Mapping[str, int]) -> None:
+    # libvirt has no peak and no burst where there is no average.
+    ways = [way for way in ("inbound", "outbound") if f"{way}_average" in limits]
+    if ways:
+        element = _sub(nic, "bandwidth")
+        for way in ways:
+            names = [name for name in ("average", "peak", "burst") if f"{way}_{name}" in limits]
+            _sub(element, way, **{name: str(limits[f"{way}_{name}"]) for name in names})
+
+
+def _limits(parent: ET.Element, tag: str, limits: Mapping[str, int]) -> None:
+    if limits:
+        element = _sub(parent, tag)
+        for name in sorted(limits):
+            _text(element, name, str(limits[name]))
 
 
 def _consoles(devices: ET.Element, console_log: str) -> None:
