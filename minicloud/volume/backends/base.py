@@ -2,8 +2,8 @@
 
 Every method asks for an end state and may be repeated; a process killed inside one leaves
 nothing that the next call or ``sweep`` does not mend. What is frozen (a snapshot, an image) is
-never written again; volumes are made upon it without copying. A backend whose store is elsewhere
-raises Unavailable from any method when that does not answer within seconds: nothing is known then.
+never written again; volumes are made upon it without copying. Any method of a backend whose store
+is elsewhere may raise StoreAway, within seconds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,14 @@ from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 
+from minicloud.domain.errors import Unavailable
 from minicloud.volume.backends.disks import Disk, DiskFile
+
+
+class StoreAway(Unavailable):
+    """A backend's store does not answer: nothing is known of what it has, nothing has failed, and
+    trying again helps when it is back.
+    """
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
