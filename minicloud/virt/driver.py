@@ -12,6 +12,7 @@ person can act on.
 from __future__ import annotations
 
 import socket
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -214,6 +215,29 @@ class Driver(ABC):
         Nothing is done where the guest does so already or has gone on from there, where it is off
         and where it has no such disk: it finds the file when it gets the disk again. HostProblem
         where the file stands on another one.
+        """
+
+    @abstractmethod
+    def ensure_disk_moved(
+        self,
+        server_id: str,
+        disk: Disk,
+        *,
+        ready: Callable[[], None],
+        cancelled: threading.Event,
+    ) -> None:
+        """A guest that runs, or is paused, has its disk ``disk.serial`` where ``disk`` says, with
+        all that it wrote, and finds it there after a reboot. The place is there, and as large.
+
+        The guest goes on meanwhile. ``ready`` is called, perhaps again, when both places have the
+        same and every write goes to both, before the guest goes over; it may raise. HostProblem:
+        the guest is off or the copy failed, or ``cancelled`` was set and the copy goes on.
+        """
+
+    @abstractmethod
+    def end_disk_move(self, server_id: str, disk: Disk) -> bool | None:
+        """The guest's disk ``disk.serial`` is not copied any more. Whether the guest has it where
+        ``disk`` says; None: the guest is off, or has no such disk.
         """
 
     @abstractmethod

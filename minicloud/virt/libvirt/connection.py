@@ -266,6 +266,12 @@ class Connection:
 
         self._on_domain("undefine", uuid, act)
 
+    def act(self, verb: str, uuid: str, work: Callable[[Any], _T]) -> _T:
+        """What ``work`` makes of a domain; it may take long, and may be done twice."""
+        return self._run(
+            f"{verb} domain {uuid}", lambda c: work(c.lookupByUUIDString(uuid)), slow=True
+        )
+
     # -- devices -----------------------------------------------------------------------------------
     def attach(
         self, uuid: str, element: str, is_there: Callable[[str], bool], *, live: bool

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -28,7 +29,7 @@ from minicloud.virt.driver import (
     HostInfo,
     NbdDisk,
 )
-from minicloud.virt.libvirt import devices, layers, patience, xml
+from minicloud.virt.libvirt import devices, layers, moves, patience, xml
 from minicloud.virt.libvirt.connection import Connection, RawDomain
 from minicloud.virt.libvirt.usage import diagnostics_of
 
@@ -187,6 +188,25 @@ class LibvirtDriver(Driver):
     def move_disk(self, server_id: str, serial: str, name: str) -> None:
         if self._ours(server_id) is not None:
             layers.move(self._connection, server_id, serial, name)
+
+    def ensure_disk_moved(
+        self,
+        server_id: str,
+        disk: Disk,
+        *,
+        ready: Callable[[], None],
+        cancelled: threading.Event,
+    ) -> None:
+        if self._ours(server_id) is None:
+            raise HostProblem(reason=f"the guest of server {server_id} does not run")
+        moves.ensure_moved(self._connection, server_id, disk, self._features, ready, cancelled)
+        self._make_patient(server_id, disk)
+        patience.forget_unused(partial(self._connection.ask_qemu, server_id))
+
+    def end_disk_move(self, server_id: str, disk: Disk) -> bool | None:
+        if self._ours(server_id) is None:
+            return None
+        return moves.end_move(self._connection, server_id, disk, self._features)
 
     def _make_patient(self, server_id: str, device: Device) -> None:
         """A guest that is off is told when it starts. What QEMU refuses leaves the disk as it is:
