@@ -84,7 +84,28 @@ class NbdDisk(msgspec.Struct, frozen=True, kw_only=True, tag="nbd"):
     limits: Mapping[str, int] = {}
 
 
-Disk = FileDisk | NbdDisk
+class RbdDisk(msgspec.Struct, frozen=True, kw_only=True, tag="rbd"):
+    """A volume that is an image in a Ceph cluster, which the guest's QEMU opens for itself."""
+
+    image: str
+    """``pool/name``."""
+    target: str
+    monitors: Sequence[tuple[str, int]] = ()
+    """Addresses and ports of the cluster; none: those of this host's own Ceph configuration."""
+    user: str = ""
+    secret_uuid: str = ""
+    """User of Ceph, and libvirt's secret that has its key. Empty: the host's own, if it has one."""
+    discard: bool = True
+    """Whether the guest may give space back."""
+    boot_index: int | None = None
+    serial: str = ""
+    readonly: bool = False
+    cdrom: bool = False
+    bus: str = ""
+    limits: Mapping[str, int] = {}
+
+
+Disk = FileDisk | NbdDisk | RbdDisk
 
 
 class Nic(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +120,7 @@ class Nic(msgspec.Struct, frozen=True, kw_only=True):
     the guest is kept to in each direction that has an average."""
 
 
-Device = FileDisk | NbdDisk | Nic
+Device = Disk | Nic
 """What a guest can get, and lose, while it runs. A disk is known by its serial."""
 
 

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from minicloud.domain.states import Power
-from minicloud.virt.driver import DomainSpec, FileDisk, NbdDisk, Nic
+from minicloud.virt.driver import DomainSpec, FileDisk, NbdDisk, Nic, RbdDisk
 from minicloud.virt.libvirt import xml
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -55,6 +55,15 @@ LARGE = msgspec.structs.replace(
             direct=True,
             limits={"write_iops_sec": 5, "read_iops_sec": 50},
         ),
+        RbdDisk(
+            image="volumes/volume-4",
+            target="vde",
+            monitors=[("10.0.0.7", 6789), ("fd00::8", 6789)],
+            user="cinder",
+            secret_uuid="457eb676-33da-42ec-9a8c-9293d545c337",
+            serial="v-4",
+        ),
+        RbdDisk(image="volumes/open", target="vdf", discard=False, readonly=True),
         FileDisk(path="/srv/m/config.iso", format="raw", target="sda", cdrom=True),
     ),
     nics=(
@@ -166,6 +175,12 @@ def test_saved_disks_are_found_where_their_volumes_are() -> None:
     assert changed is not None
     assert xml.disk_files(changed, "v-1") == ("vdb", ["/v/3.qcow2"]), "what is below is looked for"
     assert "/b/base" in changed
+
+
+def test_the_secrets_of_a_definition() -> None:
+    made = xml.domain_xml(LARGE, virt_type="qemu", features=NO_VHOST)
+    assert xml.ceph_secrets(made) == {("cinder", "457eb676-33da-42ec-9a8c-9293d545c337")}
+    assert xml.ceph_secrets(RUNNING) == set()
 
 
 def test_a_guest_that_is_shutting_down_still_runs() -> None:

@@ -13,6 +13,7 @@ import logging
 import time
 
 from minicloud.client.volume import Attachment, Volume
+from minicloud.compute.recipes.ceph import rbd_disk
 from minicloud.compute.recipes.job import Job, counted
 from minicloud.compute.recipes.limits import volume_limits
 from minicloud.domain.errors import HostProblem, Invalid, NotFound
@@ -156,10 +157,12 @@ def volume_disk(attachment: Attachment, disk: BlockDevice) -> Disk:
             direct=bool(data.get("direct_io")),
             limits=limits,
         )
+    if info.get("driver_volume_type") == "rbd":
+        return rbd_disk(attachment, disk)
     if info.get("driver_volume_type") != "nbd":
         raise HostProblem(
             reason=f"volume {attachment.volume_id} is offered as "
-            f"{info.get('driver_volume_type')}, this host attaches nbd and local files only"
+            f"{info.get('driver_volume_type')}, this host attaches nbd, rbd and local files only"
         )
     return NbdDisk(
         export=data["export"],

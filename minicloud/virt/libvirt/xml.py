@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 import msgspec
 
 from minicloud.domain.states import Power
-from minicloud.virt.driver import Device, Disk, DomainSpec, FileDisk, Nic
+from minicloud.virt.driver import Device, Disk, DomainSpec, FileDisk, NbdDisk, Nic, RbdDisk
 
 NAMESPACE = "https://minicloud.example/xmlns/1"
 """Of the element that marks a domain as ours: ``<server id=...>`` under ``<metadata>``."""
@@ -169,6 +169,16 @@ def with_files_of(definition: str, disks: Sequence[Disk]) -> str | None:
             element.remove(below)
         changed = True
     return ET.tostring(root, encoding="unicode") if changed else None
+
+
+def ceph_secrets(definition: str) -> set[tuple[str, str]]:
+    """(user of Ceph, UUID of libvirt's secret) of every disk that needs one."""
+    root = ET.fromstring(definition)  # noqa: S314 - libvirt's own output, on our host
+    return {
+        (user.get("username", ""), secret.get("uuid", ""))
+        for user in root.iterfind("devices/disk/source/auth")
+        for secret in user.iterfind("secret[@type='ceph']")
+    }
 
 
 def power_of(state: int) -> Power:
@@ -331,27 +341,14 @@ def _disk(devices: ET.Element, disk: Disk) -> None:
     kind = "file" if isinstance(disk, FileDisk) else "network"
     element = _sub(devices, "disk", type=kind, device="cdrom" if cdrom else "disk")
     if isinstance(disk, FileDisk):
-        # The page cache lets guests share the blocks of a common base; flushes are honoured.
-        options = {"name": "qemu", "type": disk.format, "cache": "writeback"}
-        if disk.direct:
-            options |= {"cache": "none", "io": "native"}
-        source = _sub(element, "source", file=disk.path)
-        if disk.foreign:
-            # Of all files below as well, which libvirt finds out by itself.
-            _sub(source, "seclabel", model="dac", relabel="no")
+        options = _file_source(element, disk)
+    elif isinstance(disk, RbdDisk):
+        options = _rbd_source(element, disk)
     else:
-        options = {"name": "qemu", "type": "raw", "cache": "none"}
-        source = _sub(element, "source", protocol="nbd", name=disk.export)
-        if disk.tls:
-            source.set("tls", "yes")
-        if disk.socket:
-            _sub(source, "host", transport="unix", socket=disk.socket)
-        else:
-            _sub(source, "host", name=disk.host, port=str(disk.port))
-    if not (cdrom or disk.readonly):
-        options["discard"] = "unmap"
-        if isinstance(disk, FileDisk) and disk.foreign:
-            options["detect_zeroes"] = "unmap"
+        options = _nbd_source(element, disk)
+    if cdrom or disk.readonly:
+        for name in ("discard", "detect_zeroes"):
+            options.pop(name, None)
     element.insert(0, ET.Element("driver", options))
     _sub(element, "target", dev=disk.target, bus=_bus(disk))
     _limits(element, "iotune", disk.limits)
@@ -363,6 +360,43 @@ def _disk(devices: ET.Element, disk: Disk) -> None:
         _sub(element, "readonly")
     if disk.serial:
         _sub(element, "alias", name=_alias(disk))
+
+
+def _file_source(disk_element: ET.Element, disk: FileDisk) -> dict[str, str]:
+    """The disk's source, and the options of its driver, also below."""
+    # The page cache lets guests share the blocks of a common base; flushes are honoured.
+    options = {"name": "qemu", "type": disk.format, "cache": "writeback"}
+    if disk.direct:
+        options |= {"cache": "none", "io": "native"}
+    options["discard"] = "unmap"
+    source = _sub(disk_element, "source", file=disk.path)
+    if disk.foreign:
+        options["detect_zeroes"] = "unmap"
+        # Of all files below as well, which libvirt finds out by itself.
+        _sub(source, "seclabel", model="dac", relabel="no")
+    return options
+
+
+def _nbd_source(disk_element: ET.Element, disk: NbdDisk) -> dict[str, str]:
+    source = _sub(disk_element, "source", protocol="nbd", name=disk.export)
+    if disk.tls:
+        source.set("tls", "yes")
+    if disk.socket:
+        _sub(source, "host", transport="unix", socket=disk.socket)
+    else:
+        _sub(source, "host", name=disk.host, port=str(disk.port))
+    return {"name": "qemu", "type": "raw", "cache": "none", "discard": "unmap"}
+
+
+def _rbd_source(disk_element: ET.Element, disk: RbdDisk) -> dict[str, str]:
+    source = _sub(disk_element, "source", protocol="rbd", name=disk.image)
+    for host, port in disk.monitors:
+        _sub(source, "host", name=host, port=str(port))
+    if disk.secret_uuid:
+        user = _sub(source, "auth", username=disk.user)
+        _sub(user, "secret", type="ceph", uuid=disk.secret_uuid)
+    options = {"name": "qemu", "type": "raw", "cache": "none"}
+    return {**options, "discard": "unmap"} if disk.discard else options
 
 
 def _nic(devices: ET.Element, nic: Nic, features: HostFeatures) -> None:
