@@ -115,8 +115,8 @@ def build(
             for name, path in places.items()
         }
     )
-    exports = exporter(settings.export_dir, tls_dir=settings.tls_dir)
     desired = DesiredExports(database, backends, host=host, address=address, peer=settings.tls_peer)
+    exports = exporter(settings.export_dir, tls_dir=settings.tls_dir, fence=desired.fence)
     guests = ask_guests(session)
     live = LiveVolumes(exports, desired, guests)
     quotas, types, images, jobs = (

@@ -22,6 +22,7 @@ from minicloud.volume import backup_store as rows
 from minicloud.volume import listing, messages, snapshot_store, store
 from minicloud.volume.access import is_visible
 from minicloud.volume.backends import Backends, qemu_img
+from minicloud.volume.backends.base import StoreAway
 from minicloud.volume.backends.disks import Disk, DiskFile
 from minicloud.volume.filling import Filling
 from minicloud.volume.jobs import Jobs
@@ -151,13 +152,18 @@ class BackupService:
         return made
 
     def finish_creating(self, backup: Backup) -> None:
-        self._jobs.submit(f"backup {backup.id}", lambda: self._take(backup))
+        with self._database.read() as tx:
+            volume = store.volume_get(tx, backup.volume_id)
+        lane = volume.backend if volume else ""
+        self._jobs.submit(lane, f"backup {backup.id}", lambda: self._take(backup))
 
     def _take(self, backup: Backup) -> None:
         problem: MinicloudError | None = None
         stored = 0
         try:
             stored = self._store(backup)
+        except StoreAway:
+            raise  # the pass tries again
         except MinicloudError as failed:
             problem = failed
             LOG.error("Backup %s: %s", backup.id, failed.message)
@@ -243,13 +249,15 @@ class BackupService:
         return backup, volume
 
     def finish_restoring(self, volume: Volume) -> None:
-        self._jobs.submit(f"restore {volume.id}", lambda: self._restore(volume))
+        self._jobs.submit(volume.backend, f"restore {volume.id}", lambda: self._restore(volume))
 
     def _restore(self, volume: Volume) -> None:
         backup_id = str((volume.goal or {}).get("restore"))
         problem: MinicloudError | None = None
         try:
             self._filling.restore(volume, backup_id)
+        except StoreAway:
+            raise  # the pass tries again
         except MinicloudError as failed:
             problem = failed
             LOG.error("Volume %s is not restored: %s", volume.id, failed.message)

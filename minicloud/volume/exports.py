@@ -14,7 +14,9 @@ import json
 import logging
 import os
 import socket
+import struct
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +24,7 @@ from typing import Any
 
 import msgspec
 
-from minicloud.domain.errors import HostProblem
+from minicloud.domain.errors import HostProblem, MinicloudError
 from minicloud.volume import processes
 from minicloud.volume.backends.disks import Disk, DiskFile, options
 from minicloud.volume.qmp import Qmp
@@ -32,6 +34,7 @@ _SOCKET_PATH = 107  # Linux takes no longer name for a Unix socket
 _LONGEST_ID = "0" * 36
 _CLIENTS = 2  # the guest, and the same guest anew while the server has not missed the old one
 _RECONNECT_S = 60
+_FLOCK = "hhqqi4x"  # struct flock: kind, whence, start, length, pid
 _NODE_NAME = 28  # characters that are left of QEMU's 31
 
 
@@ -65,14 +68,25 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 Wanted = Callable[[], Served | None]
 
 
+def _nothing(_volume_id: str) -> None:
+    pass
+
+
 class Exporter:
     """The exports below one directory. Safe for many threads and several daemons at once.
-    ``tls_dir``: PEM files as QEMU and libvirt name them; None: TCP without TLS. ValueError: the
-    directory's name is too long for the sockets in it.
+    ``tls_dir``: PEM files as QEMU and libvirt name them; None: TCP without TLS. ``fence``: ends the
+    writing of those who have a volume open and are dead. ValueError: the directory's name is too
+    long for the sockets in it.
     """
 
-    def __init__(self, directory: Path, *, tls_dir: Path | None = None) -> None:
-        self._directory, self._tls_dir = directory, tls_dir
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        tls_dir: Path | None = None,
+        fence: Callable[[str], None] = _nothing,
+    ) -> None:
+        self._directory, self._tls_dir, self._fence = directory, tls_dir, fence
         self._control = directory / "qmp"
         length = len(os.fsencode(self.socket_path(_LONGEST_ID)))
         if length > _SOCKET_PATH:
@@ -94,10 +108,10 @@ class Exporter:
     def ensure(self, volume_id: str, wanted: Wanted) -> set[str]:
         """Serve what ``wanted()`` answers, and only that; None: nothing. The exports served.
 
-        ``wanted`` is asked while no other start or end can happen, so a late start never brings
+        ``wanted`` is asked while nobody else starts or ends it, so a late start never brings
         back an export that was given up meanwhile. HostProblem: QEMU does not come up.
         """
-        with self._alone():
+        with self._alone(volume_id):
             served = wanted()
             if served is None or not served.exports:
                 self._end_all(volume_id)
@@ -109,7 +123,7 @@ class Exporter:
         """Do ``work`` while nobody has the volume open, then serve ``wanted()``: guests that
         reconnect see no error, only a pause.
         """
-        with self._alone():
+        with self._alone(volume_id):
             self._end_all(volume_id)
             try:
                 work()
@@ -122,7 +136,7 @@ class Exporter:
         """Do ``work`` unless the volume is served; nobody starts to serve it meanwhile. Whether
         it was done.
         """
-        with self._alone():
+        with self._alone(volume_id):
             if self._runs(volume_id):
                 return False
             work()
@@ -132,7 +146,7 @@ class Exporter:
         """Have the volume's daemon go on writing in ``disk``, an empty file on the one it has
         open; fine when it does already, or when there is no daemon. HostProblem.
         """
-        with self._alone():
+        with self._alone(volume_id):
             if not self._runs(volume_id):
                 return
             try:
@@ -147,13 +161,13 @@ class Exporter:
         gateways = {path.name.split(".")[0] for path in self._control.glob("*.*.pid")}
         return gateways | {path.stem for path in self._control.glob("*.pid") if _plain(path)}
 
-    def is_alive(self, served: Served) -> bool:
-        """Whether the processes are there that serve this; what they offer is not asked."""
-        if processes.command_line(self._pid_path(served.volume_id)) is None:
+    def is_alive(self, volume_id: str, exports: Sequence[Export]) -> bool:
+        """Whether the processes are there that serve these; what they offer is not asked."""
+        if not self._runs(volume_id):
             return False
-        gateways = {export.id for export in served.exports if export.address}
-        return gateways == self._gateways(served.volume_id) and all(
-            processes.command_line(self._gateway_pid(served.volume_id, each)) for each in gateways
+        gateways = {export.id for export in exports if export.address}
+        return gateways == self._gateways(volume_id) and all(
+            processes.command_line(self._gateway_pid(volume_id, each)) for each in gateways
         )
 
     # -- the volume's daemon ---------------------------------------------------------------------
@@ -190,6 +204,8 @@ class Exporter:
         nbd = str(self.socket_path(volume_id)).replace(",", ",,")
         # A service that was killed while one came up may be back before its pid file is there.
         processes.end_unnoted("qemu-storage-daemon", self._pid_path(volume_id))
+        if self._pid_path(volume_id).exists():
+            self._fence(volume_id)
         processes.start(
             [
                 "qemu-storage-daemon",
@@ -250,11 +266,19 @@ class Exporter:
         for export_id in self._gateways(volume_id):
             self._end_gateway(volume_id, export_id)
         pid_path = self._pid_path(volume_id)
-        if processes.command_line(pid_path) is not None:
-            processes.end(pid_path)
+        if pid_path.exists():
+            if not processes.end(pid_path):
+                self._fence_later(volume_id)
             LOG.info("Volume %s is no longer served", volume_id)
         for path in (pid_path, self._qmp_path(volume_id), self.socket_path(volume_id)):
             path.unlink(missing_ok=True)
+
+    def _fence_later(self, volume_id: str) -> None:
+        """Now, or by itself: a store misses the dead after a while."""
+        try:
+            self._fence(volume_id)
+        except MinicloudError as problem:
+            LOG.warning("Who had volume %s open may hold it yet: %s", volume_id, problem.message)
 
     # -- ways to other hosts ---------------------------------------------------------------------
     def _match_gateways(self, served: Served) -> None:
@@ -324,11 +348,15 @@ class Exporter:
         return self._control / f"{volume_id}.{export_id}.pid"
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One start or end at a time on this machine, across threads and processes."""
+    def _alone(self, volume_id: str) -> Iterator[None]:
+        """One start or end of a volume's exports at a time on this machine, across threads and
+        processes: a byte of one file is locked. Others need not wait for a store that is away.
+        """
+        at = zlib.crc32(volume_id.encode())
         handle = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, at, 1, 0)
+            fcntl.fcntl(handle, fcntl.F_OFD_SETLKW, asked)
             yield
         finally:
             os.close(handle)

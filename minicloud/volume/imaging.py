@@ -111,7 +111,7 @@ class Imaging:
         return volume, image
 
     def finish_uploading(self, volume: Volume) -> None:
-        self._jobs.submit(f"upload {volume.id}", lambda: self._upload(volume))
+        self._jobs.submit(volume.backend, f"upload {volume.id}", lambda: self._upload(volume))
 
     def _upload(self, volume: Volume) -> None:
         goal = volume.goal or {}
@@ -164,7 +164,7 @@ class Imaging:
             self.finish_reimaging(volume)
 
     def finish_reimaging(self, volume: Volume) -> None:
-        self._jobs.submit(f"reimage {volume.id}", lambda: self._reimage(volume))
+        self._jobs.submit(volume.backend, f"reimage {volume.id}", lambda: self._reimage(volume))
 
     def _reimage(self, volume: Volume) -> None:
         try:

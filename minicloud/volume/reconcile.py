@@ -112,11 +112,15 @@ class Reconciler:
             unfinished = snapshot_store.snapshots_in(
                 tx, self._host, [SnapshotStatus.CREATING, SnapshotStatus.DELETING]
             )
+        here = self._services.snapshots
         for snapshot in unfinished:
-            if snapshot.status == SnapshotStatus.CREATING.value:
-                self._services.snapshots.finish_creating(snapshot)
-            else:
-                self._services.snapshots.finish_deleting(snapshot)
+            try:
+                if snapshot.status == SnapshotStatus.CREATING.value:
+                    here.finish_creating(snapshot)
+                else:
+                    here.finish_deleting(snapshot)
+            except MinicloudError as problem:
+                LOG.error("Snapshot %s stays %s: %s", snapshot.id, snapshot.status, problem.message)
 
     def _finish_backups(self) -> None:
         with self._database.write() as tx:
@@ -146,8 +150,8 @@ class Reconciler:
         desired = self._desired.all()
         missing = {
             volume_id
-            for volume_id, served in desired.items()
-            if served is None or not self._exporter.is_alive(served)
+            for volume_id, exports in desired.items()
+            if not self._exporter.is_alive(volume_id, exports)
         }
         for volume_id in sorted(missing | (self._exporter.ids() - set(desired))):
             try:
@@ -168,7 +172,8 @@ class Reconciler:
 
 
 def _places(volume: Volume) -> set[str]:
-    return {volume.backend, str((volume.goal or {}).get("backend", volume.backend))}
+    goal = volume.goal or {}
+    return {volume.backend, *(str(goal[key]) for key in ("backend", "from") if key in goal)}
 
 
 def _moments(volume: Volume) -> set[str]:
