@@ -16,17 +16,17 @@ from minicloud.kit.db import Transaction
 
 DEFAULT_ZONE = "nova"
 """Of hosts that no aggregate puts into another."""
+_LIST = (
+    sa.select(*aggregates.c, aggregate_hosts.c.host)
+    .join(aggregate_hosts, aggregate_hosts.c.aggregate == aggregates.c.number, isouter=True)
+    .order_by(aggregates.c.number, aggregate_hosts.c.host)
+)
 
 
 def aggregate_list(tx: Transaction) -> Sequence[Aggregate]:
     """All of them, oldest first, with their hosts: one statement."""
-    query = (
-        sa.select(*aggregates.c, aggregate_hosts.c.host)
-        .join(aggregate_hosts, aggregate_hosts.c.aggregate == aggregates.c.number, isouter=True)
-        .order_by(aggregates.c.number, aggregate_hosts.c.host)
-    )
     rows: dict[int, dict[str, object]] = {}
-    for row in tx.execute(query).mappings():
+    for row in tx.execute(_LIST).mappings():
         facts = {str(name): value for name, value in row.items() if name != "host"}
         known = rows.setdefault(row["number"], {**facts, "hosts": []})
         if row["host"] is not None:

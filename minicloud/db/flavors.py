@@ -9,32 +9,35 @@ import sqlalchemy as sa
 
 from minicloud.db.models import flavor_access
 from minicloud.db.models import flavors as t
-from minicloud.db.rows import records
+from minicloud.db.rows import record, records
 from minicloud.domain.errors import Exists, NotFound
 from minicloud.domain.models import Flavor
 from minicloud.kit import clock
 from minicloud.kit.db import Transaction
 
 _FIELDS = [t.c[name] for name in Flavor.__struct_fields__]
+_ALL = sa.select(*_FIELDS).order_by(t.c.ram, t.c.id)
+_SHARED = sa.select(flavor_access.c.flavor_id).where(
+    flavor_access.c.project_id == sa.bindparam("project")
+)
+_VISIBLE = _ALL.where(sa.or_(t.c.is_public, t.c.id.in_(_SHARED)))
+_THIS = t.c.id == sa.bindparam("this")
+_GET, _GET_VISIBLE = _ALL.where(_THIS), _VISIBLE.where(_THIS)
 
 
 def flavor_list(tx: Transaction, *, visible_to: str | None = None) -> Sequence[Flavor]:
     """All flavors, or those public or shared with the project ``visible_to``; by RAM and id."""
-    query = sa.select(*_FIELDS).order_by(t.c.ram, t.c.id)
-    if visible_to is not None:
-        shared = sa.select(flavor_access.c.flavor_id).where(
-            flavor_access.c.project_id == visible_to
-        )
-        query = query.where(sa.or_(t.c.is_public, t.c.id.in_(shared)))
-    return records(tx.execute(query), Flavor)
+    query = _ALL if visible_to is None else _VISIBLE
+    return records(tx.execute(query, {"project": visible_to}), Flavor)
 
 
 def flavor_get(tx: Transaction, flavor_id: str, *, visible_to: str | None = None) -> Flavor:
     """NotFound where there is none, or the project ``visible_to`` may not see it."""
-    for flavor in flavor_list(tx, visible_to=visible_to):
-        if flavor.id == flavor_id:
-            return flavor
-    raise NotFound(kind="Flavor", id=flavor_id)
+    query = _GET if visible_to is None else _GET_VISIBLE
+    flavor = record(tx.execute(query, {"this": flavor_id, "project": visible_to}), Flavor)
+    if flavor is None:
+        raise NotFound(kind="Flavor", id=flavor_id)
+    return flavor
 
 
 def flavor_insert(tx: Transaction, flavor: Flavor) -> None:

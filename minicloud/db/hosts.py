@@ -19,25 +19,27 @@ from minicloud.kit.db import Transaction
 
 COMPUTE = "nova-compute"
 """The binary's name as clients know it."""
+_SERVERS = (
+    sa.select(sa.func.count(claims.c.server_id.distinct()))
+    .where(claims.c.host == hosts.c.name)
+    .scalar_subquery()
+    .label("servers")
+)
+_LIST = (
+    sa.select(*hosts.c, _SERVERS, services.c.last_seen, services.c.disabled, services.c.forced_down)
+    .join(services, sa.and_(services.c.host == hosts.c.name, services.c.binary == COMPUTE))
+    .order_by(hosts.c.created_at, hosts.c.id)
+)
+_EPOCH = sa.select(hosts.c.epoch).where(hosts.c.name == sa.bindparam("on"))
+_REPORT = hosts.update().where(
+    hosts.c.name == sa.bindparam("on"), hosts.c.epoch == sa.bindparam("life")
+)
 
 
 def host_list(tx: Transaction) -> Sequence[Host]:
     """All hosts with their claims, their aggregates and whether their service reports: two
     statements."""
-    count = (
-        sa.select(sa.func.count(claims.c.server_id.distinct()))
-        .where(claims.c.host == hosts.c.name)
-        .scalar_subquery()
-        .label("servers")
-    )
-    query = (
-        sa.select(
-            *hosts.c, count, services.c.last_seen, services.c.disabled, services.c.forced_down
-        )
-        .join(services, sa.and_(services.c.host == hosts.c.name, services.c.binary == COMPUTE))
-        .order_by(hosts.c.created_at, hosts.c.id)
-    )
-    found = records(tx.execute(query), Host)
+    found = records(tx.execute(_LIST), Host)
     by_host: dict[str, list[Mapping[str, str]]] = {}
     for aggregate in aggregate_list(tx):
         for name in aggregate.hosts:
@@ -82,7 +84,7 @@ def host_delete(tx: Transaction, name: str) -> None:
 
 def host_epoch(tx: Transaction, name: str) -> int | None:
     """The epoch of the host's present life; None for a host that never registered."""
-    row = tx.execute(sa.select(hosts.c.epoch).where(hosts.c.name == name)).first()
+    row = tx.execute(_EPOCH, {"on": name}).first()
     return None if row is None else int(row.epoch)
 
 
@@ -109,24 +111,21 @@ def host_register(tx: Transaction, name: str) -> int:
 
 def host_report(tx: Transaction, report: HostReport) -> bool:
     """Keep the host's inventory; False when ``report`` is of an older epoch."""
-    changed = tx.execute(
-        hosts.update()
-        .where(hosts.c.name == report.host, hosts.c.epoch == report.epoch)
-        .values(
-            vcpus=report.vcpus,
-            memory_mb=report.memory_mb,
-            disk_gb=report.disk_gb,
-            disk_free_gb=report.disk_free_gb,
-            hypervisor_type=report.hypervisor_type,
-            hypervisor_version=report.hypervisor_version,
-            virt_type=report.virt_type,
-            virt_type_reason=report.virt_type_reason[:255],
-            cpu_arch=report.cpu_arch,
-            cpu_model=report.cpu_model[:255],
-            uptime=report.uptime[:255],
-            address=report.address[:64],
-        )
-    )
+    values = {
+        "vcpus": report.vcpus,
+        "memory_mb": report.memory_mb,
+        "disk_gb": report.disk_gb,
+        "disk_free_gb": report.disk_free_gb,
+        "hypervisor_type": report.hypervisor_type,
+        "hypervisor_version": report.hypervisor_version,
+        "virt_type": report.virt_type,
+        "virt_type_reason": report.virt_type_reason[:255],
+        "cpu_arch": report.cpu_arch,
+        "cpu_model": report.cpu_model[:255],
+        "uptime": report.uptime[:255],
+        "address": report.address[:64],
+    }
+    changed = tx.execute(_REPORT, {"on": report.host, "life": report.epoch, **values})
     return changed.rowcount == 1
 
 
@@ -141,6 +140,36 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 CURRENT, NEXT, PREVIOUS = "current", "next", "previous"
 """A server's claims: where it is, where it is going, where it may go back to."""
+
+_AFTER = {
+    name: hosts.c[f"{name}_used"] + sa.bindparam(f"more_{name}", type_=sa.Integer)
+    for name in ("vcpus", "memory_mb", "disk_gb")
+}
+_MEMORY_FOR_GUESTS = hosts.c.memory_mb - sa.bindparam("reserved", type_=sa.Integer)
+_USE = (
+    hosts.update()
+    .where(hosts.c.name == sa.bindparam("on"))
+    .values({f"{name}_used": after for name, after in _AFTER.items()})
+)
+_USE_IF_ROOM = _USE.where(
+    _AFTER["vcpus"] <= hosts.c.vcpus * sa.bindparam("cpu_ratio", type_=sa.Float),
+    _AFTER["memory_mb"] <= _MEMORY_FOR_GUESTS * sa.bindparam("memory_ratio", type_=sa.Float),
+    _AFTER["disk_gb"] <= hosts.c.disk_gb * sa.bindparam("disk_ratio", type_=sa.Float),
+)
+_CLAIM = claims.insert()
+_MINE = sa.and_(
+    servers_table.c.id == sa.bindparam("this"),
+    servers_table.c.operation_id == sa.bindparam("holder"),
+)
+_TAKE_CURRENT = servers_table.update().where(_MINE, servers_table.c.host.is_(None))
+_TAKE = servers_table.update().where(
+    _MINE,
+    ~sa.exists().where(
+        claims.c.server_id == sa.bindparam("this"), claims.c.slot == sa.bindparam("taken")
+    ),
+)
+_UNCLAIM = claims.delete().where(claims.c.server_id == sa.bindparam("this")).returning(*claims.c)
+_UNCLAIM_SLOT = _UNCLAIM.where(claims.c.slot == sa.bindparam("taken"))
 
 
 def host_claim(
@@ -160,62 +189,46 @@ def host_claim(
     when either lost. Any number of schedulers may try at once: none overcommits.
     """
     disk = flavor.total_disk_gb
+    wanted = {
+        "on": host,
+        "more_vcpus": flavor.vcpus,
+        "more_memory_mb": flavor.ram,
+        "more_disk_gb": disk,
+        "reserved": limits.reserved_memory_mb,
+        "cpu_ratio": limits.cpu_ratio,
+        "memory_ratio": limits.memory_ratio,
+        "disk_ratio": limits.disk_ratio,
+    }
     with tx.begin_nested() as attempt:
-        room = tx.execute(
-            hosts.update()
-            .where(
-                hosts.c.name == host,
-                hosts.c.vcpus_used + flavor.vcpus <= hosts.c.vcpus * limits.cpu_ratio,
-                hosts.c.memory_mb_used + flavor.ram
-                <= (hosts.c.memory_mb - limits.reserved_memory_mb) * limits.memory_ratio,
-                hosts.c.disk_gb_used + disk <= hosts.c.disk_gb * limits.disk_ratio,
-            )
-            .values(
-                vcpus_used=hosts.c.vcpus_used + flavor.vcpus,
-                memory_mb_used=hosts.c.memory_mb_used + flavor.ram,
-                disk_gb_used=hosts.c.disk_gb_used + disk,
-            )
-        )
+        room = tx.execute(_USE_IF_ROOM, wanted)
         if room.rowcount != 1 or not _take(tx, host, server_id, operation_id, slot):
             attempt.rollback()
             return False
         tx.execute(
-            claims.insert().values(
-                server_id=server_id, slot=slot, host=host, vcpus=flavor.vcpus,
-                memory_mb=flavor.ram, disk_gb=disk,
-            )
+            _CLAIM,
+            {
+                "server_id": server_id, "slot": slot, "host": host, "vcpus": flavor.vcpus,
+                "memory_mb": flavor.ram, "disk_gb": disk,
+            },
         )  # fmt: skip
     return True
 
 
 def _take(tx: Transaction, host: str, server_id: str, operation_id: str, slot: str) -> bool:
     """Whether the server waits for this claim; a current one also names its host."""
-    mine = sa.and_(servers_table.c.id == server_id, servers_table.c.operation_id == operation_id)
+    values = {"this": server_id, "holder": operation_id, "updated_at": clock.now()}
     if slot == CURRENT:
-        mine = sa.and_(mine, servers_table.c.host.is_(None))
-        values = {"host": host, "updated_at": clock.now()}
-    else:
-        claimed = sa.exists().where(claims.c.server_id == server_id, claims.c.slot == slot)
-        mine = sa.and_(mine, ~claimed)
-        values = {"updated_at": clock.now()}
-    return tx.execute(servers_table.update().where(mine).values(**values)).rowcount == 1
+        return tx.execute(_TAKE_CURRENT, {**values, "host": host}).rowcount == 1
+    return tx.execute(_TAKE, {**values, "taken": slot}).rowcount == 1
 
 
 def host_unclaim(tx: Transaction, server_id: str, slot: str | None = None) -> None:
     """Give back what the server claimed (``slot``: that claim only), once however often called."""
-    ours = claims.c.server_id == server_id
-    if slot is not None:
-        ours = sa.and_(ours, claims.c.slot == slot)
-    for row in tx.execute(claims.delete().where(ours).returning(*claims.c)).all():
-        tx.execute(
-            hosts.update()
-            .where(hosts.c.name == row.host)
-            .values(
-                vcpus_used=hosts.c.vcpus_used - row.vcpus,
-                memory_mb_used=hosts.c.memory_mb_used - row.memory_mb,
-                disk_gb_used=hosts.c.disk_gb_used - row.disk_gb,
-            )
-        )
+    unclaim = _UNCLAIM if slot is None else _UNCLAIM_SLOT
+    for row in tx.execute(unclaim, {"this": server_id, "taken": slot}).all():
+        less = {"more_vcpus": -row.vcpus, "more_memory_mb": -row.memory_mb,
+                "more_disk_gb": -row.disk_gb}  # fmt: skip
+        tx.execute(_USE, {"on": row.host, **less})
 
 
 def host_claim_move(tx: Transaction, server_id: str) -> None:

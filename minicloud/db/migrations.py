@@ -26,6 +26,7 @@ KINDS: Mapping[str, str] = {"resize": RESIZE, "migrate": COLD, "evacuate": EVACU
 RUNNING = ("accepted", "queued", "preparing", "pre-migrating", "running", "migrating",
            "post-migrating", "confirming", "reverting")  # fmt: skip
 """Statuses of moves that are under way."""
+_FOLLOW = t.update().where(t.c.operation_id == sa.bindparam("mover"))
 
 
 def migration_insert(
@@ -76,9 +77,7 @@ def migration_update(tx: Transaction, migration_id: str, **values: Any) -> bool:
 
 def migration_follow(tx: Transaction, operation_id: str, **values: Any) -> None:
     """As ``migration_update``, for the move that the operation carries out, if it does one."""
-    tx.execute(
-        t.update().where(t.c.operation_id == operation_id).values(**values, updated_at=clock.now())
-    )
+    tx.execute(_FOLLOW, {"mover": operation_id, **values, "updated_at": clock.now()})
 
 
 def migration_end(tx: Transaction, server_id: str, status: str) -> None:

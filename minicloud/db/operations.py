@@ -26,6 +26,20 @@ from minicloud.kit.db import Transaction
 LIVE = ("queued", "running")
 _FIELDS = [t.c[name] for name in Operation.__struct_fields__]
 
+# Statements are made once: to make one costs several times what it costs to run it.
+_THIS = t.c.id == sa.bindparam("this")
+_GET = sa.select(*_FIELDS).where(_THIS)
+_UPDATE = t.update().where(_THIS, t.c.state.in_(sa.bindparam("states", expanding=True)))
+_INSERT = t.insert()
+_STUCK = sa.select(t.c.id).where(t.c.server_id == sa.bindparam("server"), t.c.state == "stuck")
+_CANCEL = t.update().where(t.c.server_id == sa.bindparam("server"), t.c.state.in_((*LIVE, "stuck")))
+_OF_HOST = (
+    sa.select(t.c.id, t.c.server_id)
+    .where(t.c.host == sa.bindparam("on"), t.c.state.in_((*LIVE, "stuck")))
+    .order_by(t.c.created_at)
+)
+_LIVE_ONES = sa.select(*_FIELDS).where(t.c.state.in_(LIVE)).order_by(t.c.created_at)
+
 
 def operation_begin(
     tx: Transaction, ctx: Context, server: Server, verb: Verb, params: Mapping[str, Any]
@@ -70,17 +84,13 @@ def operation_begin(
 
 
 def _is_stuck(tx: Transaction, server_id: str) -> bool:
-    query = sa.select(t.c.id).where(t.c.server_id == server_id, t.c.state == "stuck")
-    return tx.execute(query).first() is not None
+    return tx.execute(_STUCK, {"server": server_id}).first() is not None
 
 
 def operations_cancel(tx: Transaction, server_id: str, why: str) -> None:
     """No operation of the server is live or stuck any more."""
-    tx.execute(
-        t.update()
-        .where(t.c.server_id == server_id, t.c.state.in_((*LIVE, "stuck")))
-        .values(state="cancelled", message=why, updated_at=clock.now())
-    )
+    values = {"state": "cancelled", "message": why, "updated_at": clock.now()}
+    tx.execute(_CANCEL, {"server": server_id, **values})
 
 
 def operation_new(ctx: Context, server: Server, verb: Verb, params: Mapping[str, Any]) -> Operation:
@@ -107,12 +117,11 @@ def operation_new(ctx: Context, server: Server, verb: Verb, params: Mapping[str,
 
 
 def operation_insert(tx: Transaction, operation: Operation) -> None:
-    tx.execute(t.insert().values(msgspec.to_builtins(operation)))
+    tx.execute(_INSERT, msgspec.to_builtins(operation))
 
 
 def operation_get(tx: Transaction, operation_id: str) -> Operation:
-    query = sa.select(*_FIELDS).where(t.c.id == operation_id)
-    operation = record(tx.execute(query), Operation)
+    operation = record(tx.execute(_GET, {"this": operation_id}), Operation)
     if operation is None:
         raise NotFound(kind="Operation", id=operation_id)
     return operation
@@ -122,12 +131,9 @@ def operation_update(
     tx: Transaction, operation_id: str, *, states: Sequence[str] = LIVE, **values: Any
 ) -> bool:
     """Set columns while the operation is in one of ``states``; False when it is not."""
-    changed = tx.execute(
-        t.update()
-        .where(t.c.id == operation_id, t.c.state.in_(states))
-        .values(**{k: msgspec.to_builtins(v) for k, v in values.items()}, updated_at=clock.now())
-    )
-    return changed.rowcount == 1
+    columns = {name: msgspec.to_builtins(value) for name, value in values.items()}
+    where = {"this": operation_id, "states": states}
+    return tx.execute(_UPDATE, {**where, **columns, "updated_at": clock.now()}).rowcount == 1
 
 
 def operations_of_server(tx: Transaction, server_id: str) -> Sequence[Operation]:
@@ -155,18 +161,12 @@ def images_unfinished(tx: Transaction, server_id: str) -> dict[str, str]:
 
 def operations_of_host(tx: Transaction, host: str) -> Sequence[tuple[str, str]]:
     """(operation, server) ids the host should work on: live and stuck ones, oldest first."""
-    query = (
-        sa.select(t.c.id, t.c.server_id)
-        .where(t.c.host == host, t.c.state.in_((*LIVE, "stuck")))
-        .order_by(t.c.created_at)
-    )
-    return [(row.id, row.server_id) for row in tx.execute(query)]
+    return [(row.id, row.server_id) for row in tx.execute(_OF_HOST, {"on": host})]
 
 
 def operations_live(tx: Transaction) -> Sequence[Operation]:
     """Every live operation, oldest first: what the conductor's pass looks through."""
-    query = sa.select(*_FIELDS).where(t.c.state.in_(LIVE)).order_by(t.c.created_at)
-    return records(tx.execute(query), Operation)
+    return records(tx.execute(_LIVE_ONES), Operation)
 
 
 # -- the journal -----------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from minicloud.kit.db import Transaction
 
 DEFAULT_CLASS = "default"
 """The class of every project."""
+_OF_PROJECT = sa.select(quotas).where(quotas.c.project_id == sa.bindparam("project"))
+_OF_CLASS = sa.select(quota_classes).where(quota_classes.c.name == sa.bindparam("class"))
 
 
 def project_lock(tx: Transaction, project_id: str) -> None:
@@ -34,14 +36,14 @@ def quota_limits(
     tx: Transaction, project_id: str, defaults: Mapping[str, int]
 ) -> Mapping[str, int]:
     """Resource -> limit of the project; -1: none."""
-    rows = tx.execute(sa.select(quotas).where(quotas.c.project_id == project_id)).all()
+    rows = tx.execute(_OF_PROJECT, {"project": project_id}).all()
     own = {row.resource: row.limit for row in rows if row.resource in defaults}
     return {**class_limits(tx, DEFAULT_CLASS, defaults), **own}
 
 
 def class_limits(tx: Transaction, name: str, defaults: Mapping[str, int]) -> Mapping[str, int]:
     """Resource -> limit of the quota class: its own, else the configured one."""
-    rows = tx.execute(sa.select(quota_classes).where(quota_classes.c.name == name))
+    rows = tx.execute(_OF_CLASS, {"class": name})
     return {**defaults, **{row.resource: row.limit for row in rows if row.resource in defaults}}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -46,6 +47,15 @@ SORT_KEYS: Mapping[str, Any] = {
     "access_ip_v6": t.c.access_ip_v6,
 }
 
+_INSERT = t.insert()
+_UPDATE = t.update().where(t.c.id == sa.bindparam("this"), t.c.deleted.is_(False))
+_HELD = sa.and_(t.c.id == sa.bindparam("this"), t.c.operation_id == sa.bindparam("holder"))
+_RELEASE = t.update().where(_HELD)
+_PHASE = _RELEASE.where(t.c.task_state != str(TaskState.DELETING))
+_USAGE = sa.select(sa.func.count(), sa.func.sum(t.c.vcpus), sa.func.sum(t.c.memory_mb)).where(
+    t.c.project_id == sa.bindparam("project"), t.c.deleted.is_(False)
+)
+
 
 class ServerQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which servers, in which order. Empty fields ask for nothing."""
@@ -83,7 +93,7 @@ def server_insert(tx: Transaction, server: Server) -> None:
         values[name] = dict(values[name])
     for name in ("tags", "security_groups"):
         values[name] = list(values[name])
-    tx.execute(t.insert().values(values))
+    tx.execute(_INSERT, values)
 
 
 def flavor_columns(flavor: Flavor) -> dict[str, Any]:
@@ -108,17 +118,21 @@ def server_get(
 
     ``lock``: the row is nobody else's until the transaction ends.
     """
-    query = sa.select(*_FIELDS).where(t.c.id == server_id)
-    if project_id is not None:
-        query = query.where(t.c.project_id == project_id)
-    if deleted is not None:
-        query = query.where(t.c.deleted == deleted)
-    if lock:
-        query = query.with_for_update()
-    server = record(tx.execute(query), Server)
+    query = _get(project_id is not None, deleted, lock)
+    server = record(tx.execute(query, {"this": server_id, "project": project_id}), Server)
     if server is None:
         raise NotFound(kind="Instance", id=server_id)
     return server
+
+
+@functools.cache
+def _get(of_project: bool, deleted: bool | None, lock: bool) -> sa.Select[Any]:
+    query = sa.select(*_FIELDS).where(t.c.id == sa.bindparam("this"))
+    if of_project:
+        query = query.where(t.c.project_id == sa.bindparam("project"))
+    if deleted is not None:
+        query = query.where(t.c.deleted == deleted)
+    return query.with_for_update() if lock else query
 
 
 class ServerName(msgspec.Struct, frozen=True, kw_only=True):
@@ -236,11 +250,8 @@ def _after(tx: Transaction, marker: str, order: Sequence[tuple[Any, str]]) -> An
 
 def server_update(tx: Transaction, server_id: str, **values: Any) -> bool:
     """Set columns of a living server; whether there was one."""
-    changed = tx.execute(
-        t.update()
-        .where(t.c.id == server_id, t.c.deleted.is_(False))
-        .values(**{k: msgspec.to_builtins(v) for k, v in values.items()}, updated_at=clock.now())
-    )
+    columns = {name: msgspec.to_builtins(value) for name, value in values.items()}
+    changed = tx.execute(_UPDATE, {"this": server_id, **columns, "updated_at": clock.now()})
     return changed.rowcount == 1
 
 
@@ -277,50 +288,34 @@ def server_own(
     ``instead_of``: the operation that owns it now (None: nobody). False when the server has
     moved on in the meantime.
     """
-    owner = t.c.operation_id.is_(None) if instead_of is None else t.c.operation_id == instead_of
-    changed = tx.execute(
-        t.update()
-        .where(
-            t.c.id == server_id,
-            t.c.deleted.is_(False),
-            t.c.vm_state.in_([str(s) for s in start]),
-            owner,
-        )
-        .values(
-            operation_id=operation_id,
-            task_state=None if task_state is None else str(task_state),
-            updated_at=clock.now(),
-        )
-    )
-    return changed.rowcount == 1
+    where = {"this": server_id, "start": [str(state) for state in start], "holder": instead_of}
+    values = {
+        "operation_id": operation_id,
+        "task_state": None if task_state is None else str(task_state),
+        "updated_at": clock.now(),
+    }
+    return tx.execute(_own(instead_of is not None), {**where, **values}).rowcount == 1
+
+
+@functools.cache
+def _own(held: bool) -> sa.Update:
+    holder = t.c.operation_id == sa.bindparam("holder") if held else t.c.operation_id.is_(None)
+    start: sa.BindParameter[Any] = sa.bindparam("start", expanding=True)
+    return _UPDATE.where(t.c.vm_state.in_(start), holder)
 
 
 def server_release(tx: Transaction, server_id: str, operation_id: str, **values: Any) -> bool:
     """End ``operation_id``'s hold and set ``values``; False when it holds the server no more."""
-    changed = tx.execute(
-        t.update()
-        .where(t.c.id == server_id, t.c.operation_id == operation_id)
-        .values(
-            **{k: msgspec.to_builtins(v) for k, v in values.items()},
-            operation_id=None,
-            task_state=None,
-            updated_at=clock.now(),
-        )
-    )
-    return changed.rowcount == 1
+    columns = {name: msgspec.to_builtins(value) for name, value in values.items()}
+    columns |= {"operation_id": None, "task_state": None, "updated_at": clock.now()}
+    released = tx.execute(_RELEASE, {"this": server_id, "holder": operation_id, **columns})
+    return released.rowcount == 1
 
 
 def server_phase(tx: Transaction, server_id: str, operation_id: str, task: TaskState) -> None:
     """Show ``task`` while ``operation_id`` still owns the server."""
-    tx.execute(
-        t.update()
-        .where(
-            t.c.id == server_id,
-            t.c.operation_id == operation_id,
-            t.c.task_state != str(TaskState.DELETING),
-        )
-        .values(task_state=str(task), updated_at=clock.now())
-    )
+    values = {"task_state": str(task), "updated_at": clock.now()}
+    tx.execute(_PHASE, {"this": server_id, "holder": operation_id, **values})
 
 
 def server_observed(
@@ -377,9 +372,5 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def usage_of_project(tx: Transaction, project_id: str) -> Usage:
-    row = tx.execute(
-        sa.select(sa.func.count(), sa.func.sum(t.c.vcpus), sa.func.sum(t.c.memory_mb)).where(
-            t.c.project_id == project_id, t.c.deleted.is_(False)
-        )
-    ).one()
+    row = tx.execute(_USAGE, {"project": project_id}).one()
     return Usage(instances=row[0], cores=int(row[1] or 0), ram=int(row[2] or 0))

@@ -15,13 +15,13 @@ from minicloud.domain.models import ServiceRecord
 from minicloud.kit import clock
 from minicloud.kit.db import Transaction
 
+_REPORT = t.update().where(t.c.binary == sa.bindparam("program"), t.c.host == sa.bindparam("on"))
+
 
 def service_report(tx: Transaction, binary: str, host: str) -> None:
     """The daemon is alive now."""
     now = clock.now()
-    changed = tx.execute(
-        t.update().where(t.c.binary == binary, t.c.host == host).values(last_seen=now)
-    )
+    changed = tx.execute(_REPORT, {"program": binary, "on": host, "last_seen": now})
     if changed.rowcount == 0:
         tx.execute(
             t.insert().values(
