@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -15,12 +16,22 @@ from minicloud.network.query import ListQuery
 from minicloud.network.records import Group, Rule, from_row
 from minicloud.network.store import Visible
 
+# Statements are made once: to make one costs several times what it costs to run it.
+_THESE: sa.BindParameter[Any] = sa.bindparam("these", expanding=True)
+_GET = sa.select(security_groups).where(security_groups.c.id == sa.bindparam("this"))
+_GET_LOCKED = _GET.with_for_update(key_share=True)
+_OWNERS = sa.select(security_groups.c.id, security_groups.c.project_id).where(
+    security_groups.c.id.in_(_THESE)
+)
+_RULES = (
+    sa.select(security_group_rules)
+    .where(security_group_rules.c.security_group_id.in_(_THESE))
+    .order_by(security_group_rules.c.created_at, security_group_rules.c.id)
+)
+
 
 def group_get(tx: Transaction, group_id: str, *, lock: bool = False) -> Group | None:
-    statement = sa.select(security_groups).where(security_groups.c.id == group_id)
-    if lock:
-        statement = statement.with_for_update(key_share=True)
-    row = tx.execute(statement).mappings().first()
+    row = tx.execute(_GET_LOCKED if lock else _GET, {"this": group_id}).mappings().first()
     return _filled(tx, [from_row(row, Group)])[0] if row else None
 
 
@@ -38,10 +49,8 @@ def groups_of(tx: Transaction, group_ids: Iterable[str]) -> list[Group]:
 
 def group_owners(tx: Transaction, group_ids: Iterable[str]) -> dict[str, str]:
     """id -> project id of the groups that exist."""
-    statement = sa.select(security_groups.c.id, security_groups.c.project_id).where(
-        security_groups.c.id.in_(set(group_ids))
-    )
-    return {row.id: row.project_id for row in tx.execute(statement)}
+    rows = tx.execute(_OWNERS, {"these": list(set(group_ids))})
+    return {row.id: row.project_id for row in rows}
 
 
 def group_has_ports(tx: Transaction, group_id: str) -> bool:
@@ -65,12 +74,6 @@ def _filled(tx: Transaction, found: Sequence[Group]) -> list[Group]:
     """``found`` with their rules: one query however many there are."""
     rules: dict[str, list[Rule]] = {group.id: [] for group in found}
     if rules:
-        table = security_group_rules
-        statement = (
-            sa.select(table)
-            .where(table.c.security_group_id.in_(rules))
-            .order_by(table.c.created_at, table.c.id)
-        )
-        for row in tx.execute(statement).mappings():
+        for row in tx.execute(_RULES, {"these": list(rules)}).mappings():
             rules[row["security_group_id"]].append(from_row(row, Rule))
     return [msgspec.structs.replace(group, rules=rules[group.id]) for group in found]

@@ -40,7 +40,7 @@ class Groups:
         """Make the project's default group unless it exists; the project's row gets locked."""
         store.project_lock(tx, project_id)
         group_id = self.default_id(project_id)
-        if group_store.group_get(tx, group_id) is not None:
+        if group_store.group_owners(tx, [group_id]):
             return
         values = {
             **store.standard_values(project_id, group_id),

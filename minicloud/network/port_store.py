@@ -28,6 +28,36 @@ from minicloud.network.store import Visible
 
 _ROUTERS = (INTERFACE_OWNER, GATEWAY_OWNER, FLOATING_OWNER)
 
+# Statements are made once: to make one costs several times what it costs to run it.
+_THESE: sa.BindParameter[Any] = sa.bindparam("these", expanding=True)
+_GET = sa.select(ports).where(ports.c.id == sa.bindparam("this"))
+_GET_LOCKED = _GET.with_for_update()
+_OF_HOST = sa.select(ports).where(ports.c.host == sa.bindparam("on")).order_by(ports.c.id)
+_ADDRESSES_OF = (
+    sa.select(addresses.c.port_id, addresses.c.subnet_id, addresses.c.number)
+    .where(addresses.c.port_id.in_(_THESE))
+    .order_by(addresses.c.position)
+)
+_GROUPS_OF = (
+    sa.select(port_security_groups.c.port_id, port_security_groups.c.security_group_id)
+    .where(port_security_groups.c.port_id.in_(_THESE))
+    .order_by(port_security_groups.c.security_group_id)
+)
+_LEAVE_GROUPS = sa.delete(port_security_groups).where(
+    port_security_groups.c.port_id == sa.bindparam("this")
+)
+_JOIN_GROUPS = sa.insert(port_security_groups)
+_TAKEN = sa.select(addresses.c.number).where(
+    addresses.c.subnet_id == sa.bindparam("subnet"),
+    addresses.c.number.between(sa.bindparam("first"), sa.bindparam("last")),
+)
+_ADDRESS = sa.insert(addresses)
+_DHCP = (
+    sa.select(addresses.c.subnet_id, addresses.c.number)
+    .join(ports, addresses.c.port_id == ports.c.id)
+    .where(addresses.c.subnet_id.in_(_THESE), ports.c.device_owner == DHCP_OWNER)
+)
+
 
 def port_visible(project_id: str, *, sees_all: bool) -> Visible:
     """Which ports a project sees: its own, and all on its own networks."""
@@ -39,10 +69,7 @@ def port_visible(project_id: str, *, sees_all: bool) -> Visible:
 
 
 def port_get(tx: Transaction, port_id: str, *, lock: bool = False) -> Port | None:
-    statement = sa.select(ports).where(ports.c.id == port_id)
-    if lock:
-        statement = statement.with_for_update()
-    rows = tx.execute(statement).mappings().all()
+    rows = tx.execute(_GET_LOCKED if lock else _GET, {"this": port_id}).mappings().all()
     found = _filled(tx, rows)
     return found[0] if found else None
 
@@ -53,8 +80,7 @@ def port_list(tx: Transaction, query: ListQuery, visible: Visible) -> list[Port]
 
 def port_list_of_host(tx: Transaction, host: str) -> list[Port]:
     """Every port bound to the host, in the order of their ids."""
-    statement = sa.select(ports).where(ports.c.host == host).order_by(ports.c.id)
-    return _filled(tx, tx.execute(statement).mappings().all())
+    return _filled(tx, tx.execute(_OF_HOST, {"on": host}).mappings().all())
 
 
 def ports_of(tx: Transaction, port_ids: Iterable[str]) -> dict[str, Port]:
@@ -75,13 +101,12 @@ def ports_of_devices(tx: Transaction, device_ids: Iterable[str], *owners: str) -
 
 def port_groups_replace(tx: Transaction, port_id: str, group_ids: Sequence[str]) -> bool:
     """False if a group is gone meanwhile."""
-    table = port_security_groups
     try:
         with tx.begin_nested():
-            tx.execute(sa.delete(table).where(table.c.port_id == port_id))
+            tx.execute(_LEAVE_GROUPS, {"this": port_id})
             rows = [{"port_id": port_id, "security_group_id": name} for name in group_ids]
             if rows:
-                tx.execute(sa.insert(table), rows)
+                tx.execute(_JOIN_GROUPS, rows)
     except sa.exc.IntegrityError:
         return False
     return True
@@ -125,11 +150,8 @@ def address_is_taken(tx: Transaction, subnet_id: str, number: int) -> bool:
 
 def addresses_taken(tx: Transaction, subnet_id: str, window: Pool) -> set[int]:
     """The subnet's given addresses within ``window``."""
-    statement = sa.select(addresses.c.number).where(
-        addresses.c.subnet_id == subnet_id,
-        addresses.c.number.between(window.first, window.last),
-    )
-    return set(tx.execute(statement).scalars())
+    asked = {"subnet": subnet_id, "first": window.first, "last": window.last}
+    return set(tx.execute(_TAKEN, asked).scalars())
 
 
 def addresses_in_order(tx: Transaction, subnet_id: str) -> Iterator[int]:
@@ -147,13 +169,14 @@ def address_insert(tx: Transaction, port_id: str, fixed: FixedIp, position: int)
     try:
         with tx.begin_nested():
             tx.execute(
-                sa.insert(addresses).values(
-                    port_id=port_id,
-                    subnet_id=fixed.subnet_id,
-                    number=fixed.number,
-                    text=address_of(fixed.number),
-                    position=position,
-                )
+                _ADDRESS,
+                {
+                    "port_id": port_id,
+                    "subnet_id": fixed.subnet_id,
+                    "number": fixed.number,
+                    "text": address_of(fixed.number),
+                    "position": position,
+                },
             )
     except sa.exc.IntegrityError:
         return False
@@ -180,12 +203,7 @@ def dhcp_addresses(tx: Transaction, subnet_ids: Iterable[str]) -> dict[str, int]
     wanted = set(subnet_ids)
     if not wanted:
         return {}
-    statement = (
-        sa.select(addresses.c.subnet_id, addresses.c.number)
-        .join(ports, addresses.c.port_id == ports.c.id)
-        .where(addresses.c.subnet_id.in_(wanted), ports.c.device_owner == DHCP_OWNER)
-    )
-    return {row.subnet_id: row.number for row in tx.execute(statement)}
+    return {row.subnet_id: row.number for row in tx.execute(_DHCP, {"these": list(wanted)})}
 
 
 def _filled(tx: Transaction, rows: Sequence[Mapping[Any, Any]]) -> list[Port]:
@@ -194,18 +212,9 @@ def _filled(tx: Transaction, rows: Sequence[Mapping[Any, Any]]) -> list[Port]:
     fixed: dict[str, list[FixedIp]] = {identity: [] for identity in wanted}
     groups: dict[str, list[str]] = {identity: [] for identity in wanted}
     if wanted:
-        for port_id, subnet_id, number in tx.execute(
-            sa.select(addresses.c.port_id, addresses.c.subnet_id, addresses.c.number)
-            .where(addresses.c.port_id.in_(wanted))
-            .order_by(addresses.c.position)
-        ):
+        for port_id, subnet_id, number in tx.execute(_ADDRESSES_OF, {"these": wanted}):
             fixed[port_id].append(FixedIp(subnet_id, number))
-        link = port_security_groups
-        for port_id, group_id in tx.execute(
-            sa.select(link.c.port_id, link.c.security_group_id)
-            .where(link.c.port_id.in_(wanted))
-            .order_by(link.c.security_group_id)
-        ):
+        for port_id, group_id in tx.execute(_GROUPS_OF, {"these": wanted}):
             groups[port_id].append(group_id)
     return [
         msgspec.structs.replace(

@@ -37,6 +37,9 @@ TABLES: Mapping[str, sa.Table] = {
     "security_group_rule": security_group_rules,
 }
 """Resource as the quota API calls it -> the table whose rows count."""
+_OWN = sa.select(quotas.c.resource, quotas.c.maximum).where(
+    quotas.c.project_id == sa.bindparam("project")
+)
 
 
 class Quotas:
@@ -107,8 +110,6 @@ class Quotas:
                 raise QuotaExceeded(resource=resource, requested=amount, used=used, limit=limit)
 
     def _limits(self, tx: Transaction, project_id: str) -> dict[str, int]:
-        statement = sa.select(quotas.c.resource, quotas.c.maximum).where(
-            quotas.c.project_id == project_id
-        )
-        own = {row.resource: row.maximum for row in tx.execute(statement)}
+        rows = tx.execute(_OWN, {"project": project_id})
+        own = {row.resource: row.maximum for row in rows}
         return {**self.defaults, **own}

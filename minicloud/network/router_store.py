@@ -28,6 +28,29 @@ from minicloud.network.records import (
 )
 from minicloud.network.store import Visible
 
+# Statements of what every port's deletion asks: to make one costs several times a run of it.
+_KEPT: sa.BindParameter[Any] = sa.bindparam("kept", expanding=True)
+_LET_GO = (
+    sa.update(floating_ips)
+    .where(
+        floating_ips.c.port_id == sa.bindparam("port"), floating_ips.c.fixed_number.not_in(_KEPT)
+    )
+    .values(
+        port_id=None,
+        fixed_number=None,
+        router_id=None,
+        revision_number=floating_ips.c.revision_number + 1,
+    )
+)
+_FORWARD_NO_MORE = (
+    sa.delete(port_forwardings)
+    .where(
+        port_forwardings.c.internal_port_id == sa.bindparam("port"),
+        port_forwardings.c.internal_number.not_in(_KEPT),
+    )
+    .returning(port_forwardings.c.floatingip_id)
+)
+
 
 class Routed(msgspec.Struct, frozen=True, kw_only=True):
     """A router with all that is connected to it."""
@@ -202,23 +225,9 @@ def floating_release(tx: Transaction, port_id: str, kept: Iterable[int], now: fl
     """Let go of the port's floating IPs, but those for the addresses in ``kept``; and of port
     forwardings to other addresses.
     """
-    numbers = list(kept)
-    tx.execute(
-        sa.update(floating_ips)
-        .where(floating_ips.c.port_id == port_id, floating_ips.c.fixed_number.not_in(numbers))
-        .values(
-            port_id=None,
-            fixed_number=None,
-            router_id=None,
-            updated_at=now,
-            revision_number=floating_ips.c.revision_number + 1,
-        )
-    )
-    gone = sa.delete(port_forwardings).where(
-        port_forwardings.c.internal_port_id == port_id,
-        port_forwardings.c.internal_number.not_in(numbers),
-    )
-    touched = set(tx.execute(gone.returning(port_forwardings.c.floatingip_id)).scalars())
+    whose = {"port": port_id, "kept": list(kept)}
+    tx.execute(_LET_GO, {**whose, "updated_at": now})
+    touched = set(tx.execute(_FORWARD_NO_MORE, whose).scalars())
     for floating_id in touched:
         floating_release_idle(tx, floating_id, now)
 

@@ -21,6 +21,17 @@ SHARED = "access_as_shared"
 EXTERNAL = "access_as_external"
 EVERYBODY = "*"
 
+# Statements are made once: to make one costs several times what it costs to run it.
+_FOR = rbac_policies.c.target_project.in_(sa.bindparam("whom", expanding=True))
+_SHARED_IDS = sa.select(rbac_policies.c.object_id).where(
+    rbac_policies.c.object_id.in_(sa.bindparam("these", expanding=True)),
+    rbac_policies.c.action == SHARED,
+    _FOR,
+)
+_ACTIONS = sa.select(rbac_policies.c.action).where(
+    rbac_policies.c.object_id == sa.bindparam("this"), _FOR
+)
+
 
 class Shareable(msgspec.Struct, frozen=True):
     """One kind of object: its name in policies and in errors."""
@@ -62,21 +73,14 @@ def shared_with(
 
 def shared_ids(tx: Transaction, object_ids: Iterable[str], project_id: str) -> set[str]:
     """Those of the objects that are shared with the project; one query."""
-    statement = sa.select(rbac_policies.c.object_id).where(
-        rbac_policies.c.object_id.in_(set(object_ids)),
-        rbac_policies.c.action == SHARED,
-        _for(project_id),
-    )
-    return set(tx.execute(statement).scalars())
+    wanted = list(set(object_ids))
+    return set(tx.execute(_SHARED_IDS, {"these": wanted, **_whom(project_id)}).scalars())
 
 
 def actions_for(tx: Transaction, object_id: str, *project_ids: str) -> set[str]:
     """What any of the projects may do with the object."""
-    statement = sa.select(rbac_policies.c.action).where(
-        rbac_policies.c.object_id == object_id,
-        rbac_policies.c.target_project.in_((EVERYBODY, *project_ids)),
-    )
-    return set(tx.execute(statement).scalars())
+    asked = {"this": object_id, "whom": [EVERYBODY, *project_ids]}
+    return set(tx.execute(_ACTIONS, asked).scalars())
 
 
 def targets_of(tx: Transaction, object_id: str, action: str) -> set[str]:
@@ -177,3 +181,7 @@ def repeat_flags(tx: Transaction, object_type: str, object_id: str) -> dict[str,
 
 def _for(project_id: str) -> sa.ColumnElement[bool]:
     return rbac_policies.c.target_project.in_((EVERYBODY, project_id or EVERYBODY))
+
+
+def _whom(project_id: str) -> dict[str, list[str]]:
+    return {"whom": [EVERYBODY, project_id or EVERYBODY]}

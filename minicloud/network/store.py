@@ -7,6 +7,7 @@ in that order there is no deadlock. On SQLite a write transaction is alone anywa
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -42,13 +43,24 @@ from minicloud.network.schemas import given
 IntegrityError = sa.exc.IntegrityError
 Visible = sa.ColumnElement[bool]
 
+# Statements are made once: to make one costs several times what it costs to run it.
+_THESE: sa.BindParameter[Any] = sa.bindparam("these", expanding=True)
+_PROJECT = sa.select(projects.c.id).where(projects.c.id == sa.bindparam("this")).with_for_update()
+_NETWORKS_OF = sa.select(networks).where(networks.c.id.in_(_THESE))
+_SUBNETS_OF = (
+    sa.select(subnets)
+    .where(subnets.c.network_id.in_(_THESE))
+    .order_by(subnets.c.created_at, subnets.c.id)
+)
+_TAGS_OF = sa.select(tags).where(tags.c.resource_id.in_(_THESE)).order_by(tags.c.tag)
+_UNTAG = sa.delete(tags).where(tags.c.resource_id == sa.bindparam("this"))
+
 
 def project_lock(tx: Transaction, project_id: str) -> None:
     """Let nobody else count or make anything for the project until the transaction ends."""
-    lock = sa.select(projects.c.id).where(projects.c.id == project_id).with_for_update()
-    if tx.execute(lock).first() is None:
+    if tx.execute(_PROJECT, {"this": project_id}).first() is None:
         row_insert(tx, projects, {"id": project_id})
-        tx.execute(lock)
+        tx.execute(_PROJECT, {"this": project_id})
 
 
 def standard_values(project_id: str, identity: str | None = None) -> dict[str, Any]:
@@ -69,23 +81,33 @@ def row_insert(tx: Transaction, table: sa.Table, values: Mapping[str, Any]) -> b
     """Insert a row; False if a constraint refuses it, with the transaction still usable."""
     try:
         with tx.begin_nested():
-            tx.execute(sa.insert(table).values(**values))
+            tx.execute(_insert(table), values)
     except sa.exc.IntegrityError:
         return False
     return True
+
+
+@functools.cache
+def _insert(table: sa.Table) -> sa.Insert:
+    return sa.insert(table)
 
 
 def row_update(
     tx: Transaction, table: sa.Table, identity: str, now: float, values: Mapping[str, Any]
 ) -> bool:
     """Change a resource and count its revision; False if it is gone."""
-    revision = table.c.revision_number + 1
-    done = tx.execute(
-        sa.update(table)
-        .where(table.c.id == identity)
-        .values(**values, updated_at=now, revision_number=revision)
-    )
+    done = tx.execute(_revise(table), {"this": identity, **values, "updated_at": now})
     return done.rowcount == 1
+
+
+@functools.cache
+def _revise(table: sa.Table) -> sa.Update:
+    return _update(table).values(revision_number=table.c.revision_number + 1)
+
+
+@functools.cache
+def _update(table: sa.Table) -> sa.Update:
+    return sa.update(table).where(table.c.id == sa.bindparam("this"))
 
 
 def row_lock(tx: Transaction, table: sa.Table, identity: str) -> str | None:
@@ -98,38 +120,48 @@ def row_lock(tx: Transaction, table: sa.Table, identity: str) -> str | None:
 
 def row_get(tx: Transaction, table: sa.Table, identity: str, *, lock: bool = False) -> Any:
     """A resource's row as a mapping; None if it is gone."""
-    statement = sa.select(table).where(table.c.id == identity)
-    if lock:
-        statement = statement.with_for_update(key_share=True)
-    return tx.execute(statement).mappings().first()
+    return tx.execute(_get(table, lock), {"this": identity}).mappings().first()
+
+
+@functools.cache
+def _get(table: sa.Table, lock: bool) -> sa.Select[Any]:
+    statement = sa.select(table).where(table.c.id == sa.bindparam("this"))
+    return statement.with_for_update(key_share=True) if lock else statement
 
 
 def row_set(tx: Transaction, table: sa.Table, identity: str, values: Mapping[str, Any]) -> None:
     """Change columns of a resource that is still being made: no revision of its own."""
-    tx.execute(sa.update(table).where(table.c.id == identity).values(**values))
+    tx.execute(_update(table), {"this": identity, **values})
 
 
 def row_delete(tx: Transaction, table: sa.Table, identity: str) -> bool:
     """Delete a resource, its tags and who it is shared with; False if a constraint refuses it."""
     try:
         with tx.begin_nested():
-            tx.execute(sa.delete(table).where(table.c.id == identity))
+            tx.execute(_delete(table), {"this": identity})
     except sa.exc.IntegrityError:
         return False
-    tx.execute(sa.delete(tags).where(tags.c.resource_id == identity))
+    tx.execute(_UNTAG, {"this": identity})
     if "shared" in table.c:
         tx.execute(sa.delete(rbac_policies).where(rbac_policies.c.object_id == identity))
     return True
 
 
+@functools.cache
+def _delete(table: sa.Table) -> sa.Delete:
+    return sa.delete(table).where(table.c.id == sa.bindparam("this"))
+
+
 def rows_count(tx: Transaction, table: sa.Table, project_id: str) -> int:
     """How many of the project's rows there are; the DHCP ports are nobody's."""
-    statement = (
-        sa.select(sa.func.count()).select_from(table).where(table.c.project_id == project_id)
-    )
-    if table is ports:
-        statement = statement.where(ports.c.device_owner != DHCP_OWNER)
-    return tx.execute(statement).scalar_one()
+    return int(tx.execute(_count(table), {"project": project_id}).scalar_one())
+
+
+@functools.cache
+def _count(table: sa.Table) -> sa.Select[Any]:
+    statement = sa.select(sa.func.count()).select_from(table)
+    statement = statement.where(table.c.project_id == sa.bindparam("project"))
+    return statement.where(ports.c.device_owner != DHCP_OWNER) if table is ports else statement
 
 
 def zones_known(tx: Transaction) -> set[str]:
@@ -140,10 +172,7 @@ def zones_known(tx: Transaction) -> set[str]:
 # -- networks ------------------------------------------------------------------------------------
 def network_get(tx: Transaction, network_id: str, *, lock: bool = False) -> Network | None:
     """``lock``: let nobody else give out addresses of the network until the transaction ends."""
-    statement = sa.select(networks).where(networks.c.id == network_id)
-    if lock:
-        statement = statement.with_for_update(key_share=True)
-    row = tx.execute(statement).mappings().first()
+    row = row_get(tx, networks, network_id, lock=lock)
     return from_row(row, Network) if row else None
 
 
@@ -157,7 +186,7 @@ def networks_of(tx: Transaction, network_ids: Iterable[str]) -> dict[str, Networ
     wanted = set(network_ids)
     if not wanted:
         return {}
-    rows = tx.execute(sa.select(networks).where(networks.c.id.in_(wanted))).mappings()
+    rows = tx.execute(_NETWORKS_OF, {"these": list(wanted)}).mappings()
     return {row["id"]: from_row(row, Network) for row in rows}
 
 
@@ -184,7 +213,7 @@ def network_ports(tx: Transaction, network_id: str) -> list[tuple[str, str]]:
 
 # -- subnets -------------------------------------------------------------------------------------
 def subnet_get(tx: Transaction, subnet_id: str) -> Subnet | None:
-    row = tx.execute(sa.select(subnets).where(subnets.c.id == subnet_id)).mappings().first()
+    row = row_get(tx, subnets, subnet_id)
     return from_row(row, Subnet) if row else None
 
 
@@ -197,12 +226,7 @@ def subnets_of(tx: Transaction, network_ids: Iterable[str]) -> dict[str, list[Su
     """network id -> its subnets, oldest first, in one query."""
     found: dict[str, list[Subnet]] = {network_id: [] for network_id in network_ids}
     if found:
-        statement = (
-            sa.select(subnets)
-            .where(subnets.c.network_id.in_(found))
-            .order_by(subnets.c.created_at, subnets.c.id)
-        )
-        for row in tx.execute(statement).mappings():
+        for row in tx.execute(_SUBNETS_OF, {"these": list(found)}).mappings():
             found[row["network_id"]].append(from_row(row, Subnet))
     return found
 
@@ -243,8 +267,7 @@ def tags_of(tx: Transaction, resource_ids: Sequence[str]) -> dict[str, list[str]
     """resource id -> its tags in order, in one query."""
     found: dict[str, list[str]] = {resource_id: [] for resource_id in resource_ids}
     if found:
-        statement = sa.select(tags).where(tags.c.resource_id.in_(found)).order_by(tags.c.tag)
-        for resource_id, tag in tx.execute(statement):
+        for resource_id, tag in tx.execute(_TAGS_OF, {"these": list(found)}):
             found[resource_id].append(tag)
     return found
 
@@ -256,7 +279,7 @@ def tags_given(tx: Transaction, resource_id: str, body: msgspec.Struct) -> None:
 
 
 def tags_replace(tx: Transaction, resource_id: str, wanted: Iterable[str]) -> None:
-    tx.execute(sa.delete(tags).where(tags.c.resource_id == resource_id))
+    tx.execute(_UNTAG, {"this": resource_id})
     rows = [{"resource_id": resource_id, "tag": tag} for tag in sorted(set(wanted))]
     if rows:
         tx.execute(sa.insert(tags), rows)
