@@ -30,6 +30,20 @@ _NOTHING_COMING: Mapping[str, None] = dict.fromkeys(
 )
 _NO_CONTENT: Mapping[str, None] = dict.fromkeys(Content.__struct_fields__)
 
+# Statements of what every look at an image asks: to make one costs several times a run of it.
+_GET = sa.select(images).where(images.c.id == sa.bindparam("this"))
+_GET_LOCKED = _GET.with_for_update()
+_PROPERTIES_OF, _TAGS_OF, _LOCATIONS_OF = (
+    sa.select(table)
+    .where(table.c.image_id.in_(sa.bindparam("these", expanding=True)))
+    .order_by(order)
+    for table, order in (
+        (image_properties, image_properties.c.name),
+        (image_tags, image_tags.c.tag),
+        (image_locations, image_locations.c.created_at),
+    )
+)
+
 
 def image_insert(tx: Transaction, image: Image) -> None:
     """Add a new image with its properties and tags. Exists when the id is taken."""
@@ -45,8 +59,7 @@ def image_insert(tx: Transaction, image: Image) -> None:
 
 def image_get(tx: Transaction, image_id: str, *, lock: bool = False) -> Image | None:
     """The image, or None. ``lock``: no other transaction changes it before this one ends."""
-    query = sa.select(images).where(images.c.id == image_id)
-    row = tx.execute(query.with_for_update() if lock else query).one_or_none()
+    row = tx.execute(_GET_LOCKED if lock else _GET, {"this": image_id}).one_or_none()
     return None if row is None else images_of(tx, [row])[0]
 
 
@@ -57,14 +70,12 @@ def images_of(tx: Transaction, rows: Sequence[Any]) -> list[Image]:
     locations: dict[str, list[Location]] = {}
     ids = [row.id for row in rows]
     if ids:
-        some = sa.select(image_properties).where(image_properties.c.image_id.in_(ids))
-        for image_id, name, value in tx.execute(some.order_by(image_properties.c.name)):
+        these = {"these": ids}
+        for image_id, name, value in tx.execute(_PROPERTIES_OF, these):
             properties.setdefault(image_id, {})[name] = value
-        labels = sa.select(image_tags).where(image_tags.c.image_id.in_(ids))
-        for image_id, tag in tx.execute(labels.order_by(image_tags.c.tag)):
+        for image_id, tag in tx.execute(_TAGS_OF, these):
             tags.setdefault(image_id, []).append(tag)
-        copies = sa.select(image_locations).where(image_locations.c.image_id.in_(ids))
-        for row in tx.execute(copies.order_by(image_locations.c.created_at)):
+        for row in tx.execute(_LOCATIONS_OF, these):
             place = Location(store=row.store, name=row.name)
             locations.setdefault(row.image_id, []).append(place)
     return [
