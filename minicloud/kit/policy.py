@@ -7,6 +7,7 @@ becomes Forbidden (403) here.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,8 @@ BASE_RULES: Mapping[str, str] = {
 """Rules that every service's own rules may refer to as ``rule:member`` and so on."""
 
 _KEPT = 4096
+_LOOK_S = 1.0
+"""Between two looks for a change of the operator's: each is dozens of files asked for."""
 
 
 class Policy:
@@ -50,6 +53,7 @@ class Policy:
         self._answers: dict[Any, bool] = {}
         self._answered_by: Any = None
         self._decided_here = True
+        self._look_at = 0.0
         self._answers_now()
 
     def allows(self, ctx: Context, action: str, target: Mapping[str, Any] | None = None) -> bool:
@@ -86,7 +90,10 @@ class Policy:
         oslo.policy takes a while over each. An operator may have changed the file, or let another
         server decide.
         """
-        self._enforcer.load_rules()
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_S
+            self._enforcer.load_rules()
         rules = self._enforcer.rules
         if rules is not self._answered_by:
             self._answers, self._answered_by = {}, rules

@@ -14,7 +14,6 @@ import msgspec
 from minicloud.client.network import Port
 from minicloud.client.rest import Timed
 from minicloud.compute.recipes.job import Job, counted
-from minicloud.compute.recipes.limits import nic_limits
 from minicloud.compute.wiring import ask_wiring
 from minicloud.domain.errors import HostProblem, NotFound
 from minicloud.domain.models import NicInfo, RequestedNic
@@ -107,14 +106,7 @@ def wire(job: Job, wanted: RequestedNic, port: Port) -> tuple[Nic, NicInfo]:
         number=wanted.number,
         tag=wanted.tag,
     )
-    nic = Nic(
-        tap=tap,
-        mac=port.mac,
-        mtu=network.mtu,
-        port_id=port.id,
-        limits=nic_limits(job.flavor),
-    )
-    return nic, info
+    return Nic(tap=tap, mac=port.mac, mtu=network.mtu, port_id=port.id), info
 
 
 def drop_ports(job: Job) -> None:
