@@ -8,8 +8,10 @@ process runs its exit handlers and leaves without destroying its modules.
 import atexit
 import os
 import sys
+from collections.abc import Iterator
 
 import pytest
+from ceph_cluster import CephCluster, CephPool, ceph_cluster, missing
 
 verdict = 0
 
@@ -26,3 +28,18 @@ def pytest_unconfigure() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(verdict)
+
+
+@pytest.fixture(scope="session")
+def ceph() -> Iterator[CephCluster]:
+    """The one cluster of all tests that share one: whoever stops it has it go on again."""
+    if missing():
+        pytest.skip(missing())
+    with ceph_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def ceph_pool(ceph: CephCluster) -> CephPool:
+    """A new and empty pool."""
+    return ceph.new_pool()

@@ -47,15 +47,17 @@ _KNOWN: Mapping[str, str] = {
     r"hw_rng:rate_(bytes|period)": _SIZE,
     r"hw_video:ram_max_mb": _COUNT,
     r"os:secure_boot": r"required|disabled|optional",
-    r"quota:cpu_(shares|period|quota|limit|reservation)": r"-?\d{1,15}",
-    r"quota:cpu_shares_(level|share)": _ANY,
-    r"quota:(memory|disk_io|vif)_(limit|reservation|shares_level|shares_share)": _ANY,
-    r"quota:disk_(read|write|total)_(bytes|iops)_sec": _SIZE,
-    r"quota:vif_(in|out)bound_(average|burst|peak)": _SIZE,
+    r"quota:(cpu|memory|disk_io|vif)_shares_level": _ANY,
     r"trait\d*:(CUSTOM_)?[A-Z0-9_]{1,255}": r"required|forbidden",
     r"resources\d*:(CUSTOM_)?[A-Z0-9_]{1,255}": _COUNT,
 }
 """Pattern of names -> pattern of values."""
+_NUMBERS = re.compile(
+    r"quota:(cpu|memory|disk_io|vif)_(limit|reservation|shares_share)"
+    r"|(?P<natural>quota:(cpu_(shares|period|quota)|disk_(read|write|total)_(bytes|iops)_sec"
+    r"|vif_(in|out)bound_(average|burst|peak)))"
+)
+"""Names of whole numbers; ``natural``: from 0 on."""
 _COMPILED = [(re.compile(names), re.compile(values)) for names, values in _KNOWN.items()]
 _NAMESPACES = frozenset(("hw", "hw_rng", "hw_video", "os", "quota", "trait", "resources"))
 
@@ -65,6 +67,9 @@ def check(specs: Mapping[str, str]) -> None:
     for name, value in specs.items():
         if name.partition(":")[0].rstrip("0123456789") not in _NAMESPACES or ":" not in name:
             continue
+        if number := _NUMBERS.fullmatch(name):
+            _check_number(value, natural=number["natural"] is not None)
+            continue
         fitting = [values for names, values in _COMPILED if names.fullmatch(name)]
         if not fitting:
             raise Invalid(reason=f"Validation failed; extra spec '{name}' does not appear to be a "
@@ -72,3 +77,14 @@ def check(specs: Mapping[str, str]) -> None:
         if not any(values.fullmatch(value) for values in fitting):
             raise Invalid(reason=f"Validation failed; '{value[:64]}' is not a valid value for "
                           f"extra spec '{name}'.")  # fmt: skip
+
+
+def _check_number(value: str, *, natural: bool) -> None:
+    try:
+        number = int(value)
+    except ValueError:
+        raise Invalid(
+            reason=f"Validation failed; '{value[:64]}' is not a valid integer value."
+        ) from None
+    if natural and number < 0:
+        raise Invalid(reason=f"Validation failed; '{number}' is less than the min value of '0'.")

@@ -95,10 +95,17 @@ def host_tools(options: Any) -> HostTools:
         from minicloud.hostnet.metadata import MetadataProxy
         from minicloud.virt import probe
         from minicloud.virt.libvirt.driver import LibvirtDriver
+        from minicloud.virt.libvirt.keyring import ceph_user
 
         decision = probe.decide(options.libvirt.virt_type, state)
         LOG.info("Guests run with %s: %s", decision.virt_type, decision.reason)
-        driver = LibvirtDriver(options.libvirt.uri, decision.virt_type, decision.reason)
+        chosen = options.libvirt
+        try:
+            ceph = ceph_user(chosen.rbd_user, chosen.rbd_secret_uuid, chosen.rbd_keyring)
+        except ValueError as problem:
+            LOG.error("[libvirt] %s", problem)
+            raise SystemExit(1) from None
+        driver = LibvirtDriver(chosen.uri, decision.virt_type, decision.reason, ceph)
         storage = FileStorage(*places)
         network = HostNetwork(
             state_dir=state / "network",

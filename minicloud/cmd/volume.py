@@ -45,6 +45,7 @@ from minicloud.volume.quotas import Quotas
 from minicloud.volume.reconcile import Reconciler, Services
 from minicloud.volume.retyping import Retyping
 from minicloud.volume.routes import Routes, rest_service, scoped, table
+from minicloud.volume.scratch import Scratch
 from minicloud.volume.service import VolumeService
 from minicloud.volume.sharing_routes import MessageRoutes, TransferRoutes
 from minicloud.volume.snapshot_routes import SnapshotRoutes
@@ -114,15 +115,16 @@ def build(
             for name, path in places.items()
         }
     )
-    exports = exporter(settings.export_dir, tls_dir=settings.tls_dir)
     desired = DesiredExports(database, backends, host=host, address=address, peer=settings.tls_peer)
+    exports = exporter(settings.export_dir, tls_dir=settings.tls_dir, fence=desired.fence)
     guests = ask_guests(session)
     live = LiveVolumes(exports, desired, guests)
     quotas, types, images, jobs = (
         Quotas(database, settings.quotas), Types(database), Images(session), Jobs(),
     )  # fmt: skip
     backups_at = vault(settings.backup_dir or settings.data_dir / "backups")
-    filling = Filling(database, backends, live, images, backups_at)
+    scratch = Scratch(settings.data_dir / "incoming")
+    filling = Filling(database, backends, live, images, backups_at, scratch)
     roll = Roll(database, backends, host=host)
     guests = Guests(session)
     volumes = VolumeService(
@@ -143,15 +145,17 @@ def build(
         database, backends, live, desired, host=host, address=address, ports=settings.nbd_ports,
         open_files=settings.open_files,
     )  # fmt: skip
-    imaging = Imaging(database, backends, live, images, filling, volumes, guests, jobs)
+    imaging = Imaging(database, backends, live, images, filling, volumes, guests, jobs, scratch)
     retyping = Retyping(database, backends, quotas, types, volumes, jobs)
     messages = MessageService(database)
-    backups = BackupService(database, backends, live, quotas, backups_at, filling, volumes, jobs)
+    backups = BackupService(
+        database, backends, live, quotas, backups_at, filling, volumes, jobs, scratch
+    )
     transfers = TransferService(database, quotas, volumes)
     groups = GroupService(database, quotas, types, volumes, snapshots)
     way = Way(
         socket=exports.socket_path,
-        file=lambda volume: backends.of(volume).disk(volume.id),
+        disk=lambda volume: backends.of(volume).disk(volume.id),
         address=address,
         tls=settings.tls_dir is not None,
         reconnect_s=settings.reconnect_s,
@@ -178,7 +182,7 @@ def build(
         service=rest_service(
             table(nouns), authenticate=authenticate, policy_file=settings.policy_file
         ),
-        reconciler=Reconciler(database, backends, exports, desired, live, roll, services),
+        reconciler=Reconciler(database, backends, exports, desired, live, roll, services, scratch),
         jobs=jobs,
         services=services,
         backends=backends,

@@ -12,6 +12,7 @@ person can act on.
 from __future__ import annotations
 
 import socket
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -58,6 +59,9 @@ class FileDisk(msgspec.Struct, frozen=True, kw_only=True, tag="file"):
     """A volume's file: another service owns it, and has let QEMU open it and all below it."""
     direct: bool = False
     """Opened past this host's page cache."""
+    limits: Mapping[str, int] = {}
+    """What the guest is kept to: ``total_bytes_sec``, ``read_iops_sec_max``, ... as libvirt's
+    ``iotune`` names them; 0: to nothing."""
 
 
 class NbdDisk(msgspec.Struct, frozen=True, kw_only=True, tag="nbd"):
@@ -77,9 +81,31 @@ class NbdDisk(msgspec.Struct, frozen=True, kw_only=True, tag="nbd"):
     readonly: bool = False
     cdrom: bool = False
     bus: str = ""
+    limits: Mapping[str, int] = {}
 
 
-Disk = FileDisk | NbdDisk
+class RbdDisk(msgspec.Struct, frozen=True, kw_only=True, tag="rbd"):
+    """A volume that is an image in a Ceph cluster, which the guest's QEMU opens for itself."""
+
+    image: str
+    """``pool/name``."""
+    target: str
+    monitors: Sequence[tuple[str, int]] = ()
+    """Addresses and ports of the cluster; none: those of this host's own Ceph configuration."""
+    user: str = ""
+    secret_uuid: str = ""
+    """User of Ceph, and libvirt's secret that has its key. Empty: the host's own, if it has one."""
+    discard: bool = True
+    """Whether the guest may give space back."""
+    boot_index: int | None = None
+    serial: str = ""
+    readonly: bool = False
+    cdrom: bool = False
+    bus: str = ""
+    limits: Mapping[str, int] = {}
+
+
+Disk = FileDisk | NbdDisk | RbdDisk
 
 
 class Nic(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,9 +115,12 @@ class Nic(msgspec.Struct, frozen=True, kw_only=True):
     mac: str
     mtu: int
     port_id: str
+    limits: Mapping[str, int] = {}
+    """``inbound_average``, ``outbound_peak``, ... in KiB a second, ``inbound_burst`` in KiB: what
+    the guest is kept to in each direction that has an average."""
 
 
-Device = FileDisk | NbdDisk | Nic
+Device = Disk | Nic
 """What a guest can get, and lose, while it runs. A disk is known by its serial."""
 
 
@@ -112,6 +141,8 @@ class DomainSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Path of the file that gets what the guest writes to its serial console."""
     project_id: str = ""
     flavor_name: str = ""
+    cpu_limits: Mapping[str, int] = {}
+    """``shares`` (a weight), ``quota`` of a ``period`` (microseconds, for each processor)."""
 
 
 class DomainInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,6 +236,29 @@ class Driver(ABC):
         Nothing is done where the guest does so already or has gone on from there, where it is off
         and where it has no such disk: it finds the file when it gets the disk again. HostProblem
         where the file stands on another one.
+        """
+
+    @abstractmethod
+    def ensure_disk_moved(
+        self,
+        server_id: str,
+        disk: Disk,
+        *,
+        ready: Callable[[], None],
+        cancelled: threading.Event,
+    ) -> None:
+        """A guest that runs, or is paused, has its disk ``disk.serial`` where ``disk`` says, with
+        all that it wrote, and finds it there after a reboot. The place is there, and as large.
+
+        The guest goes on meanwhile. ``ready`` is called, perhaps again, when both places have the
+        same and every write goes to both, before the guest goes over; it may raise. HostProblem:
+        the guest is off or the copy failed, or ``cancelled`` was set and the copy goes on.
+        """
+
+    @abstractmethod
+    def end_disk_move(self, server_id: str, disk: Disk) -> bool | None:
+        """The guest's disk ``disk.serial`` is not copied any more. Whether the guest has it where
+        ``disk`` says; None: the guest is off, or has no such disk.
         """
 
     @abstractmethod

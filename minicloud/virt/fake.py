@@ -261,6 +261,32 @@ class FakeDriver(Driver):
                     domain.spec = _with(_without(domain.spec, disk), moved)
                     self._write(domain)
 
+    def ensure_disk_moved(
+        self,
+        server_id: str,
+        disk: Disk,
+        *,
+        ready: Callable[[], None],
+        cancelled: threading.Event,
+    ) -> None:
+        with self._call("ensure_disk_moved"):
+            domain = self._running(server_id)
+            if not _find(domain, disk):
+                raise HostProblem(reason=f"server {server_id} has no disk {disk.target}")
+            if cancelled.is_set():
+                raise HostProblem(reason=f"disk {disk.target} is not waited for any more")
+            if disk not in domain.spec.disks:
+                ready()
+                domain.spec = _with(_without(domain.spec, disk), disk)
+                self._write(domain)
+
+    def end_disk_move(self, server_id: str, disk: Disk) -> bool | None:
+        with self._call("end_disk_move"):
+            domain = self._read(server_id)
+            if domain is None or domain.power is Power.SHUTDOWN or not _find(domain, disk):
+                return None
+            return disk in domain.spec.disks
+
     def device_addresses(self, server_id: str) -> Mapping[str, str]:
         with self._call("device_addresses"):
             domain = self._read(server_id)

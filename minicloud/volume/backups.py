@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import logging
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,13 +22,15 @@ from minicloud.volume import backup_store as rows
 from minicloud.volume import listing, messages, snapshot_store, store
 from minicloud.volume.access import is_visible
 from minicloud.volume.backends import Backends, qemu_img
-from minicloud.volume.backends.base import Backend, DiskFile
+from minicloud.volume.backends.base import StoreAway
+from minicloud.volume.backends.disks import Disk, DiskFile
 from minicloud.volume.filling import Filling
 from minicloud.volume.jobs import Jobs
 from minicloud.volume.listing import Listing
 from minicloud.volume.live import LiveVolumes
 from minicloud.volume.quotas import Quotas
 from minicloud.volume.records import GIB, Backup, Snapshot, Volume
+from minicloud.volume.scratch import Scratch
 from minicloud.volume.service import NewVolume, VolumeService, refused
 from minicloud.volume.states import BackupStatus, SnapshotStatus, VolumeStatus
 from minicloud.volume.vault import Vault
@@ -66,10 +67,11 @@ class BackupService:
         filling: Filling,
         volumes: VolumeService,
         jobs: Jobs,
+        scratch: Scratch,
     ) -> None:
         self._database, self._backends, self._live = database, backends, live
         self._quotas, self._vault, self._filling = quotas, vault, filling
-        self._volumes, self._jobs = volumes, jobs
+        self._volumes, self._jobs, self._scratch = volumes, jobs, scratch
 
     # -- reading ---------------------------------------------------------------------------------
     def get(self, ctx: Context, backup_id: str) -> tuple[Backup, int]:
@@ -150,13 +152,18 @@ class BackupService:
         return made
 
     def finish_creating(self, backup: Backup) -> None:
-        self._jobs.submit(f"backup {backup.id}", lambda: self._take(backup))
+        with self._database.read() as tx:
+            volume = store.volume_get(tx, backup.volume_id)
+        lane = volume.backend if volume else ""
+        self._jobs.submit(lane, f"backup {backup.id}", lambda: self._take(backup))
 
     def _take(self, backup: Backup) -> None:
         problem: MinicloudError | None = None
         stored = 0
         try:
             stored = self._store(backup)
+        except StoreAway:
+            raise  # the pass tries again
         except MinicloudError as failed:
             problem = failed
             LOG.error("Backup %s: %s", backup.id, failed.message)
@@ -189,25 +196,22 @@ class BackupService:
         backend = self._backends.of(volume)
         if backup.snapshot_id:
             source = backend.snapshot_disk(backup.snapshot_id)
-            return self._write(backend, backup, source)
+            return self._write(backup, source)
         moment = derive("backup", backup.id)
         try:
-            backend.ensure_snapshot(moment, volume.id, self._live.switch(volume.id, backend))
+            backend.ensure_snapshot(moment, volume.id, self._live.switch(volume.id))
             self._live.match(volume.id)
-            return self._write(backend, backup, backend.snapshot_disk(moment))
+            return self._write(backup, backend.snapshot_disk(moment))
         finally:
             backend.ensure_snapshot_absent(moment)
             backend.compact(volume.id, self._live.idle(volume.id))
 
-    def _write(self, backend: Backend, backup: Backup, source: DiskFile) -> int:
-        if source.format == "raw":
+    def _write(self, backup: Backup, source: Disk) -> int:
+        if isinstance(source, DiskFile) and source.format == "raw":
             return self._vault.write(backup.id, source.path, backup.parent_id)
-        path = backend.scratch() / f"{uuid.uuid4()}.part"
-        try:
+        with self._scratch.file() as path:
             qemu_img.copy(source, path, "raw")
             return self._vault.write(backup.id, path, backup.parent_id)
-        finally:
-            path.unlink(missing_ok=True)
 
     # -- restoring -------------------------------------------------------------------------------
     def restore(
@@ -245,13 +249,15 @@ class BackupService:
         return backup, volume
 
     def finish_restoring(self, volume: Volume) -> None:
-        self._jobs.submit(f"restore {volume.id}", lambda: self._restore(volume))
+        self._jobs.submit(volume.backend, f"restore {volume.id}", lambda: self._restore(volume))
 
     def _restore(self, volume: Volume) -> None:
         backup_id = str((volume.goal or {}).get("restore"))
         problem: MinicloudError | None = None
         try:
             self._filling.restore(volume, backup_id)
+        except StoreAway:
+            raise  # the pass tries again
         except MinicloudError as failed:
             problem = failed
             LOG.error("Volume %s is not restored: %s", volume.id, failed.message)

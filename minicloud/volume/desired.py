@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from minicloud.domain.errors import HostProblem
 from minicloud.kit.db import Database
 from minicloud.volume import store
 from minicloud.volume.attachment_store import attachments_of_volumes, attachments_on
@@ -34,24 +33,22 @@ class DesiredExports:
             rows = attachments_of_volumes(tx, [volume_id]).get(volume_id, [])
         return self._served(volume, rows) if volume is not None else None
 
-    def all(self) -> dict[str, Served | None]:
-        """Volume id -> what is to be served of it, for volumes of this host with attachments.
-        None: its bytes are not here.
-        """
+    def all(self) -> dict[str, list[Export]]:
+        """Volume id -> its exports, for volumes of this host that are to be served."""
         with self._database.read() as tx:
             rows = attachments_on(tx, self._host)
-            volumes: Mapping[str, Volume] = store.volumes_by_id(tx, {r.volume_id for r in rows})
-        siblings: dict[str, list[Attachment]] = {}
+        found: dict[str, list[Export]] = {}
         for row in rows:
-            siblings.setdefault(row.volume_id, []).append(row)
-        found: dict[str, Served | None] = {}
-        for volume_id, attachments in siblings.items():
-            if any(each.status in _SERVED and not each.opens_file for each in attachments):
-                try:
-                    found[volume_id] = self._served(volumes[volume_id], attachments)
-                except HostProblem:
-                    found[volume_id] = None
+            for export in self._exports([row]):
+                found.setdefault(row.volume_id, []).append(export)
         return found
+
+    def fence(self, volume_id: str) -> None:
+        """End the writing of those who have the volume open, all of whom are dead."""
+        with self._database.read() as tx:
+            volume = store.volume_get(tx, volume_id)
+        if volume is not None:
+            self._backends.of(volume).fence(volume_id)
 
     def opener(self, volume_id: str) -> Attachment | None:
         """The attachment whose guest may have the volume's file open."""
@@ -64,7 +61,14 @@ class DesiredExports:
         return host != self._host
 
     def _served(self, volume: Volume, attachments: Sequence[Attachment]) -> Served | None:
-        exports = [
+        exports = self._exports(attachments)
+        if not exports:
+            return None
+        disk = self._backends.of(volume).disk(volume.id)
+        return Served(volume_id=volume.id, disk=disk, exports=exports)
+
+    def _exports(self, attachments: Sequence[Attachment]) -> list[Export]:
+        return [
             Export(
                 id=each.id,
                 writable=each.mode != "ro",
@@ -76,7 +80,3 @@ class DesiredExports:
             for each in attachments
             if each.status in _SERVED and not each.opens_file
         ]
-        if not exports:
-            return None
-        disk = self._backends.of(volume).disk(volume.id)
-        return Served(volume_id=volume.id, disk=disk, exports=exports)

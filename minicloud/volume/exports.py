@@ -14,7 +14,9 @@ import json
 import logging
 import os
 import socket
+import struct
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +24,9 @@ from typing import Any
 
 import msgspec
 
-from minicloud.domain.errors import HostProblem
+from minicloud.domain.errors import HostProblem, MinicloudError
 from minicloud.volume import processes
-from minicloud.volume.backends.base import DiskFile
+from minicloud.volume.backends.disks import Disk, DiskFile, options
 from minicloud.volume.qmp import Qmp
 
 LOG = logging.getLogger(__name__)
@@ -32,6 +34,7 @@ _SOCKET_PATH = 107  # Linux takes no longer name for a Unix socket
 _LONGEST_ID = "0" * 36
 _CLIENTS = 2  # the guest, and the same guest anew while the server has not missed the old one
 _RECONNECT_S = 60
+_FLOCK = "hhqqi4x"  # struct flock: kind, whence, start, length, pid
 _NODE_NAME = 28  # characters that are left of QEMU's 31
 
 
@@ -58,21 +61,32 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     """What should be served of a volume."""
 
     volume_id: str
-    disk: DiskFile
+    disk: Disk
     exports: Sequence[Export]
 
 
 Wanted = Callable[[], Served | None]
 
 
+def _nothing(_volume_id: str) -> None:
+    pass
+
+
 class Exporter:
     """The exports below one directory. Safe for many threads and several daemons at once.
-    ``tls_dir``: PEM files as QEMU and libvirt name them; None: TCP without TLS. ValueError: the
-    directory's name is too long for the sockets in it.
+    ``tls_dir``: PEM files as QEMU and libvirt name them; None: TCP without TLS. ``fence``: ends the
+    writing of those who have a volume open and are dead. ValueError: the directory's name is too
+    long for the sockets in it.
     """
 
-    def __init__(self, directory: Path, *, tls_dir: Path | None = None) -> None:
-        self._directory, self._tls_dir = directory, tls_dir
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        tls_dir: Path | None = None,
+        fence: Callable[[str], None] = _nothing,
+    ) -> None:
+        self._directory, self._tls_dir, self._fence = directory, tls_dir, fence
         self._control = directory / "qmp"
         length = len(os.fsencode(self.socket_path(_LONGEST_ID)))
         if length > _SOCKET_PATH:
@@ -94,10 +108,10 @@ class Exporter:
     def ensure(self, volume_id: str, wanted: Wanted) -> set[str]:
         """Serve what ``wanted()`` answers, and only that; None: nothing. The exports served.
 
-        ``wanted`` is asked while no other start or end can happen, so a late start never brings
+        ``wanted`` is asked while nobody else starts or ends it, so a late start never brings
         back an export that was given up meanwhile. HostProblem: QEMU does not come up.
         """
-        with self._alone():
+        with self._alone(volume_id):
             served = wanted()
             if served is None or not served.exports:
                 self._end_all(volume_id)
@@ -109,7 +123,7 @@ class Exporter:
         """Do ``work`` while nobody has the volume open, then serve ``wanted()``: guests that
         reconnect see no error, only a pause.
         """
-        with self._alone():
+        with self._alone(volume_id):
             self._end_all(volume_id)
             try:
                 work()
@@ -122,7 +136,7 @@ class Exporter:
         """Do ``work`` unless the volume is served; nobody starts to serve it meanwhile. Whether
         it was done.
         """
-        with self._alone():
+        with self._alone(volume_id):
             if self._runs(volume_id):
                 return False
             work()
@@ -132,7 +146,7 @@ class Exporter:
         """Have the volume's daemon go on writing in ``disk``, an empty file on the one it has
         open; fine when it does already, or when there is no daemon. HostProblem.
         """
-        with self._alone():
+        with self._alone(volume_id):
             if not self._runs(volume_id):
                 return
             try:
@@ -147,13 +161,13 @@ class Exporter:
         gateways = {path.name.split(".")[0] for path in self._control.glob("*.*.pid")}
         return gateways | {path.stem for path in self._control.glob("*.pid") if _plain(path)}
 
-    def is_alive(self, served: Served) -> bool:
-        """Whether the processes are there that serve this; what they offer is not asked."""
-        if processes.command_line(self._pid_path(served.volume_id)) is None:
+    def is_alive(self, volume_id: str, exports: Sequence[Export]) -> bool:
+        """Whether the processes are there that serve these; what they offer is not asked."""
+        if not self._runs(volume_id):
             return False
-        gateways = {export.id for export in served.exports if export.address}
-        return gateways == self._gateways(served.volume_id) and all(
-            processes.command_line(self._gateway_pid(served.volume_id, each)) for each in gateways
+        gateways = {export.id for export in exports if export.address}
+        return gateways == self._gateways(volume_id) and all(
+            processes.command_line(self._gateway_pid(volume_id, each)) for each in gateways
         )
 
     # -- the volume's daemon ---------------------------------------------------------------------
@@ -180,7 +194,7 @@ class Exporter:
             if top == name or _opened(qmp, top) == disk.path:
                 return
             if name not in _nodes(qmp):
-                qmp.ask("blockdev-add", **{**_blockdev(disk, name), "backing": None})
+                qmp.ask("blockdev-add", **{**disk.blockdev(name), "backing": None})
             qmp.ask("blockdev-snapshot", node=top, overlay=name)
         LOG.info("Volume %s goes on in %s", volume_id, disk.path.name)
 
@@ -190,6 +204,8 @@ class Exporter:
         nbd = str(self.socket_path(volume_id)).replace(",", ",,")
         # A service that was killed while one came up may be back before its pid file is there.
         processes.end_unnoted("qemu-storage-daemon", self._pid_path(volume_id))
+        if self._pid_path(volume_id).exists():
+            self._fence(volume_id)
         processes.start(
             [
                 "qemu-storage-daemon",
@@ -203,7 +219,7 @@ class Exporter:
                 "--nbd-server",
                 f"addr.type=unix,addr.path={nbd},max-connections=0",
                 "--blockdev",
-                json.dumps(_blockdev(served.disk, "d-first")),
+                json.dumps(served.disk.blockdev("d-first")),
             ],
             volume_id,
         )
@@ -250,11 +266,19 @@ class Exporter:
         for export_id in self._gateways(volume_id):
             self._end_gateway(volume_id, export_id)
         pid_path = self._pid_path(volume_id)
-        if processes.command_line(pid_path) is not None:
-            processes.end(pid_path)
+        if pid_path.exists():
+            if not processes.end(pid_path):
+                self._fence_later(volume_id)
             LOG.info("Volume %s is no longer served", volume_id)
         for path in (pid_path, self._qmp_path(volume_id), self.socket_path(volume_id)):
             path.unlink(missing_ok=True)
+
+    def _fence_later(self, volume_id: str) -> None:
+        """Now, or by itself: a store misses the dead after a while."""
+        try:
+            self._fence(volume_id)
+        except MinicloudError as problem:
+            LOG.warning("Who had volume %s open may hold it yet: %s", volume_id, problem.message)
 
     # -- ways to other hosts ---------------------------------------------------------------------
     def _match_gateways(self, served: Served) -> None:
@@ -302,7 +326,7 @@ class Exporter:
             *([] if export.writable else ["--read-only"]),
             "--discard=unmap",
             "--image-opts",
-            _options("", source),
+            options(source),
         ]
 
     def _gateways(self, volume_id: str) -> set[str]:
@@ -324,11 +348,15 @@ class Exporter:
         return self._control / f"{volume_id}.{export_id}.pid"
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One start or end at a time on this machine, across threads and processes."""
+    def _alone(self, volume_id: str) -> Iterator[None]:
+        """One start or end of a volume's exports at a time on this machine, across threads and
+        processes: a byte of one file is locked. Others need not wait for a store that is away.
+        """
+        at = zlib.crc32(volume_id.encode())
         handle = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, at, 1, 0)
+            fcntl.fcntl(handle, fcntl.F_OFD_SETLKW, asked)
             yield
         finally:
             os.close(handle)
@@ -366,45 +394,6 @@ def _driver(qmp: Qmp, node: str) -> str:
 
 def _opened(qmp: Qmp, node: str) -> Path:
     return Path(_nodes(qmp)[node]["file"])
-
-
-def _blockdev(disk: DiskFile, name: str) -> dict[str, Any]:
-    """How QEMU opens the file. Past the page cache where the file system can: the guest has a
-    cache of its own, and its flush still reaches the disk. Zeroes are not stored.
-    """
-    direct = takes_direct(disk.path)
-    return {
-        "driver": disk.format,
-        "node-name": name,
-        "discard": "unmap",
-        "detect-zeroes": "unmap",
-        "cache": {"direct": direct},
-        "file": {
-            "driver": "file",
-            "filename": str(disk.path),
-            "discard": "unmap",
-            "cache": {"direct": direct},
-            "aio": "native" if direct else "threads",
-        },
-    }
-
-
-def takes_direct(path: Path) -> bool:
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_DIRECT))
-    except OSError:
-        return False
-    return True
-
-
-def _options(prefix: str, value: Any) -> str:
-    """Nested options on one line, as QEMU's command line takes them: a doubled comma is one."""
-    if isinstance(value, dict):
-        parts = [
-            _options(f"{prefix}.{key}" if prefix else key, each) for key, each in value.items()
-        ]
-        return ",".join(parts)
-    return f"{prefix}={str(value).replace(',', ',,')}"
 
 
 def free_port(address: str, ports: Iterable[int], taken: set[int]) -> int | None:

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import uuid
-from collections.abc import Iterator
-from pathlib import Path
-
 from minicloud.domain.errors import ImageUnacceptable, Invalid, NotFound
 from minicloud.domain.ids import derive, is_uuid
 from minicloud.kit.context import Context
@@ -14,10 +9,12 @@ from minicloud.kit.db import Database
 from minicloud.volume import backup_store, store
 from minicloud.volume.access import is_visible
 from minicloud.volume.backends import Backends, qemu_img
-from minicloud.volume.backends.base import Backend, DiskFile
+from minicloud.volume.backends.base import Backend
+from minicloud.volume.backends.disks import DiskFile
 from minicloud.volume.images import Images
 from minicloud.volume.live import LiveVolumes
 from minicloud.volume.records import Backup, Volume
+from minicloud.volume.scratch import Scratch
 from minicloud.volume.states import BackupStatus
 from minicloud.volume.vault import Vault
 
@@ -34,9 +31,10 @@ class Filling:
         live: LiveVolumes,
         images: Images,
         vault: Vault,
+        scratch: Scratch,
     ) -> None:
         self._database, self._backends, self._live = database, backends, live
-        self._images, self._vault = images, vault
+        self._images, self._vault, self._scratch = images, vault, scratch
 
     def backup(self, ctx: Context, backup_id: str) -> Backup:
         """A backup that a volume can be made of. NotFound; Invalid: it is not available."""
@@ -83,7 +81,7 @@ class Filling:
     def restore(self, volume: Volume, backup_id: str) -> None:
         """Replace all that the volume has, if anything, by the backup's bytes."""
         backend = self._backends.of(volume)
-        with _scratch(backend) as path:
+        with self._scratch.file() as path:
             self._vault.read(backup_id, path)
             source = DiskFile(path=path, format="raw")
             backend.ensure_content(volume.id, source, volume.size_bytes)
@@ -92,7 +90,7 @@ class Filling:
         """Have the image's bytes with ``backend``."""
         if backend.has_image(image_id):
             return
-        with _scratch(backend) as path:
+        with self._scratch.file() as path:
             image = self._images.fetch(image_id, path)
             kind = FORMATS.get(image.disk_format or "raw")
             if kind is None or image.container_format not in (None, "bare"):
@@ -122,15 +120,6 @@ class Filling:
         if source is None:
             raise NotFound(kind="Volume", id=source_id)
         between = derive("clone", volume.id)
-        backend.ensure_snapshot(between, source.id, self._live.switch(source.id, backend))
+        backend.ensure_snapshot(between, source.id, self._live.switch(source.id))
         backend.ensure_from(volume.id, between, volume.size_bytes)
         self._live.match(source.id)
-
-
-@contextlib.contextmanager
-def _scratch(backend: Backend) -> Iterator[Path]:
-    path = backend.scratch() / f"{uuid.uuid4()}.part"
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)

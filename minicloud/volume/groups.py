@@ -20,6 +20,7 @@ from minicloud.kit.db import Database, Transaction
 from minicloud.volume import listing, snapshot_store, store
 from minicloud.volume.access import is_visible
 from minicloud.volume.attachment_store import values_of
+from minicloud.volume.jobs import try_now
 from minicloud.volume.listing import Listing
 from minicloud.volume.models import group_snapshots, group_types, groups, snapshots, volumes
 from minicloud.volume.quotas import Quotas
@@ -232,7 +233,7 @@ class GroupService:
             tx.execute(groups.delete().where(groups.c.id == group_id))
         for volume in members:
             if volume.host == self._volumes.host:
-                self._volumes.finish_deleting(volume)
+                try_now(self._volumes.finish_deleting, volume)
 
     def reset_status(self, ctx: Context, group_id: str, status: str) -> None:
         with self._database.write() as tx:
@@ -294,7 +295,7 @@ class GroupService:
             ]  # fmt: skip
         for snapshot in begun:
             if snapshot.host == self._volumes.host:
-                self._snapshots.finish_creating(snapshot)
+                try_now(self._snapshots.finish_creating, snapshot)
         return made
 
     def forget(self, ctx: Context, group_snapshot_id: str) -> None:
@@ -321,7 +322,7 @@ class GroupService:
             tx.execute(group_snapshots.delete().where(group_snapshots.c.id == group_snapshot_id))
         for each in moments:
             if each.host == self._volumes.host:
-                self._snapshots.finish_deleting(each)
+                try_now(self._snapshots.finish_deleting, each)
 
     def kept_reset_status(self, ctx: Context, group_snapshot_id: str, status: str) -> None:
         with self._database.write() as tx:

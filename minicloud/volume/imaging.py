@@ -7,7 +7,6 @@ kill goes on with it. An image that was already given its bytes is not given the
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +30,7 @@ from minicloud.volume.images import Images, check_fits, image_metadata
 from minicloud.volume.jobs import Jobs
 from minicloud.volume.live import LiveVolumes
 from minicloud.volume.records import Volume
+from minicloud.volume.scratch import Scratch
 from minicloud.volume.service import VolumeService, refused
 from minicloud.volume.states import VolumeStatus
 
@@ -53,9 +53,10 @@ class Imaging:
         volumes: VolumeService,
         guests: Guests,
         jobs: Jobs,
+        scratch: Scratch,
     ) -> None:
         self._database, self._backends, self._live = database, backends, live
-        self._images, self._filling = images, filling
+        self._images, self._filling, self._scratch = images, filling, scratch
         self._volumes, self._guests, self._jobs = volumes, guests, jobs
 
     # -- a volume as an image --------------------------------------------------------------------
@@ -110,7 +111,7 @@ class Imaging:
         return volume, image
 
     def finish_uploading(self, volume: Volume) -> None:
-        self._jobs.submit(f"upload {volume.id}", lambda: self._upload(volume))
+        self._jobs.submit(volume.backend, f"upload {volume.id}", lambda: self._upload(volume))
 
     def _upload(self, volume: Volume) -> None:
         goal = volume.goal or {}
@@ -134,14 +135,13 @@ class Imaging:
         """From a snapshot taken for it, so that a guest may go on writing."""
         backend = self._backends.of(volume)
         moment = derive("upload", image_id)
-        path = backend.scratch() / f"{uuid.uuid4()}.part"
         try:
-            backend.ensure_snapshot(moment, volume.id, self._live.switch(volume.id, backend))
+            backend.ensure_snapshot(moment, volume.id, self._live.switch(volume.id))
             self._live.match(volume.id)
-            qemu_img.copy(backend.snapshot_disk(moment), path, kind)
-            self._images.put(image_id, path)
+            with self._scratch.file() as path:
+                qemu_img.copy(backend.snapshot_disk(moment), path, kind)
+                self._images.put(image_id, path)
         finally:
-            path.unlink(missing_ok=True)
             backend.ensure_snapshot_absent(moment)
             backend.compact(volume.id, self._live.idle(volume.id))
 
@@ -164,7 +164,7 @@ class Imaging:
             self.finish_reimaging(volume)
 
     def finish_reimaging(self, volume: Volume) -> None:
-        self._jobs.submit(f"reimage {volume.id}", lambda: self._reimage(volume))
+        self._jobs.submit(volume.backend, f"reimage {volume.id}", lambda: self._reimage(volume))
 
     def _reimage(self, volume: Volume) -> None:
         try:

@@ -11,27 +11,53 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, TypeVar
 
-from minicloud.domain.errors import MinicloudError
+from minicloud.domain.errors import MinicloudError, Unavailable
 from minicloud.kit import context
 from minicloud.kit.context import Context
 
 LOG = logging.getLogger(__name__)
 
 
+class _Row(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+Row = TypeVar("Row", bound=_Row)
+
+
+def try_now(work: Callable[[Row], object], row: Row) -> None:
+    """``work``, which finishes what ``row`` says; the pass does it later where that takes somebody
+    who is away.
+    """
+    try:
+        work(row)
+    except Unavailable as problem:
+        LOG.warning("%s %s is for a later pass: %s", type(row).__name__, row.id, problem.message)
+
+
 class Jobs:
+    """``threads``: of each lane, so that a backend that hangs keeps no other's jobs waiting."""
+
     def __init__(self, threads: int = 2) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="job")
+        self._threads = threads
+        self._pools: dict[str, ThreadPoolExecutor] = {}
         self._running: set[str] = set()
         self._changed = threading.Condition()
 
-    def submit(self, key: str, work: Callable[[], object]) -> None:
-        """Do ``work`` soon, unless there is work under ``key`` already."""
+    def submit(self, lane: str, key: str, work: Callable[[], object]) -> None:
+        """Do ``work`` soon, unless there is work under ``key`` already. ``lane``: the name
+        of what it may have to wait for.
+        """
         with self._changed:
             if key in self._running:
                 return
             self._running.add(key)
-        self._pool.submit(self._run, key, work, context.current())
+            if lane not in self._pools:
+                self._pools[lane] = ThreadPoolExecutor(self._threads, f"job-{lane}")
+            self._pools[lane].submit(self._run, key, work, context.current())
 
     def wait_idle(self, limit_s: float) -> bool:
         """Whether everything was done in time."""
@@ -39,7 +65,8 @@ class Jobs:
             return self._changed.wait_for(lambda: not self._running, limit_s)
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, key: str, work: Callable[[], object], ctx: Context | None) -> None:
         try:

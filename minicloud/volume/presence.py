@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
-from minicloud.domain.errors import NotFound
+from minicloud.domain.errors import MinicloudError, NotFound
 from minicloud.kit import clock
 from minicloud.kit.db import Database, Transaction
 from minicloud.volume.attachment_store import values_of
@@ -16,6 +17,7 @@ from minicloud.volume.backends import Backends
 from minicloud.volume.models import services, volumes
 from minicloud.volume.records import GIB
 
+LOG = logging.getLogger(__name__)
 BINARY = "cinder-volume"
 BACKUP = "cinder-backup"
 SCHEDULER = "cinder-scheduler"
@@ -36,8 +38,9 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     backend: str
-    total_gb: float
-    free_gb: float
+    total_gb: float | None
+    """None, as what is free: the backend does not answer."""
+    free_gb: float | None
     allocated_gb: int
     volumes: int
     last_seen: float
@@ -54,10 +57,14 @@ class Roll:
 
     def report(self) -> None:
         """This host is here, with so much room."""
-        pools = {}
+        pools: dict[str, Any] = {}
         for name, backend in self._backends:
-            room = backend.capacity()
-            pools[name] = {"total": room.total_bytes, "free": room.free_bytes}
+            try:
+                room = backend.capacity()
+                pools[name] = {"total": room.total_bytes, "free": room.free_bytes}
+            except MinicloudError as problem:
+                LOG.error("The room of backend %s is not known: %s", name, problem.message)
+                pools[name] = {"total": None, "free": None}
         with self._database.write() as tx:
             for binary in BINARIES:
                 change = services.update().where(
@@ -107,14 +114,18 @@ class Roll:
                     Pool(
                         host=service.host,
                         backend=name,
-                        total_gb=round(room["total"] / GIB, 2),
-                        free_gb=round(room["free"] / GIB, 2),
+                        total_gb=_gib(room["total"]),
+                        free_gb=_gib(room["free"]),
                         allocated_gb=gigabytes,
                         volumes=number,
                         last_seen=service.last_seen,
                     )
                 )
         return found
+
+
+def _gib(size_bytes: int | None) -> float | None:
+    return None if size_bytes is None else round(size_bytes / GIB, 2)
 
 
 def _add(tx: Transaction, host: str, binary: str, values: Mapping[str, Any]) -> None:

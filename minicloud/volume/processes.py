@@ -68,21 +68,22 @@ def start(arguments: Sequence[str], name: str) -> None:
         raise problem_type(reason=f"{arguments[0]} cannot serve {name}")
 
 
-def end(pid_file: Path) -> None:
-    """End the process, which writes out what it holds; fine when it is gone. The pidfd keeps the
-    pid from standing for another process between the check and the signal. HostProblem.
+def end(pid_file: Path) -> bool:
+    """End the process. Whether it did so by itself, writing out what it held, and was not dead or
+    killed. The pidfd keeps the pid from standing for another process between the check and the
+    signal. HostProblem.
     """
     running = command_line(pid_file)
-    if running is not None:
-        try:
-            handle = os.pidfd_open(running[0])
-        except ProcessLookupError:
-            return
-        try:
-            if command_line(pid_file) is not None:
-                _end(handle, pid_file.stem)
-        finally:
-            os.close(handle)
+    if running is None:
+        return False
+    try:
+        handle = os.pidfd_open(running[0])
+    except ProcessLookupError:
+        return False
+    try:
+        return command_line(pid_file) is not None and _end(handle, pid_file.stem)
+    finally:
+        os.close(handle)
 
 
 def end_unnoted(program: str, pid_file: Path) -> None:
@@ -102,12 +103,12 @@ def end_unnoted(program: str, pid_file: Path) -> None:
             os.close(handle)
 
 
-def _end(handle: int, name: str) -> None:
+def _end(handle: int, name: str) -> bool:
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             signal.pidfd_send_signal(handle, number)
         except ProcessLookupError:
-            return
+            return False
         if select.select([handle], [], [], _END_TIMEOUT_S)[0]:
-            return
+            return number == signal.SIGTERM
     raise HostProblem(reason=f"The exporter {name} does not end")

@@ -28,6 +28,7 @@ from minicloud.volume.messages import MessageService
 from minicloud.volume.presence import Roll
 from minicloud.volume.records import Volume
 from minicloud.volume.retyping import Retyping
+from minicloud.volume.scratch import Scratch
 from minicloud.volume.service import VolumeService
 from minicloud.volume.snapshots import SnapshotService
 from minicloud.volume.states import AttachmentStatus, BackupStatus, SnapshotStatus, VolumeStatus
@@ -57,8 +58,10 @@ class Reconciler:
         live: LiveVolumes,
         roll: Roll,
         services: Services,
+        scratch: Scratch,
     ) -> None:
         self._database, self._backends, self._roll = database, backends, roll
+        self._scratch = scratch
         self._exporter, self._desired, self._live = exporter, desired, live
         self._services, self._host = services, services.volumes.host
 
@@ -71,7 +74,11 @@ class Reconciler:
         self._finish_backups()
         self._finish_attachments()
         for name, backend in self._backends:
-            backend.sweep(partial(self._known, name))
+            try:
+                backend.sweep(partial(self._known, name))
+            except MinicloudError as problem:
+                LOG.error("Backend %s is not swept: %s", name, problem.message)
+        self._scratch.sweep()
         self._services.messages.forget_old()
 
     def _finish_volumes(self) -> None:
@@ -105,11 +112,15 @@ class Reconciler:
             unfinished = snapshot_store.snapshots_in(
                 tx, self._host, [SnapshotStatus.CREATING, SnapshotStatus.DELETING]
             )
+        here = self._services.snapshots
         for snapshot in unfinished:
-            if snapshot.status == SnapshotStatus.CREATING.value:
-                self._services.snapshots.finish_creating(snapshot)
-            else:
-                self._services.snapshots.finish_deleting(snapshot)
+            try:
+                if snapshot.status == SnapshotStatus.CREATING.value:
+                    here.finish_creating(snapshot)
+                else:
+                    here.finish_deleting(snapshot)
+            except MinicloudError as problem:
+                LOG.error("Snapshot %s stays %s: %s", snapshot.id, snapshot.status, problem.message)
 
     def _finish_backups(self) -> None:
         with self._database.write() as tx:
@@ -139,8 +150,8 @@ class Reconciler:
         desired = self._desired.all()
         missing = {
             volume_id
-            for volume_id, served in desired.items()
-            if served is None or not self._exporter.is_alive(served)
+            for volume_id, exports in desired.items()
+            if not self._exporter.is_alive(volume_id, exports)
         }
         for volume_id in sorted(missing | (self._exporter.ids() - set(desired))):
             try:
@@ -161,7 +172,8 @@ class Reconciler:
 
 
 def _places(volume: Volume) -> set[str]:
-    return {volume.backend, str((volume.goal or {}).get("backend", volume.backend))}
+    goal = volume.goal or {}
+    return {volume.backend, *(str(goal[key]) for key in ("backend", "from") if key in goal)}
 
 
 def _moments(volume: Volume) -> set[str]:

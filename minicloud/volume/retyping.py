@@ -16,7 +16,7 @@ from minicloud.kit.context import Context
 from minicloud.kit.db import Database
 from minicloud.volume import messages, snapshot_store, store
 from minicloud.volume.backends import Backends
-from minicloud.volume.jobs import Jobs
+from minicloud.volume.jobs import Jobs, try_now
 from minicloud.volume.quotas import Quotas
 from minicloud.volume.records import GIB, Volume
 from minicloud.volume.service import NewVolume, VolumeService, refused
@@ -84,12 +84,13 @@ class Retyping:
         if goal.get("backend", volume.backend) == volume.backend:
             self._arrive(volume, goal)
         else:
-            self._jobs.submit(f"retype {volume.id}", lambda: self._move(volume, goal))
+            lane = f"{volume.backend} {goal['backend']}"
+            self._jobs.submit(lane, f"retype {volume.id}", lambda: self._move(volume, goal))
 
     def _begin(self, ctx: Context, volume_id: str) -> None:
         volume = self._volumes.get(ctx, volume_id)
         if volume.host == self._volumes.host:
-            self.finish(volume)
+            try_now(self.finish, volume)
 
     def _check_may_move(self, volume: Volume, backend: str, snapshots: list[Any]) -> None:
         if backend not in self._backends.names():
@@ -111,15 +112,15 @@ class Retyping:
             self._backends.named(str(goal["backend"])).ensure_absent(volume.id)
             self._end(volume, problem)
             return
+        goal = {**goal, "from": volume.backend}
         with self._database.write() as tx:
-            store.volume_update(tx, volume.id, {"backend": goal["backend"]}, clock.now())
+            change = {"backend": goal["backend"], "goal": goal}
+            store.volume_update(tx, volume.id, change, clock.now())
         self._arrive(volume, goal)
 
     def _arrive(self, volume: Volume, goal: Mapping[str, Any]) -> None:
-        backend = goal.get("backend", volume.backend)
-        for name, each in self._backends:
-            if name != backend:
-                each.ensure_absent(volume.id)
+        if "from" in goal:
+            self._backends.named(str(goal["from"])).ensure_absent(volume.id)
         self._end(volume, None, goal)
 
     def _end(
@@ -184,7 +185,7 @@ class Retyping:
                 type_name=kind.name,
             )
             store.volume_add(tx, made)
-        self._volumes.finish_creating(made)
+        try_now(self._volumes.finish_creating, made)
         return made
 
     def unmanage(self, ctx: Context, volume_id: str) -> None:
@@ -196,7 +197,7 @@ class Retyping:
             self._volumes.move(tx, volume, "delete", {"goal": {"unmanage": True}})
             volume = self._volumes.visible(tx, ctx, volume_id)
         if volume.host == self._volumes.host:
-            self._volumes.finish_deleting(volume)
+            try_now(self._volumes.finish_deleting, volume)
 
     def _backend_of_host(self, host: str) -> str:
         where, _, backend = host.partition("#")[0].partition("@")

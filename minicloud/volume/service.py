@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from minicloud.domain.errors import HostProblem, Invalid, MinicloudError, NotFound, Unavailable
+from minicloud.domain.errors import HostProblem, Invalid, MinicloudError, NotFound
 from minicloud.domain.ids import derive, is_uuid, new_id
 from minicloud.kit import clock
 from minicloud.kit.context import Context
@@ -25,7 +25,7 @@ from minicloud.volume.backends.qemu_img import Busy
 from minicloud.volume.filling import Filling
 from minicloud.volume.guests import Guests
 from minicloud.volume.images import Images, check_fits, image_metadata
-from minicloud.volume.jobs import Jobs
+from minicloud.volume.jobs import Jobs, try_now
 from minicloud.volume.listing import Listing
 from minicloud.volume.live import LiveVolumes
 from minicloud.volume.presence import Roll
@@ -160,21 +160,15 @@ class VolumeService:
             problem = HostProblem(reason="No valid backend was found: the operator disabled it.")
             self._end(made, "create_failed", problem)
         elif made.host == self.host:
-            self._begin(made)
+            try_now(self.finish_creating, made)
         return made
-
-    def _begin(self, volume: Volume) -> None:
-        try:
-            self.finish_creating(volume)
-        except Unavailable as problem:  # a clone's source is busy: the pass tries again
-            LOG.warning("Volume %s is made later: %s", volume.id, problem.message)
 
     def finish_creating(self, volume: Volume) -> None:
         """From ``creating`` to ``available``, or to ``error`` where it cannot be made. What takes
         long is done by a job.
         """
         if volume.image_id or volume.backup_id:
-            self._jobs.submit(f"create {volume.id}", lambda: self._fill(volume))
+            self._jobs.submit(volume.backend, f"create {volume.id}", lambda: self._fill(volume))
         else:
             self._fill(volume)
 
@@ -216,7 +210,7 @@ class VolumeService:
                     )
             self.move(tx, volume, verb, {"size_gb": size_gb})
         if volume.host == self.host:
-            self.finish_extending(msgspec.structs.replace(volume, size_gb=size_gb))
+            try_now(self.finish_extending, msgspec.structs.replace(volume, size_gb=size_gb))
 
     def finish_extending(self, volume: Volume) -> None:
         try:
@@ -266,7 +260,7 @@ class VolumeService:
                         f"{snapshot.status}."
                     )
         if volume.host == self.host:
-            self.finish_deleting(volume)
+            try_now(self.finish_deleting, volume)
 
     def finish_deleting(self, volume: Volume) -> None:
         """From ``deleting`` to gone, its snapshots first. Where the backend cannot, it stays

@@ -20,7 +20,8 @@ from minicloud.volume import listing, messages, store
 from minicloud.volume import snapshot_store as rows
 from minicloud.volume.access import is_visible
 from minicloud.volume.backends import Backends
-from minicloud.volume.backends.base import Backend
+from minicloud.volume.backends.base import Backend, StoreAway
+from minicloud.volume.jobs import try_now
 from minicloud.volume.listing import Listing
 from minicloud.volume.live import LiveVolumes
 from minicloud.volume.quotas import Quotas
@@ -83,7 +84,7 @@ class SnapshotService:
                 in_use=in_use,
             )  # fmt: skip
         if volume.host == self._volumes.host:
-            self.finish_creating(made)
+            try_now(self.finish_creating, made)
         return made
 
     def begin(
@@ -133,8 +134,10 @@ class SnapshotService:
         try:
             backend = self._backends.of(snapshot)
             backend.ensure_snapshot(
-                snapshot.id, snapshot.volume_id, self._live.switch(snapshot.volume_id, backend)
+                snapshot.id, snapshot.volume_id, self._live.switch(snapshot.volume_id)
             )
+        except StoreAway:
+            raise
         except Unavailable as failed:
             if clock.now() - snapshot.created_at < _PATIENCE_S:
                 LOG.warning("Snapshot %s is tried again: %s", snapshot.id, failed.message)
@@ -145,7 +148,7 @@ class SnapshotService:
         self._end(snapshot, to, problem)
         try:
             self._live.match(snapshot.volume_id)
-        except HostProblem as failed:
+        except (HostProblem, StoreAway) as failed:
             LOG.error("Exports of volume %s: %s", snapshot.volume_id, failed.message)
 
     def delete(self, ctx: Context, snapshot_id: str, *, force: bool = False) -> None:
@@ -167,7 +170,7 @@ class SnapshotService:
                     f"status is {snapshot.status}."
                 )
         if snapshot.host == self._volumes.host:
-            self.finish_deleting(snapshot)
+            try_now(self.finish_deleting, snapshot)
 
     def finish_deleting(self, snapshot: Snapshot) -> None:
         """From ``deleting`` to gone; where the backend cannot, the next pass tries again."""
@@ -202,7 +205,7 @@ class SnapshotService:
                 )
             self._volumes.move(tx, volume, "revert", {"goal": {"snapshot_id": snapshot_id}})
         if volume.host == self._volumes.host:
-            self.finish_reverting(self._volumes.get(ctx, volume_id))
+            try_now(self.finish_reverting, self._volumes.get(ctx, volume_id))
 
     def finish_reverting(self, volume: Volume) -> None:
         try:

@@ -14,8 +14,8 @@ from minicloud.domain.errors import HostProblem
 from minicloud.domain.ids import derive
 from minicloud.kit.clock import iso_micro
 from minicloud.kit.web.versions import Conversion
-from minicloud.volume.backends.base import DiskFile
-from minicloud.volume.exports import takes_direct
+from minicloud.volume.backends.disks import Disk, DiskFile
+from minicloud.volume.limits import limits_of
 from minicloud.volume.records import (
     Attachment,
     Backup,
@@ -134,8 +134,8 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
 
     socket: Callable[[str], Path]
     """Volume id -> the Unix socket of its exports."""
-    file: Callable[[Volume], DiskFile]
-    """What a guest opens that opens the volume's file. HostProblem: it is not here."""
+    disk: Callable[[Volume], Disk]
+    """What a guest opens that opens the volume for itself. HostProblem: it is not here."""
     address: str
     tls: bool
     reconnect_s: int
@@ -169,8 +169,9 @@ def connection(
     """The data of ``driver_volume_type`` stand beside it, as in every attachment of Cinder's."""
     if attachment.connector is None:
         return {}
+    limits = limits_of(qos, volume.size_gb) if qos else None
     if attachment.opens_file:
-        return _file_connection(attachment, volume, way, qos)
+        return _file_connection(attachment, volume, way, limits)
     where: Json = {"socket": str(way.socket(volume.id))}
     if attachment.port is not None:
         where = {"host": way.address, "port": attachment.port, "tls": way.tls}
@@ -185,18 +186,18 @@ def connection(
         "discard": True,
         "cacheable": False,
         "reconnect_delay": way.reconnect_s,
-        "qos_specs": dict(qos) if qos else None,
+        "qos_specs": limits,
         **({"multiattach": True} if volume.multiattach else {}),
         **where,
     }
 
 
-def _file_connection(
-    attachment: Attachment, volume: Volume, way: Way, qos: Mapping[str, str] | None
-) -> Json:
+def _file_connection(attachment: Attachment, volume: Volume, way: Way, limits: Json | None) -> Json:
     try:
-        disk = way.file(volume)
+        disk = way.disk(volume)
     except HostProblem:
+        return {}
+    if not isinstance(disk, DiskFile):
         return {}
     return {
         "driver_volume_type": "local",
@@ -204,12 +205,12 @@ def _file_connection(
         "volume_id": volume.id,
         "device_path": str(disk.path),
         "format": disk.format,
-        "direct_io": takes_direct(disk.path),
+        "direct_io": disk.takes_direct(),
         "access_mode": attachment.mode,
         "encrypted": False,
         "discard": True,
         "cacheable": False,
-        "qos_specs": dict(qos) if qos else None,
+        "qos_specs": limits,
     }
 
 

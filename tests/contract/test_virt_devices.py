@@ -6,6 +6,7 @@ has no such devices).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import msgspec
 import pytest
 from labhost import LabHost, missing, wait_for
 
-from minicloud.domain.errors import HostProblem
+from minicloud.domain.errors import Conflict, HostProblem
 from minicloud.domain.ids import derive, domain_name, new_id
 from minicloud.domain.states import Power
 from minicloud.virt.driver import Device, DomainSpec, Driver, FileDisk, Nic
@@ -85,8 +86,8 @@ def device(request: pytest.FixtureRequest, tmp_path: Path) -> Device:
     return make_disk(tmp_path)
 
 
-def make_disk(directory: Path) -> FileDisk:
-    path = directory / "extra.raw"
+def make_disk(directory: Path, name: str = "extra.raw") -> FileDisk:
+    path = directory / name
     disks.ensure_blank(path, 1, "raw")
     return FileDisk(path=str(path), format="raw", target="vdb", serial=derive("a volume"))
 
@@ -227,6 +228,65 @@ def test_a_disk_goes_on_in_another_file(driver: Driver, spec: DomainSpec, tmp_pa
         assert qemu_img.is_written(above)
     driver.ensure_no_device(spec.server_id, disk, limit_s=60)
     assert not qemu_img.is_written(above)
+
+
+def test_a_disk_goes_to_another_place(driver: Driver, spec: DomainSpec, tmp_path: Path) -> None:
+    old, new = make_disk(tmp_path), make_disk(tmp_path, "new.raw")
+    ready: list[bool | None] = []
+
+    def move() -> None:
+        driver.ensure_disk_moved(
+            spec.server_id,
+            new,
+            ready=lambda: ready.append(driver.has_device(spec.server_id, new)),
+            cancelled=threading.Event(),
+        )
+
+    def look() -> bool | None:
+        return driver.end_disk_move(spec.server_id, new)
+
+    assert look() is None
+    with pytest.raises(HostProblem, match="does not run"):
+        move()
+    boot(driver, spec)
+    with pytest.raises(HostProblem, match="no disk vdb"):
+        move()
+    assert look() is None
+    driver.ensure_device(spec.server_id, old)
+    assert look() is False
+    for _ in range(2):
+        move()
+        assert ready == [True]
+        assert look() is True
+    if not isinstance(driver, FakeDriver):
+        assert qemu_img.is_written(Path(new.path))
+        assert not qemu_img.is_written(Path(old.path))
+    assert driver.reboot(spec.server_id, grace_s=60)
+    assert look() is True
+    driver.ensure_no_device(spec.server_id, new, limit_s=60)
+    assert not driver.has_device(spec.server_id, new)
+
+
+def test_a_disk_stays_when_its_new_place_is_refused(
+    driver: Driver, spec: DomainSpec, tmp_path: Path
+) -> None:
+    old, new = make_disk(tmp_path), make_disk(tmp_path, "new.raw")
+
+    def refuse() -> None:
+        raise Conflict(reason="no")
+
+    boot(driver, spec)
+    driver.ensure_device(spec.server_id, old)
+    with pytest.raises(Conflict, match="no"):
+        driver.ensure_disk_moved(spec.server_id, new, ready=refuse, cancelled=threading.Event())
+    for _ in range(2):
+        assert driver.end_disk_move(spec.server_id, new) is False
+    assert driver.end_disk_move(spec.server_id, old) is True
+    cancelled = threading.Event()
+    cancelled.set()
+    with pytest.raises(HostProblem, match="not waited for"):
+        driver.ensure_disk_moved(spec.server_id, new, ready=refuse, cancelled=cancelled)
+    assert driver.end_disk_move(spec.server_id, new) is False
 
 
 def test_a_guest_that_keeps_its_disk(driver: Driver, tmp_path: Path) -> None:

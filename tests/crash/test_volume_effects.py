@@ -26,7 +26,7 @@ from minicloud.client.identity import Credentials, ServiceSession
 from minicloud.client.image import ImageClient
 from minicloud.client.rest import RestClient
 from minicloud.domain.errors import MinicloudError
-from minicloud.volume.backends.base import DiskFile
+from minicloud.volume.backends.disks import DiskFile
 from minicloud.volume.kinds import BACKUPS, VOLUMES
 from minicloud.volume.listing import Listing
 from minicloud.volume.records import Volume
@@ -157,11 +157,11 @@ def assert_agreed(place: Place, daemon: Daemon) -> None:
         here = {each.id for each in volumes if each.backend == name}
         assert names(path / "volumes") == here
         assert names(path / "snapshots") == {i for i, s in kept.items() if s.backend == name}
-        # Besides what says that a daemon lives.
-        left = [each for each in (path / "scratch").rglob("*") if not each.is_dir()]
-        assert {each.name for each in left} <= {"lock"}
+        assert not [each for each in (path / "scratch").rglob("*") if not each.is_dir()]
         backend: Any = daemon.backends.named(name)
         assert set((path / "layers").iterdir()) == backend._needed()
+    incoming = place.directory / "data" / "incoming"
+    assert not [each for each in incoming.rglob("*") if not each.is_dir()]
     assert names(place.directory / "data" / "backups") == {each.id for each in backups(daemon)}
     assert set(place.exporters()) == {each.id for each in volumes if each.attachments}
     assert sorted(place.processes("qemu-storage-daemon")) == sorted(place.exporters().values())

@@ -22,7 +22,7 @@ from minicloud.cmd.volume import Settings, build
 from minicloud.kit.context import Context
 from minicloud.kit.db import Database, migrate
 from minicloud.volume import attachment_store, store
-from minicloud.volume.backends.base import DiskFile
+from minicloud.volume.backends.disks import Disk, DiskFile
 from minicloud.volume.backends.files import FileBackend
 from minicloud.volume.exports import Export, Exporter, Served
 from minicloud.volume.guests import Guests
@@ -111,7 +111,7 @@ class FileGuests(Guests):
         if self.when == "switch:after":
             die()
 
-    def open(self, volume_id: str, attachment_id: str, disk: DiskFile) -> str:
+    def open(self, volume_id: str, attachment_id: str, disk: Disk) -> str:
         """Where the guest's reads and writes go, which the test does for it."""
         served = Served(volume_id=volume_id, disk=disk, exports=[Export(id=attachment_id)])
         self._qemu.ensure(volume_id, lambda: served)
@@ -275,16 +275,16 @@ class Place:
         return found
 
 
-def write(disk: DiskFile | str, data: int, at: str = "0") -> None:
+def write(disk: Disk | str, data: int, at: str = "0") -> None:
     qemu_io(disk, f"write -P {data} {at} 64k")
 
 
-def reads(disk: DiskFile | str, data: int, at: str = "0") -> bool:
+def reads(disk: Disk | str, data: int, at: str = "0") -> bool:
     return "verification failed" not in qemu_io(disk, f"read -P {data} {at} 64k", "-r", "-U")
 
 
-def qemu_io(disk: DiskFile | str, command: str, *how: str) -> str:
-    where = ["-f", "raw", disk] if isinstance(disk, str) else ["-f", disk.format, str(disk.path)]
+def qemu_io(disk: Disk | str, command: str, *how: str) -> str:
+    where = ["-f", "raw", disk] if isinstance(disk, str) else disk.arguments()
     done = subprocess.run(
         ["qemu-io", *how, "-c", command, *where],
         capture_output=True,

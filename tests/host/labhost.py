@@ -4,7 +4,7 @@ One ``unshare`` gives mount, UTS, network and PID namespaces with private /run, 
 /var/lib/libvirt, /var/log/libvirt and /var/cache/libvirt. Killing the namespace's first process
 takes libvirtd and every QEMU with it. Fresh mounts of /sys and /run hide the machine's cgroups
 and its D-Bus, so libvirtd is on its own there. No network reaches a lab host unless a test adds
-one with ``run("ip", ...)``.
+one with ``run("ip", ...)``, or has it share the machine's.
 
 Needs root, libvirtd and QEMU; ``missing()`` says what is not there.
 """
@@ -45,13 +45,14 @@ namespaces = [ ]
 stdio_handler = "file"
 """
 
-# $1 is the directory of the host, $2 its name. The loop reaps what the namespace leaves behind.
+# $1 is the directory of the host, $2 its name, $3 "shared" where it has the machine's network. The
+# loop reaps what the namespace leaves behind.
 _INIT = """\
 set -e
 mount --make-rprivate /
 hostname "$2"
 mount -t proc proc /proc
-mount -t sysfs sysfs /sys
+[ "$3" = shared ] && mount --bind /sys /sys || mount -t sysfs sysfs /sys
 mount -t tmpfs tmpfs /run
 mkdir -p /run/libvirt /run/lock /run/netns
 mkdir -p /etc/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt
@@ -78,9 +79,12 @@ def missing() -> str:
 class LabHost:
     """A host of its own on this machine. ``directory`` keeps its libvirt's files."""
 
-    def __init__(self, directory: Path, name: str = "lab1") -> None:
+    def __init__(
+        self, directory: Path, name: str = "lab1", *, shares_network: bool = False
+    ) -> None:
         self.directory = directory
         self.name = name
+        self._shares_network = shares_network
         self._unshare: subprocess.Popen[bytes] | None = None
         self._pid = 0
 
@@ -102,8 +106,10 @@ class LabHost:
             shutil.copytree(_CACHE, self._capabilities, dirs_exist_ok=True)
         # Should the tests be killed, the host ends with them.
         command = ["setpriv", "--pdeathsig", "KILL"]
-        command += ["unshare", "--mount", "--uts", "--net", "--pid", "--fork", "--kill-child=KILL"]
-        command += ["/bin/bash", "-c", _INIT, "labhost", str(self.directory), self.name]
+        network, word = ([], "shared") if self._shares_network else (["--net"], "own")
+        command += ["unshare", "--mount", "--uts", *network, "--pid", "--fork"]
+        command += ["--kill-child=KILL", "/bin/bash", "-c", _INIT]
+        command += ["labhost", str(self.directory), self.name, word]
         with (self.directory / "out").open("wb") as out:
             self._unshare = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from minicloud.cli.doctor import hypervisor, networking, resources, services
+from minicloud.cli.doctor import ceph, hypervisor, networking, resources, services
 from minicloud.cli.doctor.finding import STATUSES
 from minicloud.cli.doctor.machine import Machine
 from minicloud.cli.doctor.registry import CHECKS, look
 from minicloud.cli.main import cli
+from minicloud.domain.ids import derive
 from minicloud.hostnet import namespaces
 from minicloud.kit.context import Context
 from minicloud.kit.policy import Policy
@@ -73,6 +74,34 @@ def test_a_file_that_cannot_be_understood_is_found(config: Path) -> None:
     found = Machine().configuration
     assert found.status == "fail"
     assert "volume.conf" in found.sentence
+
+
+# -- Ceph ------------------------------------------------------------------------------------------
+def test_what_guests_need_to_open_volumes_in_ceph(config: Path, tmp_path: Path) -> None:
+    assert ceph.guests(Machine()).status == "ok"
+    chosen = "[libvirt]\nrbd_user = cinder\n"
+    (config / "compute.conf").write_text(chosen)
+    assert "together" in ceph.guests(Machine()).sentence
+    keyring = tmp_path / "keyring"
+    chosen += f"rbd_secret_uuid = {derive('a secret')}\nrbd_keyring = {keyring}\n"
+    (config / "compute.conf").write_text(chosen)
+    found = ceph.guests(Machine())
+    assert found.status == "fail"
+    assert str(keyring) in found.sentence or "qemu-block-extra" in found.mend
+
+
+@pytest.mark.skipif(
+    not list(Path("/usr/lib").glob("*/qemu/block-rbd.so")), reason="needs QEMU's driver of Ceph"
+)
+def test_a_host_with_a_key_for_ceph(config: Path, tmp_path: Path) -> None:
+    keyring = tmp_path / "keyring"
+    keyring.write_text("[client.cinder]\n\tkey = bm90IGEga2V5\n")
+    (config / "compute.conf").write_text(
+        f"[libvirt]\nrbd_user = cinder\nrbd_secret_uuid = {derive('a secret')}\n"
+        f"rbd_keyring = {keyring}\n"
+    )
+    found = ceph.guests(Machine())
+    assert (found.status, "bm90" in found.sentence) == ("ok", False)
 
 
 # -- broker ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from minicloud.domain.states import Power
-from minicloud.virt.driver import DomainSpec, FileDisk, NbdDisk, Nic
+from minicloud.virt.driver import DomainSpec, FileDisk, NbdDisk, Nic, RbdDisk
 from minicloud.virt.libvirt import xml
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -38,7 +38,14 @@ LARGE = msgspec.structs.replace(
     disks=(
         NbdDisk(export="vol-1", target="vda", socket="/run/m/v.sock", boot_index=0, serial="v-1"),
         FileDisk(path="/srv/m/a & b.raw", format="raw", target="vdb", serial="s", readonly=True),
-        NbdDisk(export="vol-2", target="vdc", host="10.0.0.9", port=10809, readonly=True),
+        NbdDisk(
+            export="vol-2",
+            target="vdc",
+            host="10.0.0.9",
+            port=10809,
+            readonly=True,
+            limits={"total_bytes_sec": 1048576, "total_bytes_sec_max": 4194304, "size_iops_sec": 0},
+        ),
         FileDisk(
             path="/srv/v/a.qcow2",
             format="qcow2",
@@ -46,10 +53,30 @@ LARGE = msgspec.structs.replace(
             serial="v-3",
             foreign=True,
             direct=True,
+            limits={"write_iops_sec": 5, "read_iops_sec": 50},
         ),
+        RbdDisk(
+            image="volumes/volume-4",
+            target="vde",
+            monitors=[("10.0.0.7", 6789), ("fd00::8", 6789)],
+            user="cinder",
+            secret_uuid="457eb676-33da-42ec-9a8c-9293d545c337",
+            serial="v-4",
+        ),
+        RbdDisk(image="volumes/open", target="vdf", discard=False, readonly=True),
         FileDisk(path="/srv/m/config.iso", format="raw", target="sda", cdrom=True),
     ),
-    nics=(*SMALL.nics, Nic(tap="tap1", mac="fa:16:3e:01:02:04", mtu=9000, port_id="1a1b2c3d")),
+    nics=(
+        *SMALL.nics,
+        Nic(
+            tap="tap1",
+            mac="fa:16:3e:01:02:04",
+            mtu=9000,
+            port_id="1a1b2c3d",
+            limits={"inbound_average": 1000, "inbound_burst": 64, "outbound_peak": 9},
+        ),
+    ),
+    cpu_limits={"shares": 512, "period": 100000, "quota": 50000},
     project_id="0123456789abcdef",
     flavor_name="m1.<large>",
 )
@@ -148,6 +175,12 @@ def test_saved_disks_are_found_where_their_volumes_are() -> None:
     assert changed is not None
     assert xml.disk_files(changed, "v-1") == ("vdb", ["/v/3.qcow2"]), "what is below is looked for"
     assert "/b/base" in changed
+
+
+def test_the_secrets_of_a_definition() -> None:
+    made = xml.domain_xml(LARGE, virt_type="qemu", features=NO_VHOST)
+    assert xml.ceph_secrets(made) == {("cinder", "457eb676-33da-42ec-9a8c-9293d545c337")}
+    assert xml.ceph_secrets(RUNNING) == set()
 
 
 def test_a_guest_that_is_shutting_down_still_runs() -> None:

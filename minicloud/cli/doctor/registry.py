@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from minicloud.cli.doctor import hypervisor, networking, resources, services
+from minicloud.cli.doctor import ceph, hypervisor, networking, resources, services
 from minicloud.cli.doctor.finding import Finding, unknown
 from minicloud.cli.doctor.machine import Machine
 from minicloud.domain.errors import MinicloudError
@@ -19,6 +19,7 @@ CHECKS: Sequence[tuple[str, Check]] = (
     ("kvm", hypervisor.kvm),
     ("qemu", hypervisor.qemu),
     ("libvirt", hypervisor.libvirt),
+    ("ceph", ceph.guests),
     ("network tools", networking.programs),
     ("network devices", networking.devices),
     ("nftables", networking.nftables),

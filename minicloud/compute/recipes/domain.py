@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from minicloud.compute.recipes import limits
 from minicloud.compute.recipes.job import Job
 from minicloud.compute.recipes.ports import ensure_ports
 from minicloud.compute.recipes.volumes import ensure_volumes
@@ -79,12 +80,23 @@ def _spec(job: Job, disks: Sequence[Disk]) -> DomainSpec:
         title=server.name,
         vcpus=flavor.vcpus,
         memory_mb=flavor.ram,
-        disks=disks,
+        disks=_limited(disks, limits.disk_limits(flavor)),
         nics=job.nics,
         console_log=str(storage.console_log(server.id)),
         project_id=server.project_id,
         flavor_name=flavor.name,
+        cpu_limits=limits.cpu_limits(flavor),
     )
+
+
+def _limited(disks: Sequence[Disk], own: Mapping[str, int]) -> list[Disk]:
+    """``disks``, of which those that are no volumes are kept to ``own``."""
+    return [
+        msgspec.structs.replace(disk, limits=own)
+        if isinstance(disk, FileDisk) and not disk.foreign
+        else disk
+        for disk in disks
+    ]
 
 
 def ensure_domain(job: Job) -> None:

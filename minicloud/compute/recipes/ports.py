@@ -14,6 +14,7 @@ import msgspec
 from minicloud.client.network import Port
 from minicloud.client.rest import Timed
 from minicloud.compute.recipes.job import Job, counted
+from minicloud.compute.recipes.limits import nic_limits
 from minicloud.compute.wiring import ask_wiring
 from minicloud.domain.errors import HostProblem, NotFound
 from minicloud.domain.models import NicInfo, RequestedNic
@@ -106,7 +107,14 @@ def wire(job: Job, wanted: RequestedNic, port: Port) -> tuple[Nic, NicInfo]:
         number=wanted.number,
         tag=wanted.tag,
     )
-    return Nic(tap=tap, mac=port.mac, mtu=network.mtu, port_id=port.id), info
+    nic = Nic(
+        tap=tap,
+        mac=port.mac,
+        mtu=network.mtu,
+        port_id=port.id,
+        limits=nic_limits(job.flavor),
+    )
+    return nic, info
 
 
 def drop_ports(job: Job) -> None:

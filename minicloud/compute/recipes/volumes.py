@@ -13,7 +13,9 @@ import logging
 import time
 
 from minicloud.client.volume import Attachment, Volume
+from minicloud.compute.recipes.ceph import rbd_disk
 from minicloud.compute.recipes.job import Job, counted
+from minicloud.compute.recipes.limits import volume_limits
 from minicloud.domain.errors import HostProblem, Invalid, NotFound
 from minicloud.domain.models import AttachedVolume, BlockDevice
 from minicloud.kit import clock
@@ -140,6 +142,7 @@ def volume_disk(attachment: Attachment, disk: BlockDevice) -> Disk:
     """What the domain gets of a connected attachment."""
     info = attachment.connection_info or {}
     data = info.get("data") or {}
+    limits = volume_limits(attachment.volume_id, data.get("qos_specs"))
     if info.get("driver_volume_type") == "local" and data.get("format") in ("raw", "qcow2"):
         return FileDisk(
             path=data["device_path"],
@@ -152,11 +155,14 @@ def volume_disk(attachment: Attachment, disk: BlockDevice) -> Disk:
             bus=disk.disk_bus,
             foreign=True,
             direct=bool(data.get("direct_io")),
+            limits=limits,
         )
+    if info.get("driver_volume_type") == "rbd":
+        return rbd_disk(attachment, disk)
     if info.get("driver_volume_type") != "nbd":
         raise HostProblem(
             reason=f"volume {attachment.volume_id} is offered as "
-            f"{info.get('driver_volume_type')}, this host attaches nbd and local files only"
+            f"{info.get('driver_volume_type')}, this host attaches nbd, rbd and local files only"
         )
     return NbdDisk(
         export=data["export"],
@@ -171,6 +177,7 @@ def volume_disk(attachment: Attachment, disk: BlockDevice) -> Disk:
         readonly=data.get("access_mode") == "ro",
         cdrom=disk.device_type == "cdrom",
         bus=disk.disk_bus,
+        limits=limits,
     )
 
 

@@ -61,8 +61,12 @@ _UNPLUGGING = "already in the process of unplug"
 _AGENT_AWAY = (libvirt.VIR_ERR_AGENT_UNRESPONSIVE, libvirt.VIR_ERR_AGENT_UNSYNCED)
 _AGENT_S = 10
 
-_NO_TAP = "specified dev doesn't exist"
-"""libvirt has no code for it and does not name the device."""
+_HINTS = {
+    "specified dev doesn't exist": "a TAP of this server has not been made; host networking has to "
+    "come first",
+    "Unknown driver 'rbd'": "install QEMU's driver of Ceph: apt install qemu-block-extra",
+}
+"""What libvirt has no code for."""
 
 
 class RawDomain(NamedTuple):
@@ -266,6 +270,12 @@ class Connection:
 
         self._on_domain("undefine", uuid, act)
 
+    def act(self, verb: str, uuid: str, work: Callable[[Any], _T]) -> _T:
+        """What ``work`` makes of a domain; it may take long, and may be done twice."""
+        return self._run(
+            f"{verb} domain {uuid}", lambda c: work(c.lookupByUUIDString(uuid)), slow=True
+        )
+
     # -- devices -----------------------------------------------------------------------------------
     def attach(
         self, uuid: str, element: str, is_there: Callable[[str], bool], *, live: bool
@@ -337,21 +347,6 @@ class Connection:
 
         self._run(f"move a disk of domain {uuid}", act, slow=True)
 
-    def saved_definition(self, uuid: str) -> str:
-        """The XML that a saved domain is restored with."""
-        return str(
-            self._run(
-                f"read what was saved of domain {uuid}",
-                lambda c: c.lookupByUUIDString(uuid).managedSaveGetXMLDesc(),
-            )
-        )
-
-    def redefine_saved(self, uuid: str, definition: str) -> None:
-        self._run(
-            f"change what was saved of domain {uuid}",
-            lambda c: c.lookupByUUIDString(uuid).managedSaveDefineXML(definition),
-        )
-
     def ask_qemu(self, uuid: str, command: str, arguments: dict[str, Any]) -> Any:
         """What QEMU returns to a command of its own protocol. HostProblem where it refuses."""
         import libvirt_qemu
@@ -411,6 +406,12 @@ class Connection:
         self._closing.set()
         with self._lock:
             self._drop()
+
+    def run(self, action: str, work: Callable[[Any], _T]) -> _T:
+        """``work`` with libvirt's own connection, which may be called twice; ``action``: what it
+        does, for people. HostProblem.
+        """
+        return self._run(action, work)
 
     # -- inside ----------------------------------------------------------------------------------
     def _on_domain(
@@ -588,8 +589,7 @@ def _message(error: libvirt.libvirtError) -> str:
 def _problem(action: str, error: libvirt.libvirtError) -> HostProblem:
     message = _message(error)
     advice = _ADVICE.get(error.get_error_code())
-    if _NO_TAP in message:
-        advice = "a TAP of this server has not been made; host networking has to come first"
+    advice = next((hint for words, hint in _HINTS.items() if words in message), advice)
     hint = f" ({advice})" if advice else ""
     return HostProblem(reason=f"libvirt could not {action}: {message}{hint}")
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from minicloud.domain.errors import HostProblem
 from minicloud.domain.models import Diagnostics
@@ -27,9 +30,12 @@ from minicloud.virt.driver import (
     FileDisk,
     HostInfo,
     NbdDisk,
+    Nic,
 )
-from minicloud.virt.libvirt import devices, layers, patience, xml
+from minicloud.virt.libvirt import devices, layers, moves, patience, xml
 from minicloud.virt.libvirt.connection import Connection, RawDomain
+from minicloud.virt.libvirt.keyring import CephUser
+from minicloud.virt.libvirt.secrets import Secrets
 from minicloud.virt.libvirt.usage import diagnostics_of
 
 LOG = logging.getLogger(__name__)
@@ -38,20 +44,25 @@ _ASK_AGAIN_S = 10.0
 _CONNECT_S = 5.0
 _LOOK_AGAIN_S = 1.0
 """In case an event was lost."""
+_NOBODY = CephUser()
 
 
 class LibvirtDriver(Driver):
     """Domains of the libvirt at ``uri`` on this host.
 
     ``virt_type`` is libvirt's domain type (``kvm`` or ``qemu``; ``test`` for test:///default)
-    and ``virt_type_reason`` says why it was chosen: both come from ``virt.probe``.
+    and ``virt_type_reason`` says why it was chosen: both come from ``virt.probe``. ``ceph``: with
+    whose key guests open volumes in Ceph where these name no other.
     """
 
-    def __init__(self, uri: str, virt_type: str, virt_type_reason: str) -> None:
+    def __init__(
+        self, uri: str, virt_type: str, virt_type_reason: str, ceph: CephUser = _NOBODY
+    ) -> None:
         self._virt_type = virt_type
         self._virt_type_reason = virt_type_reason
         self._features = xml.HostFeatures(vhost_net=Path("/dev/vhost-net").exists())
         self._connection = Connection(uri)
+        self._secrets = Secrets(self._connection, ceph)
 
     def host_info(self) -> HostInfo:
         cpu = xml.host_cpu(self._connection.capabilities())
@@ -94,6 +105,7 @@ class LibvirtDriver(Driver):
         elif power is not Power.RUNNING:
             _check_disks(spec)
             _make_log_directory(spec)
+            spec = self._with_secrets(spec)
             self._connection.define(
                 xml.domain_xml(spec, virt_type=self._virt_type, features=self._features)
             )
@@ -120,6 +132,7 @@ class LibvirtDriver(Driver):
         domain = self._ours(spec.server_id)
         off = domain is not None and domain.power in (Power.SHUTDOWN, Power.NOSTATE)
         if off and self._connection.is_saved(spec.server_id):
+            spec = self._with_secrets(spec)
             layers.restore_onto(self._connection, spec.server_id, spec.disks)
             self._connection.restore(spec.server_id)
             for disk in spec.disks:
@@ -160,11 +173,15 @@ class LibvirtDriver(Driver):
             return False
         if not self._ask_to_stop(server_id, grace_s):
             return False
+        stored = self._connection.stored_definition(server_id)
+        for user, uuid in xml.ceph_secrets(stored) if stored is not None else ():
+            self._secrets.ensure(user, uuid)
         self._connection.start(server_id)
         return True
 
     def ensure_device(self, server_id: str, device: Device) -> None:
         if self._ours(server_id) is not None:
+            device = device if isinstance(device, Nic) else self._secrets.ready(device)
             devices.ensure_device(self._connection, server_id, device, self._features)
             self._make_patient(server_id, device)
 
@@ -188,6 +205,26 @@ class LibvirtDriver(Driver):
         if self._ours(server_id) is not None:
             layers.move(self._connection, server_id, serial, name)
 
+    def ensure_disk_moved(
+        self,
+        server_id: str,
+        disk: Disk,
+        *,
+        ready: Callable[[], None],
+        cancelled: threading.Event,
+    ) -> None:
+        if self._ours(server_id) is None:
+            raise HostProblem(reason=f"the guest of server {server_id} does not run")
+        disk = self._secrets.ready(disk)
+        moves.ensure_moved(self._connection, server_id, disk, self._features, ready, cancelled)
+        self._make_patient(server_id, disk)
+        patience.forget_unused(partial(self._connection.ask_qemu, server_id))
+
+    def end_disk_move(self, server_id: str, disk: Disk) -> bool | None:
+        if self._ours(server_id) is None:
+            return None
+        return moves.end_move(self._connection, server_id, disk, self._features)
+
     def _make_patient(self, server_id: str, device: Device) -> None:
         """A guest that is off is told when it starts. What QEMU refuses leaves the disk as it is:
         it works, and only does not wait for an exporter.
@@ -206,6 +243,10 @@ class LibvirtDriver(Driver):
                 LOG.warning(
                     "Disk %s of server %s does not wait for its exporter", device.target, server_id
                 )
+
+    def _with_secrets(self, spec: DomainSpec) -> DomainSpec:
+        disks = [self._secrets.ready(disk) for disk in spec.disks]
+        return msgspec.structs.replace(spec, disks=disks)
 
     def _is_running(self, server_id: str) -> bool:
         return self._connection.live_definition(server_id) is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from minicloud.domain.errors import HostProblem
 from minicloud.virt.driver import Disk
@@ -36,6 +37,10 @@ def move(connection: Connection, server_id: str, serial: str, name: str) -> None
 
 def restore_onto(connection: Connection, server_id: str, wanted: Sequence[Disk]) -> None:
     """A saved guest finds its volumes in the files of ``wanted`` when it goes on."""
-    changed = xml.with_files_of(connection.saved_definition(server_id), wanted)
-    if changed is not None:
-        connection.redefine_saved(server_id, changed)
+
+    def change(domain: Any) -> None:
+        changed = xml.with_files_of(domain.managedSaveGetXMLDesc(), wanted)
+        if changed is not None:
+            domain.managedSaveDefineXML(changed)
+
+    connection.act("change what was saved of", server_id, change)

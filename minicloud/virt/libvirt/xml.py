@@ -7,7 +7,7 @@ that are explained here were chosen by what real guests boot from; do not tidy t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 import msgspec
 
 from minicloud.domain.states import Power
-from minicloud.virt.driver import Device, Disk, DomainSpec, FileDisk, Nic
+from minicloud.virt.driver import Device, Disk, DomainSpec, FileDisk, NbdDisk, Nic, RbdDisk
 
 NAMESPACE = "https://minicloud.example/xmlns/1"
 """Of the element that marks a domain as ours: ``<server id=...>`` under ``<metadata>``."""
@@ -52,6 +52,7 @@ def domain_xml(spec: DomainSpec, *, virt_type: str, features: HostFeatures) -> s
     _metadata(root, spec)
     _text(root, "memory", str(spec.memory_mb), unit="MiB")
     _text(root, "vcpu", str(spec.vcpus))
+    _limits(root, "cputune", spec.cpu_limits)
     _sysinfo(root, spec.server_id)
     os_element = _sub(root, "os")
     _text(os_element, "type", "hvm", arch="x86_64", machine="q35")
@@ -168,6 +169,16 @@ def with_files_of(definition: str, disks: Sequence[Disk]) -> str | None:
             element.remove(below)
         changed = True
     return ET.tostring(root, encoding="unicode") if changed else None
+
+
+def ceph_secrets(definition: str) -> set[tuple[str, str]]:
+    """(user of Ceph, UUID of libvirt's secret) of every disk that needs one."""
+    root = ET.fromstring(definition)  # noqa: S314 - libvirt's own output, on our host
+    return {
+        (user.get("username", ""), secret.get("uuid", ""))
+        for user in root.iterfind("devices/disk/source/auth")
+        for secret in user.iterfind("secret[@type='ceph']")
+    }
 
 
 def power_of(state: int) -> Power:
@@ -330,29 +341,17 @@ def _disk(devices: ET.Element, disk: Disk) -> None:
     kind = "file" if isinstance(disk, FileDisk) else "network"
     element = _sub(devices, "disk", type=kind, device="cdrom" if cdrom else "disk")
     if isinstance(disk, FileDisk):
-        # The page cache lets guests share the blocks of a common base; flushes are honoured.
-        options = {"name": "qemu", "type": disk.format, "cache": "writeback"}
-        if disk.direct:
-            options |= {"cache": "none", "io": "native"}
-        source = _sub(element, "source", file=disk.path)
-        if disk.foreign:
-            # Of all files below as well, which libvirt finds out by itself.
-            _sub(source, "seclabel", model="dac", relabel="no")
+        options = _file_source(element, disk)
+    elif isinstance(disk, RbdDisk):
+        options = _rbd_source(element, disk)
     else:
-        options = {"name": "qemu", "type": "raw", "cache": "none"}
-        source = _sub(element, "source", protocol="nbd", name=disk.export)
-        if disk.tls:
-            source.set("tls", "yes")
-        if disk.socket:
-            _sub(source, "host", transport="unix", socket=disk.socket)
-        else:
-            _sub(source, "host", name=disk.host, port=str(disk.port))
-    if not (cdrom or disk.readonly):
-        options["discard"] = "unmap"
-        if isinstance(disk, FileDisk) and disk.foreign:
-            options["detect_zeroes"] = "unmap"
+        options = _nbd_source(element, disk)
+    if cdrom or disk.readonly:
+        for name in ("discard", "detect_zeroes"):
+            options.pop(name, None)
     element.insert(0, ET.Element("driver", options))
     _sub(element, "target", dev=disk.target, bus=_bus(disk))
+    _limits(element, "iotune", disk.limits)
     if disk.serial:
         _text(element, "serial", disk.serial)
     if disk.boot_index is not None:
@@ -363,6 +362,43 @@ def _disk(devices: ET.Element, disk: Disk) -> None:
         _sub(element, "alias", name=_alias(disk))
 
 
+def _file_source(disk_element: ET.Element, disk: FileDisk) -> dict[str, str]:
+    """The disk's source, and the options of its driver, also below."""
+    # The page cache lets guests share the blocks of a common base; flushes are honoured.
+    options = {"name": "qemu", "type": disk.format, "cache": "writeback"}
+    if disk.direct:
+        options |= {"cache": "none", "io": "native"}
+    options["discard"] = "unmap"
+    source = _sub(disk_element, "source", file=disk.path)
+    if disk.foreign:
+        options["detect_zeroes"] = "unmap"
+        # Of all files below as well, which libvirt finds out by itself.
+        _sub(source, "seclabel", model="dac", relabel="no")
+    return options
+
+
+def _nbd_source(disk_element: ET.Element, disk: NbdDisk) -> dict[str, str]:
+    source = _sub(disk_element, "source", protocol="nbd", name=disk.export)
+    if disk.tls:
+        source.set("tls", "yes")
+    if disk.socket:
+        _sub(source, "host", transport="unix", socket=disk.socket)
+    else:
+        _sub(source, "host", name=disk.host, port=str(disk.port))
+    return {"name": "qemu", "type": "raw", "cache": "none", "discard": "unmap"}
+
+
+def _rbd_source(disk_element: ET.Element, disk: RbdDisk) -> dict[str, str]:
+    source = _sub(disk_element, "source", protocol="rbd", name=disk.image)
+    for host, port in disk.monitors:
+        _sub(source, "host", name=host, port=str(port))
+    if disk.secret_uuid:
+        user = _sub(source, "auth", username=disk.user)
+        _sub(user, "secret", type="ceph", uuid=disk.secret_uuid)
+    options = {"name": "qemu", "type": "raw", "cache": "none"}
+    return {**options, "discard": "unmap"} if disk.discard else options
+
+
 def _nic(devices: ET.Element, nic: Nic, features: HostFeatures) -> None:
     element = _sub(devices, "interface", type="ethernet")
     _sub(element, "mac", address=nic.mac)
@@ -371,9 +407,27 @@ def _nic(devices: ET.Element, nic: Nic, features: HostFeatures) -> None:
     if not features.vhost_net:
         _sub(element, "driver", name="qemu")
     _sub(element, "mtu", size=str(nic.mtu))
+    _bandwidth(element, nic.limits)
     # The boot ROM would only make the firmware offer to boot from the network.
     _sub(element, "rom", enabled="no")
     _sub(element, "alias", name=_alias(nic))
+
+
+def _bandwidth(nic: ET.Element, limits: Mapping[str, int]) -> None:
+    # libvirt has no peak and no burst where there is no average.
+    ways = [way for way in ("inbound", "outbound") if f"{way}_average" in limits]
+    if ways:
+        element = _sub(nic, "bandwidth")
+        for way in ways:
+            names = [name for name in ("average", "peak", "burst") if f"{way}_{name}" in limits]
+            _sub(element, way, **{name: str(limits[f"{way}_{name}"]) for name in names})
+
+
+def _limits(parent: ET.Element, tag: str, limits: Mapping[str, int]) -> None:
+    if limits:
+        element = _sub(parent, tag)
+        for name in sorted(limits):
+            _text(element, name, str(limits[name]))
 
 
 def _consoles(devices: ET.Element, console_log: str) -> None:

@@ -2,16 +2,25 @@
 
 Every method asks for an end state and may be repeated; a process killed inside one leaves
 nothing that the next call or ``sweep`` does not mend. What is frozen (a snapshot, an image) is
-never written again; volumes are made upon it without copying.
+never written again; volumes are made upon it without copying. Any method of a backend whose store
+is elsewhere may raise StoreAway, within seconds.
 """
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 
 import msgspec
+
+from minicloud.domain.errors import Unavailable
+from minicloud.volume.backends.disks import Disk, DiskFile
+
+
+class StoreAway(Unavailable):
+    """A backend's store does not answer: nothing is known of what it has, nothing has failed, and
+    trying again helps when it is back.
+    """
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,14 +28,6 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
     volumes: Collection[str]
     snapshots: Collection[str]
-
-
-class DiskFile(msgspec.Struct, frozen=True, kw_only=True):
-    """What QEMU's tools open to get at a volume's bytes on this host."""
-
-    path: Path
-    format: str
-    """raw or qcow2; a qcow2 may stand on frozen files beside it."""
 
 
 class Capacity(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +65,7 @@ class Backend(abc.ABC):
         """
 
     @abc.abstractmethod
-    def ensure_content(self, volume_id: str, source: DiskFile, size_bytes: int) -> None:
+    def ensure_content(self, volume_id: str, source: Disk, size_bytes: int) -> None:
         """Make the volume, there already or not, have the bytes of ``source``, and zeroes up to
         ``size_bytes``. Whole or not at all. HostProblem.
         """
@@ -78,35 +79,38 @@ class Backend(abc.ABC):
         """Bytes, or None where there is no such volume."""
 
     @abc.abstractmethod
-    def disk(self, volume_id: str) -> DiskFile:
+    def disk(self, volume_id: str) -> Disk:
         """What an exporter on this host opens. HostProblem: there is no such volume."""
 
     @abc.abstractmethod
-    def open_to_guests(self, volume_id: str) -> DiskFile:
-        """What a guest opens for itself: it may write the volume's file, and read those below.
-        HostProblem; the file system must have locks.
+    def open_to_guests(self, volume_id: str) -> Disk:
+        """What a guest opens for itself, and may write now. HostProblem: it cannot, or nobody could
+        tell whether it does.
         """
 
     @abc.abstractmethod
     def is_written(self, volume_id: str) -> bool:
-        """Whether somebody has a file of the volume open for writing. HostProblem."""
+        """Whether somebody has the volume open for writing. HostProblem."""
 
     @abc.abstractmethod
-    def is_written_below(self, disk: DiskFile) -> bool:
-        """The same of what ``disk``, a volume's file, stands on."""
+    def fence(self, volume_id: str) -> None:
+        """Let nobody write any more who has the volume open now: the caller knows that all of them
+        are dead, which the store may not have missed yet. HostProblem.
+        """
 
     # -- what is frozen --------------------------------------------------------------------------
     @abc.abstractmethod
     def ensure_snapshot(self, snapshot_id: str, volume_id: str, switch: Switch) -> None:
         """Keep what the volume has now as ``snapshot_id``; one that is there stays as it is.
-        ``switch`` is how a volume in use goes on. HostProblem.
+        ``switch`` is how a volume in use goes on. HostProblem; Unavailable: somebody does not go on
+        now.
         """
 
     @abc.abstractmethod
     def ensure_snapshot_absent(self, snapshot_id: str) -> None: ...
 
     @abc.abstractmethod
-    def snapshot_disk(self, snapshot_id: str) -> DiskFile:
+    def snapshot_disk(self, snapshot_id: str) -> Disk:
         """The frozen bytes of a snapshot. HostProblem: there is none."""
 
     @abc.abstractmethod
@@ -120,16 +124,10 @@ class Backend(abc.ABC):
         """Whether the image's bytes are here, ready for volumes."""
 
     @abc.abstractmethod
-    def ensure_image(self, image_id: str, source: DiskFile) -> None:
+    def ensure_image(self, image_id: str, source: Disk) -> None:
         """Keep the bytes of ``source`` as the image's. HostProblem."""
 
     # -- upkeep ----------------------------------------------------------------------------------
-    @abc.abstractmethod
-    def scratch(self) -> Path:
-        """A directory on the backend's file system for files on their way; ``sweep`` empties it
-        of what is old.
-        """
-
     @abc.abstractmethod
     def compact(self, volume_id: str, quiet: Quiet) -> None:
         """Give back space and depth that deleted snapshots left behind. HostProblem; then nothing
@@ -137,19 +135,20 @@ class Backend(abc.ABC):
         """
 
     @abc.abstractmethod
-    def capacity(self) -> Capacity: ...
+    def capacity(self) -> Capacity:
+        """HostProblem: it cannot be known now."""
 
     @abc.abstractmethod
     def strangers(self) -> Mapping[str, int]:
-        """Files that a person put there to be managed as volumes: name -> bytes."""
+        """What a person put there to be managed as volumes: name -> bytes."""
 
     @abc.abstractmethod
     def adopt(self, volume_id: str, name: str) -> None:
-        """Make the file ``name`` of ``strangers`` the volume. HostProblem."""
+        """Make ``name`` of ``strangers`` the volume. HostProblem."""
 
     @abc.abstractmethod
     def release(self, volume_id: str) -> str:
-        """Give the volume's file a name of its own among ``strangers``, as one raw file."""
+        """Give the volume's bytes a name of their own among ``strangers``: the name."""
 
     @abc.abstractmethod
     def sweep(self, known: Callable[[], Known]) -> None:

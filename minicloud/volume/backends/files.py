@@ -6,7 +6,7 @@
     volumes/ID, snapshots/ID,
     images/ID                     symbolic links to a layer: what a thing's bytes are
     managed/                      files that a person puts there to become volumes
-    scratch/ID/                   files on their way, of the process that has ID/lock locked
+    scratch/                      files until they get their name
 
 A layer gets its name when it is complete, and only a volume's own layer, to which no other link
 and no other layer leads, is ever written. A link changes by rename, so everything a thing is
@@ -22,18 +22,18 @@ import grp
 import logging
 import os
 import shutil
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
-from minicloud.domain.errors import HostProblem
+from minicloud.domain.errors import HostProblem, Unavailable
 from minicloud.domain.ids import derive, is_uuid
 from minicloud.kit import clock
 from minicloud.volume.backends import qemu_img
-from minicloud.volume.backends.base import Backend, Capacity, DiskFile, Known, Quiet, Switch
+from minicloud.volume.backends.base import Backend, Capacity, Known, Quiet, Switch
+from minicloud.volume.backends.disks import Disk, DiskFile
+from minicloud.volume.scratch import Scratch
 
 LOG = logging.getLogger(__name__)
 _LINKS = ("volumes", "snapshots", "images")
@@ -65,9 +65,7 @@ class FileBackend(Backend):
         for path in (directory, self._layers, *(directory / name for name in _LINKS),
                      directory / "scratch", directory / "managed"):  # fmt: skip
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._scratch = directory / "scratch" / str(uuid.uuid4())
-        self._making_scratch = threading.Lock()
-        self._scratch_lock: IO[str] | None = None
+        self._scratch = Scratch(directory / "scratch")
         self._take_over()
 
     # -- volumes ---------------------------------------------------------------------------------
@@ -94,7 +92,7 @@ class FileBackend(Backend):
                     os.utime(self._directory / "images" / origin_id, follow_symlinks=False)
             self._grow(volume_id, size_bytes)
 
-    def ensure_content(self, volume_id: str, source: DiskFile, size_bytes: int) -> None:
+    def ensure_content(self, volume_id: str, source: Disk, size_bytes: int) -> None:
         with self._acting("fill", volume_id), self._new(".raw") as (part, layer):
             qemu_img.copy(source, part, "raw")
             if part.stat().st_size < size_bytes:
@@ -134,9 +132,8 @@ class FileBackend(Backend):
         with self._acting("look at", volume_id):
             return any(map(qemu_img.is_written, _chain(self.disk(volume_id).path)))
 
-    def is_written_below(self, disk: DiskFile) -> bool:
-        with self._acting("look at", disk.path.name):
-            return any(map(qemu_img.is_written, _chain(_below(disk.path))))
+    def fence(self, volume_id: str) -> None:
+        """The kernel closes the files of who is dead."""
 
     # -- what is frozen --------------------------------------------------------------------------
     def ensure_snapshot(self, snapshot_id: str, volume_id: str, switch: Switch) -> None:
@@ -160,6 +157,8 @@ class FileBackend(Backend):
             frozen = _below(above)
             if frozen is None:
                 raise HostProblem(reason=f"{above.name} stands on nothing")
+            if any(map(qemu_img.is_written, _chain(frozen))):
+                raise Unavailable(service="The guest", reason="it has not gone on in its new file")
             frozen.chmod(frozen.stat().st_mode & ~0o022)
             self._link("snapshots", snapshot_id, frozen)
 
@@ -182,7 +181,7 @@ class FileBackend(Backend):
     def has_image(self, image_id: str) -> bool:
         return self._layer("images", image_id) is not None
 
-    def ensure_image(self, image_id: str, source: DiskFile) -> None:
+    def ensure_image(self, image_id: str, source: Disk) -> None:
         with self._acting("keep image", image_id):
             if self.has_image(image_id):
                 return
@@ -194,16 +193,6 @@ class FileBackend(Backend):
                         self._link("images", image_id, layer)
 
     # -- upkeep ----------------------------------------------------------------------------------
-    def scratch(self) -> Path:
-        # Made when it is needed: a service starts on a full disk, too.
-        with self._acting("make room at", self._scratch.name), self._making_scratch:
-            if self._scratch_lock is None:
-                self._scratch.mkdir(mode=0o700, exist_ok=True)
-                lock = (self._scratch / "lock").open("w")
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                self._scratch_lock = lock
-        return self._scratch
-
     def compact(self, volume_id: str, quiet: Quiet) -> None:
         """A layer below that nothing else needs takes up the one above it, where that is quick.
         The volume reads the same at every moment: what was already written below is what lies
@@ -283,7 +272,7 @@ class FileBackend(Backend):
                     if top.exists():
                         top.rename(target)
             else:
-                part = self.scratch() / f"{uuid.uuid4()}.raw"
+                part = self._scratch.new(".raw")
                 qemu_img.copy(_disk_file(top), part, "raw")
                 self._finish(part, target)
         self._unlink("volumes", volume_id)
@@ -309,7 +298,7 @@ class FileBackend(Backend):
             for path in old:
                 if path not in needed:
                     self._remove(path)
-        self._clear_scratch()
+        self._scratch.sweep()
 
     # -- parts -----------------------------------------------------------------------------------
     def _layer(self, kind: str, name: str) -> Path | None:
@@ -331,7 +320,7 @@ class FileBackend(Backend):
 
     def _link(self, kind: str, name: str, layer: Path) -> None:
         """What ``name`` is from now on."""
-        part = self.scratch() / f"{uuid.uuid4()}.link"
+        part = self._scratch.new(".link")
         part.symlink_to(Path("..") / "layers" / layer.name)
         part.rename(self._directory / kind / name)
         _sync(self._directory / kind)
@@ -382,12 +371,9 @@ class FileBackend(Backend):
 
     def _overlay(self, below: Path, size_bytes: int, layer: Path | None = None) -> Path:
         layer = layer or self._layers / f"{uuid.uuid4()}.qcow2"
-        part = self.scratch() / f"{uuid.uuid4()}.qcow2"
-        try:
+        with self._scratch.file(".qcow2") as part:
             qemu_img.create_overlay(part, _disk_file(below), size_bytes)
             self._finish(part, layer)
-        finally:
-            part.unlink(missing_ok=True)
         return layer
 
     def _grow(self, volume_id: str, size_bytes: int) -> None:
@@ -404,12 +390,8 @@ class FileBackend(Backend):
     @contextmanager
     def _new(self, suffix: str) -> Iterator[tuple[Path, Path]]:
         """(where to write, the name it gets): a new layer. What was written goes if it fails."""
-        name = f"{uuid.uuid4()}{suffix}"
-        part = self.scratch() / name
-        try:
-            yield part, self._layers / name
-        finally:
-            part.unlink(missing_ok=True)
+        with self._scratch.file(suffix) as part:
+            yield part, self._layers / part.name
 
     def _finish(self, part: Path, final: Path) -> None:
         part.chmod(0o600)
@@ -439,16 +421,6 @@ class FileBackend(Backend):
         for path in (self._directory / "images").iterdir():
             if path.lstat().st_mtime < clock.now() - self._image_cache_s:
                 path.unlink(missing_ok=True)
-
-    def _clear_scratch(self) -> None:
-        """Remove what processes left that are no more: their locks went with them."""
-        for path in (self._directory / "scratch").iterdir():
-            if not self._is_old(path) or _is_locked(path / "lock"):
-                continue
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
 
     def _is_old(self, path: Path) -> bool:
         limit = clock.now() - self._young_s
@@ -517,17 +489,6 @@ def _below(layer: Path) -> Path | None:
     except FileNotFoundError:
         return None
     return layer.with_name(name) if name else None
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        with path.open() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    return False
 
 
 def _chain(layer: Path | None) -> Iterator[Path]:

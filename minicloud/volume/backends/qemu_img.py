@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from minicloud.domain.errors import HostProblem
-from minicloud.volume.backends.base import DiskFile
+from minicloud.volume.backends.disks import Disk, DiskFile
 
 _MEMORY = 1 << 30
 """Of data: qemu-img has up to 64 threads, whose address space alone is more."""
@@ -53,23 +53,21 @@ def create_overlay(path: Path, below: DiskFile, size_bytes: int) -> None:
 
 
 def grow(disk: DiskFile, size_bytes: int) -> None:
-    _run(f"grow {disk.path.name}", ["resize", "-q", "-f", disk.format, str(disk.path),
-                                    str(size_bytes)])  # fmt: skip
+    _run(f"grow {disk.name}", ["resize", "-q", *disk.arguments(), str(size_bytes)])
 
 
-def copy(source: DiskFile, target: Path, target_format: str) -> None:
+def copy(source: Disk, target: Path, target_format: str) -> None:
     """All bytes of ``source``, which nobody writes, at ``target``; zeroes take no space."""
     _run(
-        f"copy {source.path.name}",
-        ["convert", "-U", "-f", source.format, "-O", target_format, str(source.path), str(target)],
+        f"copy {source.name}",
+        ["convert", "-U", "-O", target_format, *source.arguments(), str(target)],
         limit_s=_LONG_S,
     )
 
 
 def commit(disk: DiskFile) -> None:
     """Write what ``disk``, a qcow2, adds into the file right below it."""
-    _run(f"merge {disk.path.name}", ["commit", "-q", "-d", "-f", disk.format, str(disk.path)],
-         limit_s=_LONG_S)  # fmt: skip
+    _run(f"merge {disk.name}", ["commit", "-q", "-d", *disk.arguments()], limit_s=_LONG_S)
 
 
 def is_written(path: Path) -> bool:
