@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import requests
+import urllib3
 
 from minicloud.client.rest import Answer, RestClient, new_session
 from minicloud.domain import errors
@@ -44,7 +44,9 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 class ServiceSession:
     """This service's own token and catalog, renewed before they expire. Thread safe."""
 
-    def __init__(self, credentials: Credentials, *, http: requests.Session | None = None) -> None:
+    def __init__(
+        self, credentials: Credentials, *, http: urllib3.PoolManager | None = None
+    ) -> None:
         self._credentials = credentials
         self.http = http or new_session()
         self._lock = threading.Lock()

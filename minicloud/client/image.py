@@ -16,7 +16,8 @@ from typing import IO, Any
 from urllib.parse import quote
 
 import msgspec
-import requests
+import urllib3
+from urllib3.exceptions import HTTPError
 
 from minicloud.client.rest import Answer, RestClient, Timed
 from minicloud.domain.errors import HostProblem, ImageUnacceptable, NotFound, Unavailable
@@ -98,7 +99,7 @@ class ImageClient:
             raise NotFound(kind="Image", id=image_id) from None
         with response:
             size = _receive(response, target, image)
-        answer = Answer(response.status_code, None, response.headers)
+        answer = Answer(response.status, None, response.headers)
         return self._rest.timed(answer, size)
 
     def image_create(
@@ -216,7 +217,7 @@ def _image(body: Mapping[str, Any]) -> Image:
     )
 
 
-def _receive(response: requests.Response, target: Path, image: Image) -> int:
+def _receive(response: urllib3.BaseHTTPResponse, target: Path, image: Image) -> int:
     """Body to temporary file, to disk, to its name. Nothing is left when that fails."""
     try:
         with tempfile.NamedTemporaryFile(
@@ -246,14 +247,14 @@ def _receive(response: requests.Response, target: Path, image: Image) -> int:
     return size
 
 
-def _copy_verified(response: requests.Response, file: IO[bytes], image: Image) -> int:
+def _copy_verified(response: urllib3.BaseHTTPResponse, file: IO[bytes], image: Image) -> int:
     algorithm, expected = image.os_hash_algo, image.os_hash_value
     if not (algorithm and expected and algorithm in _DIGESTS):
         # An image of old may have nothing but its MD5.
         algorithm, expected = "md5", image.checksum
     digest = hashlib.new(algorithm, usedforsecurity=False)
     size = 0
-    pieces = response.iter_content(_PIECE)
+    pieces = response.stream(_PIECE)
     while piece := _next(pieces):
         digest.update(piece)
         file.write(piece)
@@ -273,6 +274,6 @@ def _next(pieces: Any) -> bytes:
     """The next piece, empty at the end; Unavailable when the connection breaks."""
     try:
         piece: bytes = next(pieces, b"")
-    except (requests.RequestException, OSError) as problem:
+    except (HTTPError, OSError) as problem:
         raise Unavailable(service="image", reason=type(problem).__name__) from problem
     return piece

@@ -6,16 +6,20 @@ Invalid and so on with the service's own words; no answer becomes Unavailable.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, Generic, TypeVar
+from urllib.parse import urlencode
 
-import requests
-from requests.adapters import HTTPAdapter
+import msgspec
+import urllib3
+from urllib3.exceptions import HTTPError, TimeoutError
 
 from minicloud.domain import errors
 
 Json = Any
 T = TypeVar("T")
+_REDIRECTIONS = 5
 _BY_STATUS: Mapping[int, type[errors.MinicloudError]] = {
     400: errors.Invalid,
     403: errors.NotAllowed,
@@ -65,7 +69,7 @@ class RestClient:
         endpoint: Callable[[], str],
         headers: Callable[[], Mapping[str, str]],
         *,
-        session: requests.Session | None = None,
+        session: urllib3.PoolManager | None = None,
         timeout_s: float = 30.0,
     ) -> None:
         self.service = service
@@ -106,96 +110,130 @@ class RestClient:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """One request. GET and DELETE are tried again once when the connection breaks."""
-        response = self._send(method, path, json=body, params=query or None, headers=headers)
-        with response:
-            try:
-                decoded = response.json() if response.content else None
-            except ValueError:
-                decoded = None
-            return Answer(response.status_code, decoded, response.headers)
+        if query:
+            path += "?" + urlencode(list(_pairs(query)))
+        extra, data = dict(headers or {}), None
+        if body is not None:
+            data = msgspec.json.encode(body)
+            extra.setdefault("Content-Type", "application/json")
+        response = self._send(method, path, data=data, headers=extra)
+        return Answer(response.status, _decoded(response.data), response.headers)
 
     def upload(self, path: str, data: IO[bytes], *, timeout_s: float | None = None) -> Answer:
         """PUT a file's bytes as they are read; ``timeout_s`` is for the answer behind them."""
-        headers = {"Content-Type": "application/octet-stream"}
-        more = {} if timeout_s is None else {"timeout": timeout_s}
-        with self._send("PUT", path, data=data, headers=headers, **more) as response:
-            return Answer(response.status_code, None, response.headers)
+        here = data.tell()
+        size = data.seek(0, os.SEEK_END) - here
+        data.seek(here)
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        response = self._send("PUT", path, data=data, headers=headers, timeout_s=timeout_s)
+        return Answer(response.status, None, response.headers)
 
-    def stream(self, path: str) -> requests.Response:
-        """A GET whose body is read by the caller with ``iter_content``; close it."""
-        return self._send("GET", path, stream=True)
+    def stream(self, path: str) -> urllib3.BaseHTTPResponse:
+        """A GET whose body is read by the caller with ``stream``; close it."""
+        return self._send("GET", path, whole=False)
 
     def timed(self, answer: Answer, value: T) -> Timed[T]:
         """``value``, made of ``answer``, with the callee's times."""
         return Timed(value, answer.timing_ms("token"), answer.timing_ms("total"))
 
-    def _send(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        extra = arguments.pop("headers", None) or {}
-        headers = {"Accept": "application/json", **self._headers(), **extra}
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        data: bytes | IO[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        whole: bool = True,
+    ) -> urllib3.BaseHTTPResponse:
+        """The answer; an error of it is raised. ``whole``: its body has been read, too."""
+        said = {"Accept": "application/json", **self._headers(), **(headers or {})}
         url = self._endpoint().rstrip("/") + path
-        response = self._answer(method, url, headers=headers, **arguments)
-        if response.status_code >= 400:
-            with response:
-                raise self._error(response, path)
-        return response
-
-    def _answer(self, method: str, url: str, **arguments: Any) -> requests.Response:
         tries = 2 if method in ("GET", "DELETE") else 1
         while True:
             tries -= 1
             try:
-                return self._session.request(
-                    method, url, **{"timeout": self._timeout_s, **arguments}
+                response = self._session.request(
+                    method,
+                    url,
+                    body=data,
+                    headers=said,
+                    timeout=self._timeout_s if timeout_s is None else timeout_s,
+                    preload_content=whole,
                 )
-            except requests.RequestException as problem:
+                if response.status >= 400:
+                    raise self._error(response, path.partition("?")[0])
+                return response
+            except HTTPError as problem:
                 # An idle connection may have been closed just when it was used again.
-                broken = isinstance(problem, requests.ConnectionError)
-                if broken and tries and not isinstance(problem, requests.Timeout):
+                if tries and not isinstance(problem, TimeoutError):
                     continue
                 raise errors.Unavailable(
                     service=self.service, reason=type(problem).__name__
                 ) from problem
 
-    def _error(self, response: requests.Response, path: str) -> errors.MinicloudError:
-        reason = message_of(response)
-        status = response.status_code
+    def _error(self, response: urllib3.BaseHTTPResponse, path: str) -> errors.MinicloudError:
+        body = _decoded(response.data)
+        status = response.status
+        reason = message_of(body) or response.reason or str(status)
         if status == 401:
             return errors.Unauthenticated()
         if status == 404:
             return errors.NotFound(kind=self.service.capitalize() + " resource", id=path)
         if status in _BY_STATUS:
-            return _BY_STATUS[status](reason=reason, **_type_of(response))
+            return _BY_STATUS[status](reason=reason, **_type_of(body))
         if status in (429, 502, 503, 504):
             return errors.Unavailable(service=self.service, reason=reason)
         return errors.Remote(service=self.service, status=status, reason=reason)
 
 
-def message_of(response: requests.Response) -> str:
-    """The service's own sentence, whichever dialect it speaks; at most 400 characters."""
-    try:
-        body = response.json()
-    except ValueError:
-        return response.reason or str(response.status_code)
+def message_of(body: Json) -> str:
+    """The service's own sentence, whichever dialect it speaks; at most 400 characters. Empty where
+    there is none.
+    """
     if isinstance(body, dict):
         for value in (body, *body.values()):
             if isinstance(value, dict) and isinstance(value.get("message"), str):
                 return str(value["message"]).replace("<br />", "").strip()[:400]
-    return response.reason or str(response.status_code)
+    return ""
 
 
-def _type_of(response: requests.Response) -> dict[str, str]:
+def _type_of(body: Json) -> dict[str, str]:
     """The fact ``type`` where the service names the kind of its error, as Neutron does."""
     try:
-        return {"type": str(response.json()["NeutronError"]["type"])}
-    except (ValueError, KeyError, TypeError):
+        return {"type": str(body["NeutronError"]["type"])}
+    except (KeyError, TypeError):
         return {}
 
 
-def new_session() -> requests.Session:
-    """A session that keeps connections open for many threads and ignores proxies and .netrc."""
-    session = requests.Session()
-    session.trust_env = False
-    adapter = HTTPAdapter(pool_connections=8, pool_maxsize=32)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session
+def _decoded(data: bytes) -> Json:
+    """JSON, or None where it is none."""
+    try:
+        return msgspec.json.decode(data) if data else None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _pairs(query: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """A pair for each value; none for None."""
+    for name, value in query.items():
+        for each in value if isinstance(value, (list, tuple, set, frozenset)) else [value]:
+            if each is not None:
+                yield name, each
+
+
+def new_session() -> urllib3.PoolManager:
+    """Connections that are kept open, for many threads; proxies and .netrc are ignored.
+
+    A redirection is followed, but without the token where it leads to another host.
+    """
+    tokens = ("X-Auth-Token", "X-Subject-Token", "X-Service-Token")
+    redirected = urllib3.Retry(
+        total=_REDIRECTIONS,
+        connect=False,
+        read=False,
+        other=False,
+        respect_retry_after_header=False,
+        remove_headers_on_redirect=[*urllib3.Retry.DEFAULT_REMOVE_HEADERS_ON_REDIRECT, *tokens],
+    )
+    return urllib3.PoolManager(num_pools=8, maxsize=32, retries=redirected)
