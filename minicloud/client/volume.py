@@ -52,7 +52,10 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True):
     connection_info: Mapping[str, Any] | None
     """None while the volume is only reserved. ``driver_volume_type`` and ``data``; of an nbd:
     ``export``, ``socket`` or ``host`` and ``port``, ``volume_id``, ``size_bytes``,
-    ``access_mode``; of a local file: ``device_path``, ``format``, ``direct_io``, ``access_mode``.
+    ``access_mode``; of a local file: ``device_path``, ``format``, ``direct_io``, ``access_mode``;
+    of an rbd: ``name`` (``pool/image``), ``hosts`` and their ``ports``, ``auth_enabled``,
+    ``auth_username``, ``secret_uuid``, ``discard``, ``access_mode``, ``encrypted``;
+    ``qos_specs``, if the volume's type has any for guests.
     """
 
 
