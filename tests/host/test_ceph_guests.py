@@ -25,7 +25,9 @@ _WHY_NOT = missing() or ceph_cluster.missing()
 pytestmark = [pytest.mark.host, pytest.mark.skipif(bool(_WHY_NOT), reason=_WHY_NOT)]
 pytest.importorskip("libvirt", reason="the libvirt bindings are not installed")
 
-from minicloud.virt.libvirt.driver import LibvirtDriver  # noqa: E402 - only where libvirt is
+from guest_io import GuestIo  # noqa: E402 - only where libvirt is
+
+from minicloud.virt.libvirt.driver import LibvirtDriver  # noqa: E402
 
 SECRET = new_id()
 MIB = 1 << 20
@@ -101,14 +103,8 @@ class Host:
 
         wait_for(greeted, f"boot {times} of the guest", 120)
 
-    def io(self, image: str, command: str) -> None:
-        """Do what a guest's driver would, in its QEMU. Fails on an I/O error and on other bytes."""
-        ask = self.driver._connection.ask_qemu
-        found = ask(self.server_id, "query-block", {})
-        (device,) = [each["qdev"] for each in found if f"ua-{image}-" in each.get("qdev", "")]
-        line = {"command-line": f'qemu-io -d {device} "{command}"'}
-        said = ask(self.server_id, "human-monitor-command", line)
-        assert "rror" not in said and "failed" not in said, said
+    def io(self, image: str) -> GuestIo:
+        return GuestIo(self.lab, self.driver, self.server_id, f"{image}-{self.server_id}")
 
     def secrets(self) -> str:
         return self.lab.run("virsh", "-q", "secret-list")
@@ -148,13 +144,13 @@ def test_a_disk_comes_grows_is_kept_and_goes_while_the_guest_runs(host: Host) ->
         host.driver.ensure_device(host.server_id, data)
     assert host.driver.has_device(host.server_id, data)
     assert set(host.driver.device_addresses(host.server_id)) == {"vda", "vdb"}
-    host.io("data", "write -P 0x11 0 1M")
+    host.io("data").does("write -P 0x11 0 1M")
     host.rbd("snap", "create", "--no-progress", f"{host.pool.name}/data@kept")
-    host.io("data", "write -P 0x22 0 1M")
+    host.io("data").does("write -P 0x22 0 1M")
     host.rbd("resize", "--no-progress", f"{host.pool.name}/data", "--size", "128M")
     host.driver.ensure_disk_size(host.server_id, data, 128 * MIB)
-    host.io("data", "write -P 0x33 127M 1M")
-    host.io("data", "read -P 0x22 0 1M")
+    host.io("data").does("write -P 0x33 127M 1M")
+    host.io("data").does("read -P 0x22 0 1M")
     host.driver.ensure_no_device(host.server_id, data, limit_s=120)
     assert not host.driver.has_device(host.server_id, data)
     wait_for(lambda: not host.watchers("data"), "the end of the guest's watch", 60)
@@ -165,14 +161,14 @@ def test_a_disk_comes_grows_is_kept_and_goes_while_the_guest_runs(host: Host) ->
 
 def test_a_guest_waits_while_the_cluster_is_away(host: Host) -> None:
     host.driver.ensure_running(host.spec(host.disk("root", "vda"), host.disk("data", "vdb")))
-    host.io("data", "write -P 0x11 0 64k")
+    host.io("data").does("write -P 0x11 0 64k")
     host.cluster.kill("osd")
-    host.io("data", "aio_write -P 0x22 64k 64k")
+    host.io("data").begin("aio_write -P 0x22 64k 64k")
     assert host.driver.get(host.server_id).power is Power.RUNNING  # type: ignore[union-attr]  # is there
     host.cluster.start("osd")
-    host.io("data", "aio_flush")
-    host.io("data", "read -P 0x11 0 64k")
-    host.io("data", "read -P 0x22 64k 64k")
+    host.io("data").begin("aio_flush")
+    host.io("data").does("read -P 0x11 0 64k")
+    host.io("data").does("read -P 0x22 64k 64k")
 
 
 def test_the_secret_is_there_again_after_libvirtd_was_killed(host: Host) -> None:
@@ -181,7 +177,7 @@ def test_the_secret_is_there_again_after_libvirtd_was_killed(host: Host) -> None
     host.lab.kill_libvirtd()
     host.lab.start_libvirtd()
     assert SECRET not in host.secrets()
-    host.io("root", "read 0 512")
+    host.io("root").does("read 0 512")
     assert host.driver.reboot(host.server_id, grace_s=120)
     host.wait_for_boot(2)
     host.lab.kill_libvirtd()
@@ -191,7 +187,7 @@ def test_the_secret_is_there_again_after_libvirtd_was_killed(host: Host) -> None
     host.lab.kill_libvirtd()
     host.lab.start_libvirtd()
     host.driver.ensure_resumed(host.spec(host.disk("root", "vda"), host.disk("data", "vdb")))
-    host.io("data", "write -P 0x11 0 64k")
+    host.io("data").does("write -P 0x11 0 64k")
     host.driver.ensure_stopped(host.server_id, grace_s=0)
     host.lab.kill_libvirtd()
     host.lab.start_libvirtd()
@@ -244,6 +240,6 @@ def test_a_plugged_disk_needs_the_secret_too(host: Host) -> None:
     assert SECRET not in host.secrets()
     data = host.disk("data", "vdb")
     host.driver.ensure_device(host.server_id, data)
-    host.io("data", "write -P 0x11 0 64k")
+    host.io("data").does("write -P 0x11 0 64k")
     host.driver.ensure_stopped(host.server_id, grace_s=0)
     assert host.watchers("data") == 0

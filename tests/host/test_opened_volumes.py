@@ -29,7 +29,9 @@ pytestmark = [
 ]
 pytest.importorskip("libvirt", reason="the libvirt bindings are not installed")
 
-from minicloud.virt.libvirt.driver import LibvirtDriver  # noqa: E402 - only where libvirt is
+from guest_io import GuestIo  # noqa: E402 - only where libvirt is
+
+from minicloud.virt.libvirt.driver import LibvirtDriver  # noqa: E402
 
 NEWEST = {"OpenStack-API-Version": "volume 3.71"}
 HERE = {"host": "lab1", "local_files": True}
@@ -58,8 +60,10 @@ def driver(lab: LabHost) -> Iterator[LibvirtDriver]:
 class World:
     """A volume service, and a server of this host that has one of its volumes."""
 
-    def __init__(self, cloud: VolumeCloud, driver: LibvirtDriver, directory: Path) -> None:
-        self.cloud, self.driver = cloud, driver
+    def __init__(
+        self, cloud: VolumeCloud, lab: LabHost, driver: LibvirtDriver, directory: Path
+    ) -> None:
+        self.cloud, self.lab, self.driver = cloud, lab, driver
         self.server_id = new_id()
         self.volume_id = str(cloud.create(1)["id"])
         own = directory / self.server_id
@@ -98,14 +102,13 @@ class World:
     def start(self) -> None:
         self.driver.ensure_running(self.spec())
 
+    @property
+    def guest(self) -> GuestIo:
+        return GuestIo(self.lab, self.driver, self.server_id, self.volume_id)
+
     def io(self, command: str) -> None:
-        """Do what a guest's driver would, in its QEMU. Fails on an I/O error and on other bytes."""
-        ask = self.driver._connection.ask_qemu
-        found = ask(self.server_id, "query-block", {})
-        (device,) = [each["qdev"] for each in found if self.volume_id in each.get("qdev", "")]
-        line = {"command-line": f'qemu-io -d {device} "{command}"'}
-        said = ask(self.server_id, "human-monitor-command", line)
-        assert "rror" not in said and "failed" not in said, said
+        """Do what a guest's driver would. Fails on an I/O error and on other bytes."""
+        self.guest.does(command)
 
     @property
     def layers(self) -> Path:
@@ -164,7 +167,7 @@ def _text(entry: Path) -> str:
 
 
 @pytest.fixture
-def world(driver: LibvirtDriver, tmp_path: Path) -> Iterator[World]:
+def world(lab: LabHost, driver: LibvirtDriver, tmp_path: Path) -> Iterator[World]:
     worlds: list[World] = []
 
     class AskDriver(Guests):
@@ -177,7 +180,7 @@ def world(driver: LibvirtDriver, tmp_path: Path) -> Iterator[World]:
                 raise Unavailable(service="compute", reason=world.fails)
 
     with volume_cloud(tmp_path, guests=AskDriver, open_files={"files": None}) as cloud:
-        worlds.append(World(cloud, driver, tmp_path))
+        worlds.append(World(cloud, lab, driver, tmp_path))
         yield worlds[0]
 
 
@@ -207,7 +210,7 @@ def test_a_guest_goes_on_in_the_new_file(world: World) -> None:
     world.io("read -P 0x44 0 64k")
     assert world.driver.reboot(world.server_id, grace_s=60)
     world.io("read -P 0x44 0 64k")
-    world.io("flush")
+    world.guest.begin("flush")
     world.kill_qemu()
     world.start()
     world.io("read -P 0x44 0 64k")

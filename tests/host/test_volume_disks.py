@@ -21,7 +21,9 @@ from minicloud.virt.libvirt import disks
 pytestmark = [pytest.mark.host, pytest.mark.skipif(bool(missing()), reason=missing())]
 pytest.importorskip("libvirt", reason="the libvirt bindings are not installed")
 
-from minicloud.virt.libvirt.driver import LibvirtDriver  # noqa: E402 - only where libvirt is
+from guest_io import GuestIo  # noqa: E402 - only where libvirt is
+
+from minicloud.virt.libvirt.driver import LibvirtDriver  # noqa: E402
 
 NEWEST = {"OpenStack-API-Version": "volume 3.71"}
 
@@ -84,50 +86,24 @@ def attach(cloud: VolumeCloud, driver: LibvirtDriver, server_id: str, volume_id:
     return disk
 
 
-def qemu_io(driver: LibvirtDriver, server_id: str, disk: NbdDisk, command: str) -> None:
-    """Do what a guest's driver would, in its QEMU, and wait for the end. Fails on an I/O error."""
-    connection = driver._connection
-    before = errors(driver, server_id)
-    line = {"command-line": f'qemu-io -d {path_of(driver, server_id)} "{command}"'}
-    said = connection.ask_qemu(server_id, "human-monitor-command", line)
-    assert "rror" not in said and "failed" not in said, said
-    assert errors(driver, server_id) == before
-    assert disk.target == "vdb"
-
-
-def path_of(driver: LibvirtDriver, server_id: str) -> str:
-    found = driver._connection.ask_qemu(server_id, "query-block", {})
-    (path,) = [each["qdev"] for each in found
-               if each.get("inserted", {}).get("drv") == "raw"]  # fmt: skip
-    return str(path)
-
-
-def errors(driver: LibvirtDriver, server_id: str) -> int:
-    stats = driver._connection.ask_qemu(server_id, "query-blockstats", {})
-    return sum(
-        each["stats"].get(f"failed_{kind}_operations", 0)
-        for each in stats
-        for kind in ("rd", "wr", "flush", "unmap")
-    )
-
-
 @pytest.mark.skipif(not shutil.which("qemu-storage-daemon"), reason="needs QEMU")
 def test_a_guests_disk_outlives_its_exporter_and_grows(
-    cloud: VolumeCloud, driver: LibvirtDriver, tmp_path: Path
+    cloud: VolumeCloud, lab: LabHost, driver: LibvirtDriver, tmp_path: Path
 ) -> None:
     server_id = boot(driver, tmp_path)
     volume = cloud.create(1)
+    io = GuestIo(lab, driver, server_id, volume["id"])
     disk = attach(cloud, driver, server_id, volume["id"])
-    qemu_io(driver, server_id, disk, "write -P 0x11 0 64k")
+    io.does("write -P 0x11 0 64k")
 
     cloud.kill(volume["id"])
     cloud.turn()
-    qemu_io(driver, server_id, disk, "read -P 0x11 0 64k")
-    qemu_io(driver, server_id, disk, "write -P 0x22 1M 64k")
+    io.does("read -P 0x11 0 64k")
+    io.does("write -P 0x22 1M 64k")
 
     body = {"snapshot": {"volume_id": volume["id"]}}
     kept = cloud.ask("POST", "/snapshots", 202, json=body, headers=NEWEST)["snapshot"]
-    qemu_io(driver, server_id, disk, "write -P 0x33 0 64k")
+    io.does("write -P 0x33 0 64k")
     copy = cloud.create(1, snapshot_id=kept["id"])
     other = subprocess.run(
         ["qemu-io", "-f", "qcow2", "-c", "read -P 0x11 0 64k", str(cloud.disk(copy["id"]))],
@@ -138,8 +114,8 @@ def test_a_guests_disk_outlives_its_exporter_and_grows(
     grow = {"os-extend": {"new_size": 2}}
     cloud.ask("POST", f"/volumes/{volume['id']}/action", 202, json=grow, headers=NEWEST)
     driver.ensure_disk_size(server_id, disk, 2 << 30)
-    qemu_io(driver, server_id, disk, "write -P 0x44 1536M 64k")
-    qemu_io(driver, server_id, disk, "read -P 0x33 0 64k")
+    io.does("write -P 0x44 1536M 64k")
+    io.does("read -P 0x33 0 64k")
 
     attachment = cloud.show(volume["id"])["attachments"][0]["attachment_id"]
     driver.ensure_no_device(server_id, disk, limit_s=60)
