@@ -18,6 +18,8 @@ from minicloud.virt.driver import Disk, RbdDisk
 from minicloud.virt.libvirt.connection import Connection
 from minicloud.virt.libvirt.keyring import CephUser, key_of
 
+_WHERE = "in [libvirt] of this host's compute.conf and start minicloud-compute anew"
+
 
 class Secrets:
     def __init__(self, connection: Connection, own: CephUser) -> None:
@@ -29,13 +31,18 @@ class Secrets:
             return disk
         uuid = disk.secret_uuid or self._own.secret_uuid
         user = disk.user or self._own.name
-        if not uuid:
+        if not uuid and not user:
             return disk
         self.ensure(user, uuid)
         return msgspec.structs.replace(disk, user=user, secret_uuid=uuid)
 
     def ensure(self, user: str, uuid: str) -> None:
         """libvirt has the secret, with the user's key. HostProblem: it cannot be had here."""
+        if not uuid:
+            raise HostProblem(
+                reason=f"the volume needs the key of the Ceph user {user}: set rbd_user = {user} "
+                f"and rbd_secret_uuid {_WHERE}"
+            )
         if not self._is_kept(uuid):
             self._check_own(user, uuid)
             self._define(uuid, key_of(self._own))
@@ -59,9 +66,8 @@ class Secrets:
         if (user, uuid) != (own.name, own.secret_uuid):
             raise HostProblem(
                 reason=f"libvirt has no secret {uuid} of the Ceph user {user}, which the volume "
-                f"needs: set rbd_user = {user} and rbd_secret_uuid = {uuid} in [libvirt] of this "
-                "host's compute.conf and start minicloud-compute anew, or define the secret by "
-                "virsh"
+                f"needs: set rbd_user = {user} and rbd_secret_uuid = {uuid} {_WHERE}, or define "
+                "the secret by virsh"
             )
 
     def _define(self, uuid: str, key: bytes) -> None:
