@@ -43,6 +43,14 @@ class CephPool(NamedTuple):
     """HOST:PORT"""
     key: str
 
+    def rbd(self, *words: str, data: bytes = b"") -> str:
+        """What ``rbd`` answers to the pool's user. CalledProcessError."""
+        done = subprocess.run(
+            ["rbd", "-c", self.conf, "--id", self.user, *words],
+            input=data, stdout=subprocess.PIPE, check=True, timeout=_UP_S,
+        )  # fmt: skip
+        return done.stdout.decode()
+
 
 class CephCluster:
     """``durable``: images survive ``kill`` of the OSD, which takes seconds more
@@ -73,6 +81,15 @@ class CephCluster:
         conf.write_text(f"[global]\nmon_host = {monitor}\nkeyring = {keyring}\n")
         key = keyring.read_text().split("key = ")[1].split()[0]
         return CephPool(name=name, user=user, conf=conf, monitor=monitor, key=key)
+
+    def await_room(self, pool: CephPool) -> None:
+        """Until the cluster tells how much room there is for a new pool."""
+        give_up_at = time.monotonic() + _UP_S
+        while pool.name not in [
+            each["name"] for each in json.loads(self.ceph("df -f json"))["pools"]
+        ]:
+            assert time.monotonic() < give_up_at
+            time.sleep(0.1)
 
     def ceph(self, command: str) -> str:
         """What an administrator's ``ceph`` answers. CalledProcessError."""
@@ -222,10 +239,13 @@ mon_data_avail_warn = 1
 mon_data_avail_crit = 1
 paxos_propose_interval = 0.1
 paxos_min_wait = 0.02
+mon_mgr_digest_period = 1
 [mgr]
 mgr_data = {place}/mgr
 mgr_module_path = {place}/modules
 mgr_initial_modules =
+mgr_stats_period = 1
+mgr_tick_period = 1
 [osd]
 osd_data = {place}/osd
 osd_objectstore = {store}

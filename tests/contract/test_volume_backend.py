@@ -7,16 +7,19 @@ import subprocess
 import threading
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from backend_bytes import MIB, bytes_of, io, opened, quiet, read, still, write
+from ceph_cluster import CephCluster, CephPool
 
 from minicloud.domain.errors import HostProblem
 from minicloud.volume.backends.base import Backend, Known
-from minicloud.volume.backends.disks import DiskFile
+from minicloud.volume.backends.disks import Disk, DiskFile, RbdImage
 from minicloud.volume.backends.files import FileBackend
+from minicloud.volume.backends.rbd import RbdBackend
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-io"), reason="needs qemu-utils")
 
@@ -30,26 +33,52 @@ class Kind(NamedTuple):
     """How many things there are that take space: volumes, what they stand on, leftovers."""
     put: Callable[[str, bytes], object]
     """A person puts bytes there under a name, to be managed."""
-    taken: Callable[[str], DiskFile]
+    taken: Callable[[str], Disk]
     """What a person finds there under a name."""
+    await_room: Callable[[], object]
+    """The store takes a moment to tell how much room it has."""
 
 
-def files(place: Path) -> Kind:
+def files(place: Path, request: pytest.FixtureRequest) -> Kind:
     data = place / "data"
     return Kind(
         make=lambda **options: FileBackend(data, **options),
         stored=lambda: len(list((data / "layers").iterdir())),
         put=lambda name, written: (data / "managed" / name).write_bytes(written),
         taken=lambda name: DiskFile(path=data / "managed" / name, format="raw"),
+        await_room=lambda: None,
     )
 
 
-KINDS = {"files": files}
+def rbd(place: Path, request: pytest.FixtureRequest) -> Kind:
+    cluster: CephCluster = request.getfixturevalue("ceph")
+    pool: CephPool = request.getfixturevalue("ceph_pool")
+
+    def image(name: str) -> RbdImage:
+        return RbdImage(conf=pool.conf, user=pool.user, pool=pool.name, image=name)
+
+    def put(name: str, written: bytes) -> None:
+        pool.rbd("import", "-", f"{pool.name}/{name}", data=written)
+
+    def stored() -> int:
+        listed = pool.rbd("ls", pool.name) + pool.rbd("trash", "ls", pool.name)
+        return len(listed.splitlines())
+
+    return Kind(
+        make=partial(RbdBackend, place / "rbd", conf=pool.conf, user=pool.user, pool=pool.name),
+        stored=stored,
+        put=put,
+        taken=image,
+        await_room=lambda: cluster.await_room(pool),
+    )
+
+
+KINDS = {"files": files, "rbd": rbd}
 
 
 @pytest.fixture(params=list(KINDS))
 def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Kind:
-    return KINDS[request.param](tmp_path)
+    return KINDS[request.param](tmp_path, request)
 
 
 @pytest.fixture
@@ -290,6 +319,7 @@ def test_strangers_come_in_and_go_out(kind: Kind, backend: Backend, volume: str)
         backend.adopt(str(uuid.uuid4()), "nothing")
 
 
-def test_the_disk_has_room(backend: Backend) -> None:
+def test_the_disk_has_room(kind: Kind, backend: Backend) -> None:
+    kind.await_room()
     room = backend.capacity()
     assert 0 < room.free_bytes <= room.total_bytes

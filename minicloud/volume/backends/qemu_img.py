@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from minicloud.domain.errors import HostProblem
-from minicloud.volume.backends.disks import Disk, DiskFile
+from minicloud.volume.backends import bounded
+from minicloud.volume.backends.base import StoreAway
+from minicloud.volume.backends.disks import Disk, DiskFile, RbdImage
 
-_MEMORY = 1 << 30
-"""Of data: qemu-img has up to 64 threads, whose address space alone is more."""
 _QUICK_S = 60
 """For what reads or writes only headers."""
 _LONG_S = 6 * 3600
@@ -63,6 +63,25 @@ def copy(source: Disk, target: Path, target_format: str) -> None:
         ["convert", "-U", "-O", target_format, *source.arguments(), str(target)],
         limit_s=_LONG_S,
     )
+
+
+def fill(source: Disk, target: RbdImage) -> None:
+    """All bytes of ``source``, which nobody writes, into ``target``, which is there, is as large
+    and was never written; zeroes take no space.
+    """
+    _, where = target.arguments()
+    _run(
+        f"copy {source.name}",
+        ["convert", "-U", "-n", "--target-is-zero", "--target-image-opts", *source.arguments(),
+         where],
+        limit_s=_LONG_S,
+    )  # fmt: skip
+
+
+def size(disk: Disk) -> int:
+    """Bytes as a guest sees them."""
+    found = _run(f"read {disk.name}", ["info", "-U", "--output=json", *disk.arguments()])
+    return int(json.loads(found)["virtual-size"])
 
 
 def commit(disk: DiskFile) -> None:
@@ -130,25 +149,16 @@ def _info(path: Path, image_format: str) -> Any:
 
 
 def _run(action: str, arguments: Sequence[str], *, limit_s: int = _QUICK_S) -> bytes:
-    """Standard output. HostProblem with the last line of what QEMU says. It ends with this process,
-    whose successor begins anew.
-    """
-    bounds = ["setpriv", "--pdeathsig=KILL",
-              "prlimit", f"--data={_MEMORY}", f"--cpu={limit_s}", "--core=0"]  # fmt: skip
+    """Standard output. HostProblem with the last line of what QEMU says; StoreAway."""
     try:
-        done = subprocess.run(
-            [*bounds, "qemu-img", *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=2 * limit_s,
-        )
+        done = bounded.run(["qemu-img", *arguments], limit_s=limit_s)
     except (OSError, subprocess.TimeoutExpired) as problem:
         raise HostProblem(reason=f"Cannot {action}: {type(problem).__name__}") from problem
     if done.returncode != 0:
-        words = done.stderr.decode(errors="replace").strip().splitlines()
-        reason = words[-1][-300:] if words else f"exit status {done.returncode}"
+        reason = bounded.complaint(done)
         for path in (word for word in arguments if word.startswith("/")):
             reason = reason.replace(path, Path(path).name)  # users read this
+        if os.strerror(errno.ETIMEDOUT) in reason:
+            raise StoreAway(service="Ceph", reason=f"Cannot {action}")
         raise (Busy if _LOCKED in reason else HostProblem)(reason=f"Cannot {action}: {reason}")
     return done.stdout
