@@ -73,7 +73,7 @@ class Actions:
 
     def _rescue(self, call: Call, *, on_volumes: bool) -> Any:
         server = self._operator.check(call, "rescue")
-        wanted = call.body.rescue_image_ref
+        wanted = call.body.rescue_image_ref or None
         params = rescue_params(self._lookups, call.ctx, server, wanted, on_volumes=on_volumes)
         self._operator.begin(call, "rescue", params)
         return {"adminPass": admin_password(call.body.admin_pass)}
@@ -114,7 +114,7 @@ class Actions:
             server = server_of(tx, call, lock=True)
             if server.locked and server.locked_by == "admin" and not call.ctx.is_admin:
                 return Reply()  # it stays the administrator's lock
-            reason = call.body.locked_reason if call.body else None
+            reason = call.body.locked_reason or None if call.body else None
             own = server.project_id == call.ctx.project_id
             servers.server_update(
                 tx,

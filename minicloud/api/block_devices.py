@@ -210,7 +210,7 @@ def _wish(entry: BlockDeviceBody) -> _Wish:
 
 
 def _size(given: int | str | None) -> int | None:
-    return None if given is None or given == "" else whole(given, "volume_size", least=0)
+    return None if given is None else whole(given, "volume_size", least=0)
 
 
 def _legacy(entries: Sequence[LegacyDeviceBody]) -> list[_Wish]:
@@ -234,7 +234,7 @@ def _legacy(entries: Sequence[LegacyDeviceBody]) -> list[_Wish]:
                 source_type=kind[0],
                 destination_type=kind[1],
                 source_id=source_id,
-                size=_size(entry.volume_size),
+                size=_size(entry.volume_size or None),
                 boot_index=0 if source_id and name == "vda" else None,
                 delete_on_termination=kind[1] == "local"
                 or truth(entry.delete_on_termination, "delete_on_termination"),
@@ -284,10 +284,7 @@ def _image_named(body: ServerCreate, sources: _Sources) -> Image | None:
     """The image of ``imageRef``; None where that is empty."""
     if not body.image_ref:
         return None
-    image_id = body.image_ref.rstrip("/").rsplit("/", 1)[-1]
-    if not is_uuid(image_id):
-        raise Invalid(reason="Invalid imageRef provided.")
-    return _active(sources.image(image_id), "Can not find requested image")
+    return _active(sources.image(body.image_ref), "Can not find requested image")
 
 
 def _active(image: Image | None, otherwise: str) -> Image:

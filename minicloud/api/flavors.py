@@ -9,7 +9,7 @@ import msgspec
 
 from minicloud.api import extra_specs
 from minicloud.api.schemas.fields import truth, whole
-from minicloud.api.schemas.flavors import FlavorCreate, brief_view, flavor_view
+from minicloud.api.schemas.flavors import ExtraSpecs, FlavorCreate, brief_view, flavor_view
 from minicloud.db import flavors
 from minicloud.domain.errors import Conflict, Exists, Invalid, NotFound
 from minicloud.domain.ids import new_id
@@ -114,7 +114,7 @@ class Flavors:
         return {key: _spec(flavor, key)}
 
     def add_specs(self, call: Call) -> Any:
-        given = call.body.extra_specs
+        given = _texts(call.body.extra_specs)
         with self._database.write() as tx:
             flavor = self._named(tx, call)
             _keep_specs(tx, flavor, {**flavor.extra_specs, **given})
@@ -122,15 +122,15 @@ class Flavors:
 
     def add_checked_specs(self, call: Call) -> Any:
         """From 2.86 on."""
-        extra_specs.check(call.body.extra_specs)
+        extra_specs.check(_texts(call.body.extra_specs))
         return self.add_specs(call)
 
     def set_checked_spec(self, call: Call) -> Any:
-        extra_specs.check(call.body)
+        extra_specs.check(_texts(call.body))
         return self.set_spec(call)
 
     def set_spec(self, call: Call) -> Any:
-        key, given = call.params["key"], call.body
+        key, given = call.params["key"], _texts(call.body)
         if list(given) != [key]:
             raise Invalid(reason="Request body and URI mismatch")
         with self._database.write() as tx:
@@ -214,10 +214,7 @@ def _sorted(call: Call, found: Sequence[Flavor]) -> Sequence[Flavor]:
 
 
 def _flavor(body: FlavorCreate) -> Flavor:
-    try:
-        factor = float(body.rxtx_factor)
-    except ValueError:
-        raise Invalid(reason="Invalid input for field/attribute rxtx_factor.") from None
+    factor = float(body.rxtx_factor)
     if not 0 < factor < 1e9:
         raise Invalid(reason="Invalid input for field/attribute rxtx_factor.")
     chosen = "" if body.id is None else str(body.id)
@@ -233,6 +230,10 @@ def _flavor(body: FlavorCreate) -> Flavor:
         is_public=truth(body.is_public, "os-flavor-access:is_public"),
         description=body.description,
     )
+
+
+def _texts(specs: ExtraSpecs) -> dict[str, str]:
+    return {key: str(value) for key, value in specs.items()}
 
 
 def _spec(flavor: Flavor, key: str) -> str:

@@ -11,7 +11,6 @@ from minicloud.api.launch_checks import the_only_network, usable_network
 from minicloud.api.lookups import Lookups, Port
 from minicloud.api.operations import Operator
 from minicloud.api.schemas.attachment_bodies import InterfaceAttach
-from minicloud.api.schemas.fields import check_fixed_ip
 from minicloud.api.scope import server_of
 from minicloud.db import servers
 from minicloud.domain.errors import (
@@ -89,7 +88,6 @@ class Interfaces:
     def _wanted(self, ctx: Context, body: InterfaceAttach) -> RequestedNic:
         """The NIC, its number still to be given. Invalid, NotFound, Conflict."""
         fixed_ip = body.fixed_ips[0].ip_address if body.fixed_ips else ""
-        check_fixed_ip(fixed_ip)
         if body.net_id and body.port_id:
             raise Invalid(reason="Must not input both network_id and port_id")
         if fixed_ip and not body.net_id:

@@ -13,6 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import ssh
+from msgspec import UNSET
 
 from minicloud.api.certificates import certificate_fingerprint, generate_certificate
 from minicloud.api.schemas.keypairs import (
@@ -69,10 +70,10 @@ class Keypairs:
     def create(self, call: Call) -> Any:
         """Keep the public key given, or make a pair where none is."""
         body: KeypairImport | KeypairCreate = call.body
-        user_id = _owner(call, body.user_id, "create")
+        user_id = _owner(call, body.user_id or None, "create")
         private_key = None
         public_key = body.public_key
-        if public_key is None:
+        if public_key is UNSET:
             private_key, public_key = _generate(body.type, user_id)
         keypair = Keypair(
             user_id=user_id,

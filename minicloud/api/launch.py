@@ -21,7 +21,7 @@ from minicloud.api.launch_trace import Moments, steps_of
 from minicloud.api.lookups import Lookups
 from minicloud.api.passwords import admin_password
 from minicloud.api.placing import Placer
-from minicloud.api.schemas.fields import check_address, host_name, own_project, truth
+from minicloud.api.schemas.fields import host_name, own_project, truth
 from minicloud.api.schemas.server_bodies import ServerCreate
 from minicloud.api.schemas.server_views import groups_view, links
 from minicloud.client.identity import TokenFacts
@@ -122,17 +122,14 @@ class Launcher:
         ctx = call.ctx
         project_id = own_project(ctx)
         checks.refuse_unsupported(body)
-        checks.check_user_data(body.user_data)
-        check_address(body.access_ip_v4, 4)
-        check_address(body.access_ip_v6, 6)
         least, most = checks.counts(body)
         wishes = {**body.old_hints, **body.hints}
         hints.check(wishes)
-        if body.hostname is not None and most > 1:
+        if body.hostname and most > 1:
             raise Invalid(reason="A hostname can be given to one server only.")
         with self._database.read() as tx:
             flavor = _flavor(tx, str(body.flavor_ref), None if ctx.is_admin else project_id)
-            keypair = _keypair(tx, ctx.user_id, body.key_name)
+            keypair = _keypair(tx, ctx.user_id, body.key_name or None)
             zone, host = checks.place(call, hosts.host_list(tx))
             limits = quotas.quota_limits(tx, project_id, self._limits)
         allowed = limits["metadata_items"]
@@ -273,10 +270,10 @@ def _server(order: Order, index: int, count: int, reservation: str) -> Server:
         flavor=order.flavor,
         image_id=order.disks.image.id if order.disks.image is not None else "",
         image_properties=order.disks.image_properties,
-        key_name=body.key_name,
+        key_name=body.key_name or None,
         public_key=order.keypair.public_key if order.keypair else None,
-        user_data=body.user_data,
-        config_drive=body.config_drive is not None and truth(body.config_drive, "config_drive"),
+        user_data=body.user_data or None,
+        config_drive=truth(body.config_drive, "config_drive"),
         metadata=body.metadata,
         description=body.description,
         tags=list(dict.fromkeys(body.tags)),
@@ -285,8 +282,8 @@ def _server(order: Order, index: int, count: int, reservation: str) -> Server:
         security_groups=order.security_groups,
         nics=[],
         volumes=[],
-        access_ip_v4=body.access_ip_v4,
-        access_ip_v6=body.access_ip_v6,
+        access_ip_v4=body.access_ip_v4 or "",
+        access_ip_v6=body.access_ip_v6 or "",
         disk_config=body.disk_config,
         group_id=order.hints.get("group"),
         requested_host=order.host,

@@ -6,13 +6,13 @@ only when some are named.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 
+from msgspec import UNSET
+
 from minicloud.api.lookups import Lookups, Network
-from minicloud.api.schemas.fields import check_fixed_ip, whole
-from minicloud.api.schemas.server_bodies import ServerCreate
+from minicloud.api.schemas.fields import whole
+from minicloud.api.schemas.server_bodies import File, ServerCreate
 from minicloud.domain.errors import Conflict, Invalid, NotAllowed
 from minicloud.domain.models import Host, RequestedNic
 from minicloud.kit.context import Context
@@ -45,7 +45,6 @@ def requested_nics(
     nics: list[RequestedNic] = []
     for number, wish in enumerate(body.networks):
         tag, fixed_ip = wish.tag or "", wish.fixed_ip or ""
-        check_fixed_ip(fixed_ip)
         if wish.port:
             port = ports.get(wish.port)
             if port is None:
@@ -124,34 +123,28 @@ def security_groups(body: ServerCreate, lookups: Lookups, ctx: Context) -> Seque
 # -- the rest --------------------------------------------------------------------------------------
 def counts(body: ServerCreate) -> tuple[int, int]:
     """How many servers at least and at most."""
-    least = 1 if body.min_count is None else whole(body.min_count, "min_count", least=1, most=1000)
-    most = (
-        least if body.max_count is None else whole(body.max_count, "max_count", least=1, most=1000)
-    )
-    if body.min_count is None:
+    least = most = 1
+    if body.min_count is not UNSET:
+        least = most = whole(body.min_count, "min_count", least=1, most=1000)
+    if body.max_count is not UNSET:
+        most = whole(body.max_count, "max_count", least=1, most=1000)
+    if body.min_count is UNSET:
         least = min(least, most)
     if least > most:
         raise Invalid(reason="min_count must be <= max_count")
     return least, most
 
 
-def check_user_data(text: str | None) -> None:
-    """Raise Invalid unless ``text`` is base64."""
-    if text is None:
-        return
-    try:
-        base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise Invalid(
-            reason="Invalid input for field/attribute user_data. It must be base64."
-        ) from None
-
-
 def refuse_unsupported(body: ServerCreate) -> None:
     """Raise Invalid for what would be taken and not done."""
-    if body.personality:
-        raise Invalid(reason="Not supported yet: personality (file injection); use user_data.")
+    refuse_files(body.personality)
     check_certificates(body.trusted_image_certificates, by_volume=not body.image_ref)
+
+
+def refuse_files(files: Sequence[File]) -> None:
+    """Raise Invalid where files are to be put into the guest."""
+    if files:
+        raise Invalid(reason="Not supported yet: personality (file injection); use user_data.")
 
 
 def check_certificates(wanted: Sequence[str] | None, *, by_volume: bool) -> None:
@@ -173,7 +166,8 @@ def check_certificates(wanted: Sequence[str] | None, *, by_volume: bool) -> None
 def place(call: Call, known: Sequence[Host]) -> tuple[str | None, str | None]:
     """The availability zone and the one host asked for, which exist. Invalid, Forbidden."""
     body: ServerCreate = call.body
-    zone, host = body.availability_zone, body.host or body.hypervisor_hostname
+    zone = body.availability_zone or None
+    host = body.host or body.hypervisor_hostname or None
     if host is not None:
         call.check("compute:servers:create:requested_destination")
         if body.host and body.hypervisor_hostname and body.host != body.hypervisor_hostname:

@@ -13,6 +13,7 @@ import string
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+from msgspec import UnsetType
 
 from minicloud.domain.errors import Invalid
 
@@ -20,7 +21,7 @@ _LENGTH = 12
 _LETTERS = string.ascii_letters + string.digits
 
 
-def admin_password(given: str | None) -> str:
+def admin_password(given: str | UnsetType) -> str:
     return given or "".join(secrets.choice(_LETTERS) for _ in range(_LENGTH))
 
 

@@ -11,11 +11,10 @@ from typing import Any
 from msgspec import UNSET
 
 from minicloud.api.block_devices import check_memory, check_room, check_volume_room
-from minicloud.api.launch_checks import check_certificates, check_user_data
+from minicloud.api.launch_checks import check_certificates, refuse_files
 from minicloud.api.lookups import Lookups, usable_image
 from minicloud.api.operations import Operator
 from minicloud.api.passwords import admin_password
-from minicloud.api.schemas.fields import check_address
 from minicloud.api.schemas.server_bodies import Rebuild
 from minicloud.api.schemas.server_views import ATTRIBUTE, links
 from minicloud.api.servers import Servers
@@ -24,7 +23,6 @@ from minicloud.client.image import Image
 from minicloud.client.volume import Volume
 from minicloud.db import keypairs
 from minicloud.domain.errors import Invalid, NotFound
-from minicloud.domain.ids import is_uuid
 from minicloud.domain.models import Server
 from minicloud.kit.context import Context
 from minicloud.kit.db import Database, Transaction
@@ -32,6 +30,17 @@ from minicloud.kit.web import Call, Reply
 
 _REIMAGED = ("reserved", "error")
 """What a root volume may be besides in use where it gets other bytes: an earlier try left it so."""
+
+_CHANGED = (
+    "name",
+    "metadata",
+    "disk_config",
+    "description",
+    "hostname",
+    "access_ip_v4",
+    "access_ip_v6",
+    "user_data",
+)
 
 
 class Rebuilder:
@@ -51,6 +60,7 @@ class Rebuilder:
 
     def _rebuild(self, call: Call, *, reimages: bool) -> Reply:
         body: Rebuild = call.body
+        refuse_files(body.personality)
         server = self._operator.check(call, "rebuild")
         check_certificates(
             body.trusted_image_certificates, by_volume=server.root_volume is not None
@@ -81,9 +91,6 @@ class Rebuilder:
 
     def _image(self, ctx: Context, image_id: str) -> Image:
         """The image, which exists and is whole. Invalid."""
-        image_id = image_id.rstrip("/").rsplit("/", 1)[-1]
-        if not is_uuid(image_id):
-            raise Invalid(reason="Invalid imageRef provided.")
         image = usable_image(self._lookups, ctx, image_id)
         if image is None:
             raise Invalid(reason="Cannot find image for rebuild")
@@ -108,18 +115,10 @@ def _check_root(image: Image, root: Volume | None, *, reimages: bool) -> None:
 def _changes(tx: Transaction, body: Rebuild, server: Server) -> dict[str, Any]:
     """Column -> what the request sets it to. Invalid."""
     change: dict[str, Any] = {}
-    for name in ("name", "metadata", "disk_config", "description", "hostname"):
+    for name in _CHANGED:
         value = getattr(body, name)
         if value is not UNSET:
             change[name] = value
-    for name, version in (("access_ip_v4", 4), ("access_ip_v6", 6)):
-        value = getattr(body, name)
-        if value is not UNSET:
-            check_address(value, version)
-            change[name] = value
-    if body.user_data is not UNSET:
-        check_user_data(body.user_data)
-        change["user_data"] = body.user_data
     if body.key_name is not UNSET:
         change["key_name"] = body.key_name
         change["public_key"] = _public_key(tx, server.user_id, body.key_name)

@@ -93,7 +93,7 @@ class Resize:
         return {"adminPass": admin_password(call.body.admin_pass)}
 
     def _evacuate(self, call: Call) -> None:
-        wanted = call.body.host
+        wanted = call.body.host or None
         with self._database.read() as tx:
             server = server_of(tx, call)
             if server.host is None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec import UNSET
+
 from minicloud.api.schemas.fields import own_project, whole
 from minicloud.api.schemas.server_groups import GroupCreate, group_view
 from minicloud.api.scope import project_scope
@@ -52,7 +54,7 @@ class ServerGroups:
     def create(self, call: Call) -> Any:
         body: GroupCreate = call.body
         most = 1
-        if body.rules.max_server_per_host is not None:
+        if body.rules.max_server_per_host is not UNSET:
             most = whole(body.rules.max_server_per_host, "max_server_per_host", least=1)
             if body.policy != "anti-affinity":
                 raise Invalid(reason="Only anti-affinity policy supports rules.")

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec import UNSET
+
 from minicloud.api.lookups import Lookups
 from minicloud.api.operations import Operator
+from minicloud.api.schemas.server_bodies import Unshelve, UnshelveToZone
 from minicloud.domain.errors import Conflict, Invalid, MinicloudError
 from minicloud.domain.ids import new_id
 from minicloud.domain.models import Server
@@ -60,15 +63,28 @@ class ServerImages:
         return Reply()
 
     def unshelve(self, call: Call) -> Reply:
+        body: Unshelve = call.body
+        change = {}
+        if body.availability_zone is not UNSET:
+            change["availability_zone"] = body.availability_zone
+        return self._unshelve(call, change, host=body.host or None)
+
+    def unshelve_before_2_91(self, call: Call) -> Reply:
+        """Where a zone could be named, and no host."""
+        wanted: UnshelveToZone | None = call.body.unshelve
+        change = {} if wanted is None else {"availability_zone": wanted.availability_zone}
+        return self._unshelve(call, change, host=None)
+
+    def unshelve_before_2_77(self, call: Call) -> Reply:
+        return self._unshelve(call, {}, host=None)
+
+    def _unshelve(self, call: Call, change: Mapping[str, str | None], *, host: str | None) -> Reply:
         """From the image it was kept in, on a host that the scheduler finds; or where it is."""
-        body = call.body
-        zone = getattr(body, "availability_zone", None)
-        host = getattr(body, "host", None)
         if host is not None:
             call.check("os_compute_api:os-shelve:unshelve_to_host")
         server = self._operator.check(call, "unshelve_here", "unshelve")
         if server.vm_state is VmState.SHELVED:
-            if zone is not None or host is not None:
+            if change or host is not None:
                 raise Invalid(
                     reason="A server that is still on its host cannot be unshelved elsewhere: "
                     "offload it first."
@@ -76,7 +92,6 @@ class ServerImages:
             self._operator.begin(call, "unshelve_here")
         else:
             params = {} if host is None else {"host": host}
-            change = {} if zone is None else {"availability_zone": zone}
             self._operator.begin(call, "unshelve", params, change=change)
         return Reply()
 

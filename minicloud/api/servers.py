@@ -9,7 +9,6 @@ from msgspec import UNSET
 
 from minicloud.api.liveness import is_up
 from minicloud.api.operations import Operator
-from minicloud.api.schemas.fields import check_address
 from minicloud.api.schemas.server_bodies import ServerUpdate
 from minicloud.api.schemas.server_views import Viewer, brief_view, server_view
 from minicloud.api.scope import server_of
@@ -72,8 +71,6 @@ class Servers:
             for field in body.__struct_fields__
             if (value := getattr(body, field)) is not UNSET
         }
-        for field, version in (("access_ip_v4", 4), ("access_ip_v6", 6)):
-            check_address(values.get(field, ""), version)
         with self._database.write() as tx:
             viewer = self._viewer(call, tx)
             server = server_of(tx, call)

@@ -72,7 +72,7 @@ class Services:
         elif what == "disable-log-reason" and body.disabled_reason:
             values = {"disabled": True, "disabled_reason": body.disabled_reason}
             shown |= {"status": "disabled", "disabled_reason": body.disabled_reason}
-        elif what == "force-down" and body.forced_down is not None:
+        elif what == "force-down" and body.forced_down is not UNSET:
             values = {"forced_down": truth(body.forced_down, "forced_down")}
             shown |= values
         elif what in ("disable-log-reason", "force-down"):

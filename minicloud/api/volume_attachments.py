@@ -65,7 +65,7 @@ class VolumeAttachments:
         def plan(now: Server) -> Mapping[str, Any]:
             if not shelved:
                 _refuse_shelved(now, "attach_volume")
-            _check_new(now, volume, tag=body.tag, shared=shared)
+            _check_new(now, volume, tag=body.tag or "", shared=shared)
             disk = BlockDevice(
                 number=next_number(known_disks(now)),
                 device=next_device(known_disks(now)),
@@ -90,7 +90,7 @@ class VolumeAttachments:
             "volumeId": volume.id,
             "serverId": server.id,
             "device": f"/dev/{operation.params['disk']['device']}",
-            "tag": body.tag,
+            "tag": body.tag or None,
             "delete_on_termination": not keep,
         }
         return {"volumeAttachment": view}
@@ -168,7 +168,7 @@ class VolumeAttachments:
 _SWAP = "os_compute_api:os-volumes-attachments:swap"
 
 
-def _check_new(server: Server, volume: Volume, *, tag: str | None, shared: bool) -> None:
+def _check_new(server: Server, volume: Volume, *, tag: str, shared: bool) -> None:
     """Raise Invalid unless the server can get the volume."""
     if any(disk.volume_id == volume.id for disk in server.block_devices):
         whose = "already attached" if volume.multiattach else (

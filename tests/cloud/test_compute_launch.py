@@ -235,7 +235,7 @@ def test_a_flavors_ephemeral_disk_is_given(embedded: ComputeCloud) -> None:
     ("change", "words"),
     [
         ({"imageRef": GONE}, "Can not find requested image"),
-        ({"imageRef": "a-name"}, "Invalid imageRef provided."),
+        ({"imageRef": "a-name"}, "text of another form - at `$.imageRef`"),
         ({"imageRef": ...}, "Invalid imageRef provided."),
         ({"imageRef": BIG_IMAGE}, "Flavor's disk is too small"),
         ({"flavorRef": "99"}, "Flavor with id 99 could not be found."),
@@ -269,7 +269,7 @@ def test_a_flavors_ephemeral_disk_is_given(embedded: ComputeCloud) -> None:
         ({"accessIPv6": "10.0.0.1"}, "accessIPv6"),
         ({"tags": ["a,b"]}, "tags"),
         ({"hostname": "a_b"}, "hostname"),
-        ({"hostname": "a", "max_count": 2}, "hostname"),
+        ({"hostname": "a", "max_count": 2}, "one server only"),
         ({"personality": [{"path": "/x", "contents": ""}]}, "personality"),
     ],
 )  # fmt: skip

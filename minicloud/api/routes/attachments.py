@@ -10,6 +10,7 @@ from minicloud.api.routes.servers import action
 from minicloud.api.schemas import attachment_bodies as bodies
 from minicloud.api.schemas import diagnostics
 from minicloud.api.schemas.part_views import ATTACHED, ATTACHMENTS, INTERFACES
+from minicloud.api.schemas.server_bodies import CrashDump
 from minicloud.api.security_groups import SecurityGroups
 from minicloud.api.volume_attachments import VolumeAttachments
 from minicloud.kit.web import Body, Route
@@ -81,7 +82,8 @@ def guest_routes(guests: GuestActions) -> list[Route]:
                body=Body(type=bodies.ChangePassword, wrapper="changePassword"),
                summary="Set the administrator's password by the guest's agent."),
         action("trigger_crash_dump", guests.trigger_crash_dump, "servers:trigger_crash_dump",
-               since=(2, 17), summary="Interrupt a guest's kernel, for a dump of its memory."),
+               since=(2, 17), body=Body(type=CrashDump),
+               summary="Interrupt a guest's kernel, for a dump of its memory."),
         Route(method="GET", path=password, handler=guests.password,
               policy=_P + "os-server-password:show", summary="Show the guest's sealed password."),
         Route(method="DELETE", path=password, handler=guests.clear_password, status=204,

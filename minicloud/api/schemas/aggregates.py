@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from minicloud.api.schemas.fields import Key, Name, Text, Uuid
+from minicloud.api.schemas.fields import UNSEEN, DaemonHost, Key, Name, Text, Uuid
 from minicloud.api.schemas.older import for_each, without
 from minicloud.domain.models import Aggregate
 from minicloud.kit.clock import iso_micro
@@ -15,8 +15,8 @@ from minicloud.kit.web import Body
 
 ZONE = "availability_zone"
 _ZoneName = Annotated[
-    str, Meta(min_length=1, max_length=255, pattern=r"^[^\s:\x00-\x1f\x7f]"
-              r"(?:[^:\x00-\x1f\x7f]*[^\s:\x00-\x1f\x7f])?\Z"),
+    str, Meta(min_length=1, max_length=255,
+              pattern=rf"^[^\s:{UNSEEN}](?:[^:{UNSEEN}]*[^\s:{UNSEEN}])?\Z"),
 ]  # fmt: skip
 
 
@@ -35,7 +35,7 @@ class AggregateUpdate(_Strict):
 
 
 class AggregateHost(_Strict):
-    host: Name
+    host: DaemonHost
 
 
 class AggregateMetadata(_Strict):

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from minicloud.api.schemas.fields import Flag, Text, Uuid
+from minicloud.api.schemas.fields import Flag, Text, Uuid, check_fixed_ip
 from minicloud.api.schemas.server_bodies import Address, Strict, Tag
 from minicloud.kit.web import Body
 
@@ -17,19 +17,22 @@ Device = Annotated[str, Meta(pattern=r"^/dev/x?[a-z]?d?[a-z]+[0-9]*\Z", max_leng
 class FixedIp(Strict):
     ip_address: Address
 
+    def __post_init__(self) -> None:
+        check_fixed_ip(self.ip_address)
+
 
 class InterfaceAttach(Strict):
-    net_id: Uuid | None = None
-    port_id: Uuid | None = None
-    fixed_ips: Annotated[list[FixedIp], Meta(min_length=1, max_length=1)] | None = None
-    tag: Tag | None = None
+    net_id: Uuid | UnsetType = UNSET
+    port_id: Uuid | UnsetType = UNSET
+    fixed_ips: Annotated[list[FixedIp], Meta(min_length=1, max_length=1)] | UnsetType = UNSET
+    tag: Tag | UnsetType = UNSET
 
 
 class VolumeAttach(Strict):
     volume_id: Uuid = msgspec.field(name="volumeId")
     device: Device | None = None
     """Taken and not used: the hypervisor names its disks in order."""
-    tag: Tag | None = None
+    tag: Tag | UnsetType = UNSET
     delete_on_termination: Flag = False
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ipaddress
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -12,9 +14,15 @@ from minicloud.domain.errors import Invalid
 from minicloud.kit.context import Context
 
 # Names and texts: printable, so that PostgreSQL takes them and no terminal is played with.
-Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\s\x00-\x1f\x7f]"
-                           r"(?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?\Z")]  # fmt: skip
+UNSEEN = (
+    r"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+)
+"""Of a class of characters: those that show nothing, or turn what follows around."""
+Name = Annotated[str, Meta(min_length=1, max_length=255,
+                           pattern=rf"^[^\s{UNSEEN}](?:[^{UNSEEN}]*[^\s{UNSEEN}])?\Z")]  # fmt: skip
 """1 to 255 characters, without blanks at either end."""
+ONE_LINE = rf"^[^{UNSEEN}]*\Z"
+Line = Annotated[str, Meta(max_length=255, pattern=ONE_LINE)]
 Text = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z")]
 LongText = Annotated[str, Meta(max_length=65535, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z")]
 Key = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9-_:. ]{1,255}\Z")]
@@ -23,13 +31,19 @@ HostName = Annotated[
     str,
     Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9]+(?:[.-]*[a-zA-Z0-9]+)*\Z"),
 ]
+DaemonHost = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9-._]*\Z")]
+"""A host as its daemons name it."""
 Uuid = Annotated[
     str,
     Meta(pattern=r"^[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}\Z"),
 ]
 Number = int | Annotated[str, Meta(pattern=r"^-?[0-9]{1,10}\Z")]
 """A whole number, also written as text."""
-Flag = bool | str
+Flag = (
+    bool
+    | Literal["True", "TRUE", "true", "1", "ON", "On", "on", "YES", "Yes", "yes"]
+    | Literal["False", "FALSE", "false", "0", "OFF", "Off", "off", "NO", "No", "no"]
+)
 """A yes or no, also written as text: see ``truth``."""
 
 _YES = ("1", "t", "true", "on", "y", "yes")
@@ -76,15 +90,25 @@ def host_name(name: str, fallback: str) -> str:
 
 
 def check_address(text: str, version: int) -> None:
-    """Raise Invalid unless ``text`` is empty or an address of the IP version, 4 or 6."""
-    if text and _ip_version(text) != version:
+    """Raise Invalid unless ``text`` is an address of the IP version, 4 or 6."""
+    if _ip_version(text) != version:
         raise Invalid(reason=f"accessIPv{version} is not proper IPv{version} format")
 
 
 def check_fixed_ip(text: str) -> None:
-    """Raise Invalid unless ``text`` is empty or an address."""
-    if text and _ip_version(text) is None:
+    """Raise Invalid unless ``text`` is an address."""
+    if _ip_version(text) is None:
         raise Invalid(reason=f"Fixed IP {text} is not a valid ip address.")
+
+
+def check_user_data(text: str) -> None:
+    """Raise Invalid unless ``text`` is base64."""
+    try:
+        base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise Invalid(
+            reason="Invalid input for field/attribute user_data. It must be base64."
+        ) from None
 
 
 def _ip_version(text: str) -> int | None:

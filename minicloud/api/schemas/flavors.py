@@ -7,18 +7,19 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from minicloud.api.schemas.fields import Flag, Key, LongText, Number, Text
+from minicloud.api.schemas.fields import ONE_LINE, UNSEEN, Flag, Key, Number, Text
 from minicloud.api.schemas.older import for_each, without
 from minicloud.domain.models import Flavor
 from minicloud.kit.web import Body
 from minicloud.kit.web.versions import Json
 
 _Id = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^(?! )[a-zA-Z0-9. _-]*(?<! )\Z")]
-_Name = Annotated[
-    str, Meta(min_length=1, max_length=255, pattern=r"^(?!\s)[^\x00-\x1f\x7f]*(?<!\s)\Z")
-]
+_Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=rf"^(?!\s)[^{UNSEEN}]*(?<!\s)\Z")]
+_Description = Annotated[str, Meta(max_length=65535, pattern=ONE_LINE)]
+_Factor = float | Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?\Z", max_length=64)]
 _Project = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9-]*\Z")]
-ExtraSpecs = dict[Key, Text]
+ExtraSpecs = dict[Key, Text | int | float]
+"""Numbers are kept as text."""
 
 
 class FlavorCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -29,13 +30,13 @@ class FlavorCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     id: _Id | int | None = None
     swap: Number = 0
     ephemeral: Number = msgspec.field(name="OS-FLV-EXT-DATA:ephemeral", default=0)
-    rxtx_factor: float | str = 1.0
+    rxtx_factor: _Factor = 1.0
     is_public: Flag = msgspec.field(name="os-flavor-access:is_public", default=True)
-    description: LongText | None = None
+    description: _Description | None = None
 
 
 class FlavorUpdate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    description: LongText | None
+    description: _Description | None
 
 
 class SpecsBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
-from minicloud.api.schemas.fields import Flag, Text
+from minicloud.api.schemas.fields import DaemonHost, Flag, Text
 from minicloud.api.schemas.older import Rich, for_each, without
 from minicloud.domain.models import Host, ServiceRecord
 from minicloud.kit.clock import iso_micro
 from minicloud.kit.web import Body
 from minicloud.kit.web.versions import Json
 
+_Reason = Annotated[Text, Meta(min_length=1)]
+
 
 class ServiceUpdate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     status: Literal["enabled", "disabled"] | UnsetType = UNSET
-    disabled_reason: Text | UnsetType = UNSET
+    disabled_reason: _Reason | UnsetType = UNSET
     forced_down: Flag | UnsetType = UNSET
 
 
 class ServiceByName(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Before 2.53: the service by its host and binary."""
 
-    host: Text
-    binary: Text
-    disabled_reason: Text | None = None
-    forced_down: Flag | None = None
+    host: DaemonHost
+    binary: _Reason
+    disabled_reason: _Reason | UnsetType = UNSET
+    forced_down: Flag | UnsetType = UNSET
 
 
 UPDATE = Body(type=ServiceUpdate)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from minicloud.api.schemas.fields import Text
 from minicloud.domain.models import Keypair
@@ -26,16 +26,16 @@ class KeypairImport(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     name: _Name
     public_key: _PublicKey
     type: Literal["ssh", "x509"] = "ssh"
-    user_id: Text | None = None
+    user_id: Text | UnsetType = UNSET
 
 
 class KeypairCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Before 2.92, where a key pair could also be made here."""
 
     name: _OldName
-    public_key: _PublicKey | None = None
+    public_key: _PublicKey | UnsetType = UNSET
     type: Literal["ssh", "x509"] = "ssh"
-    user_id: Text | None = None
+    user_id: Text | UnsetType = UNSET
 
 
 IMPORT = Body(type=KeypairImport, wrapper="keypair")

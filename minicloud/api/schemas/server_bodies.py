@@ -8,7 +8,21 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from minicloud.api.schemas.fields import Flag, HostName, Key, LongText, Name, Number, Text, Uuid
+from minicloud.api.schemas.fields import (
+    DaemonHost,
+    Flag,
+    HostName,
+    Key,
+    Line,
+    LongText,
+    Name,
+    Number,
+    Text,
+    Uuid,
+    check_address,
+    check_fixed_ip,
+    check_user_data,
+)
 from minicloud.domain.errors import Invalid
 from minicloud.kit.web import Body
 from minicloud.kit.web.versions import Conversion, Json, Version
@@ -19,7 +33,11 @@ Metadata = dict[Key, Text]
 Certificates = Annotated[
     list[Annotated[Text, Meta(min_length=1)]], Meta(min_length=1, max_length=50)
 ]
+_Size = Annotated[int, Meta(ge=1)] | Annotated[str, Meta(pattern=r"^0*[1-9][0-9]{0,9}\Z")]
 DiskConfig = Literal["AUTO", "MANUAL"]
+ImageRef = Annotated[
+    str, Meta(pattern=r"^(?:[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12})?\Z")
+]
 
 
 class Strict(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -27,10 +45,21 @@ class Strict(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Network(Strict):
-    uuid: Uuid | None = None
+    uuid: Uuid | UnsetType = UNSET
     port: Uuid | None = None
-    fixed_ip: Address | None = None
-    tag: Tag | None = None
+    fixed_ip: Address | UnsetType = UNSET
+    tag: Tag | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if self.fixed_ip is not UNSET:
+            check_fixed_ip(self.fixed_ip)
+
+
+class File(Strict):
+    """One that older versions could put into a guest."""
+
+    path: str = ""
+    contents: str = ""
 
 
 class SecurityGroup(Strict):
@@ -59,55 +88,69 @@ class BlockDeviceBody(Strict):
 
 class LegacyDeviceBody(Strict):
     device_name: Text | None = None
-    virtual_name: Text | None = None
-    volume_id: Text | None = None
-    snapshot_id: Text | None = None
-    volume_size: Number | Literal[""] | None = None
+    virtual_name: Text | UnsetType = UNSET
+    volume_id: Uuid | UnsetType = UNSET
+    snapshot_id: Uuid | UnsetType = UNSET
+    volume_size: _Size | UnsetType = UNSET
     delete_on_termination: Flag = False
     no_device: Any = None
-    connection_info: LongText | None = None
+    connection_info: LongText | UnsetType = UNSET
     """Taken and not used."""
 
 
-class ServerCreate(Strict):
+class Reachable(Strict):
+    """Of a server: where it can be reached, and what its guest reads."""
+
+    access_ip_v4: Address | UnsetType = msgspec.field(name="accessIPv4", default=UNSET)
+    access_ip_v6: Address | UnsetType = msgspec.field(name="accessIPv6", default=UNSET)
+
+    def __post_init__(self) -> None:
+        if self.access_ip_v4 is not UNSET:
+            check_address(self.access_ip_v4, 4)
+        if self.access_ip_v6 is not UNSET:
+            check_address(self.access_ip_v6, 6)
+
+
+class ServerCreate(Reachable, kw_only=True):
     name: Name
     flavor_ref: str | int = msgspec.field(name="flavorRef")
     networks: list[Network] | Literal["auto", "none"]
-    image_ref: Text = msgspec.field(name="imageRef", default="")
-    key_name: Name | None = None
+    image_ref: ImageRef = msgspec.field(name="imageRef", default="")
+    key_name: Name | UnsetType = UNSET
     metadata: Metadata = {}
-    user_data: LongText | None = None
-    config_drive: Flag | None = None
-    availability_zone: Name | None = None
+    user_data: LongText | UnsetType = UNSET
+    config_drive: Flag = False
+    availability_zone: Name | UnsetType = UNSET
     security_groups: list[SecurityGroup] = []
     block_device_mapping_v2: list[BlockDeviceBody] = []
     block_device_mapping: list[LegacyDeviceBody] = []
-    min_count: Number | None = None
-    max_count: Number | None = None
+    min_count: Number | UnsetType = UNSET
+    max_count: Number | UnsetType = UNSET
     return_reservation_id: Flag = False
-    access_ip_v4: Address = msgspec.field(name="accessIPv4", default="")
-    access_ip_v6: Address = msgspec.field(name="accessIPv6", default="")
     disk_config: DiskConfig = msgspec.field(name="OS-DCF:diskConfig", default="MANUAL")
-    admin_pass: Text | None = msgspec.field(name="adminPass", default=None)
+    admin_pass: Text | UnsetType = msgspec.field(name="adminPass", default=UNSET)
     """Answered and not used: guests get keys, not passwords."""
-    personality: list[Any] = []
-    description: Text | None = None
+    personality: list[File] = []
+    description: Line | None = None
     tags: Annotated[list[Tag], Meta(max_length=50)] = []
     trusted_image_certificates: Certificates | None = None
     """Refused: no image's signature is verified here, which is what they are for."""
-    host: Name | None = None
-    hypervisor_hostname: Name | None = None
-    hostname: HostName | None = None
+    host: DaemonHost | UnsetType = UNSET
+    hypervisor_hostname: DaemonHost | UnsetType = UNSET
+    hostname: HostName | UnsetType = UNSET
     hints: Mapping[str, Any] = msgspec.field(name="os:scheduler_hints", default={})
     old_hints: Mapping[str, Any] = msgspec.field(name="OS-SCH-HNT:scheduler_hints", default={})
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.user_data is not UNSET:
+            check_user_data(self.user_data)
 
-class ServerUpdate(Strict):
+
+class ServerUpdate(Reachable):
     name: Name | UnsetType = UNSET
-    access_ip_v4: Address | UnsetType = msgspec.field(name="accessIPv4", default=UNSET)
-    access_ip_v6: Address | UnsetType = msgspec.field(name="accessIPv6", default=UNSET)
     disk_config: DiskConfig | UnsetType = msgspec.field(name="OS-DCF:diskConfig", default=UNSET)
-    description: Text | UnsetType | None = UNSET
+    description: Line | UnsetType | None = UNSET
     hostname: HostName | UnsetType = UNSET
 
 
@@ -132,38 +175,46 @@ class ConsoleOutput(Strict):
 
 
 class Lock(Strict):
-    locked_reason: Annotated[Text, Meta(min_length=1)] | None = None
+    locked_reason: Annotated[Text, Meta(min_length=1)] | UnsetType = UNSET
 
 
 class Rescue(Strict):
-    admin_pass: Text | None = msgspec.field(name="adminPass", default=None)
-    rescue_image_ref: Uuid | None = None
+    admin_pass: Text | UnsetType = msgspec.field(name="adminPass", default=UNSET)
+    rescue_image_ref: Uuid | UnsetType = UNSET
+
+
+class CrashDump(Strict):
+    trigger_crash_dump: None
 
 
 class ResetState(Strict):
     state: Literal["active", "error"]
 
 
-class Rebuild(Strict):
-    image_ref: Text = msgspec.field(name="imageRef")
+class Rebuild(Reachable, kw_only=True):
+    image_ref: Uuid = msgspec.field(name="imageRef")
     name: Name | UnsetType = UNSET
-    admin_pass: Text | None = msgspec.field(name="adminPass", default=None)
+    admin_pass: Text | UnsetType = msgspec.field(name="adminPass", default=UNSET)
     metadata: Metadata | UnsetType = UNSET
     preserve_ephemeral: Flag = False
     """Taken without effect, as for every hypervisor but bare metal."""
-    access_ip_v4: Address | UnsetType = msgspec.field(name="accessIPv4", default=UNSET)
-    access_ip_v6: Address | UnsetType = msgspec.field(name="accessIPv6", default=UNSET)
+    personality: list[File] = []
     disk_config: DiskConfig | UnsetType = msgspec.field(name="OS-DCF:diskConfig", default=UNSET)
-    description: Text | UnsetType | None = UNSET
+    description: Line | UnsetType | None = UNSET
     key_name: Name | UnsetType | None = UNSET
     user_data: LongText | UnsetType | None = UNSET
     trusted_image_certificates: Certificates | None = None
     hostname: HostName | UnsetType = UNSET
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.user_data, str):
+            check_user_data(self.user_data)
+
 
 class Resize(Strict):
     flavor_ref: str | int = msgspec.field(name="flavorRef")
-    disk_config: DiskConfig | None = msgspec.field(name="OS-DCF:diskConfig", default=None)
+    disk_config: DiskConfig | UnsetType = msgspec.field(name="OS-DCF:diskConfig", default=UNSET)
 
 
 class Migrate(Strict):
@@ -178,8 +229,8 @@ class MigrateLive(Strict):
 
 
 class Evacuate(Strict):
-    host: Name | None = None
-    admin_pass: Text | None = msgspec.field(name="adminPass", default=None)
+    host: DaemonHost | UnsetType = UNSET
+    admin_pass: Text | UnsetType = msgspec.field(name="adminPass", default=UNSET)
     on_shared_storage: Flag = msgspec.field(name="onSharedStorage", default=False)
     force: Flag = False
 
@@ -197,8 +248,17 @@ class CreateBackup(Strict):
 
 
 class Unshelve(Strict):
-    availability_zone: Name | None = None
-    host: Name | None = None
+    availability_zone: Name | UnsetType | None = UNSET
+    """None: any zone, from now on."""
+    host: Name | UnsetType = UNSET
+
+
+class UnshelveToZone(Strict):
+    availability_zone: Name
+
+
+class UnshelveBefore291(Strict):
+    unshelve: UnshelveToZone | None
 
 
 # -- older shapes ----------------------------------------------------------------------------------
@@ -231,10 +291,17 @@ def _no_volume_type(body: Json) -> Json:
 
 def _hostname_without_domain(body: Json) -> Json:
     hostname = body.get("hostname")
-    if isinstance(hostname, str) and (len(hostname) > 63 or "." in hostname):
+    if isinstance(hostname, str) and ("." in hostname or not 2 <= len(hostname) <= 63):
         raise Invalid(
-            reason="Invalid input for field/attribute hostname: a domain is taken from 2.94 on."
+            reason="Invalid input for field/attribute hostname: it must have 2 to 63 characters; "
+            "a domain is taken from 2.94 on."
         )
+    return body
+
+
+def _shared_storage_or_not(body: Json) -> Json:
+    if "onSharedStorage" not in body:
+        raise Invalid(reason="'onSharedStorage' is a required property")
     return body
 
 
@@ -306,13 +373,9 @@ EVACUATE = Body(
     wrapper="evacuate",
     since={"force": (2, 29)},
     until={"onSharedStorage": (2, 13), "force": (2, 67)},
+    up=(((2, 14), _shared_storage_or_not),),
 )
-UNSHELVE = Body(
-    type=Unshelve,
-    wrapper="unshelve",
-    since={"availability_zone": (2, 77), "host": (2, 91)},
-    may_be_null=True,
-)
+UNSHELVE = Body(type=Unshelve, wrapper="unshelve", may_be_null=True)
 MIGRATE = Body(type=Migrate, wrapper="migrate", may_be_null=True)
 MIGRATE_LIVE = Body(
     type=MigrateLive,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from minicloud.api.schemas.fields import Name, Number
 from minicloud.api.schemas.older import for_each, without
@@ -16,7 +17,7 @@ from minicloud.kit.web.versions import Json
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    max_server_per_host: Number | None = None
+    max_server_per_host: Number | UnsetType = UNSET
 
 
 class GroupCreate(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -9,6 +10,9 @@ import msgspec
 from minicloud.domain.errors import Invalid
 from minicloud.kit.web.route import Body
 from minicloud.kit.web.versions import Version
+
+_PATTERN = re.compile(r"`str` matching regex '.*'(?= - at)", re.DOTALL)
+"""What nobody who asks for a server has to read; the OpenAPI document has it."""
 
 
 def parse(data: bytes) -> Any:
@@ -67,7 +71,7 @@ def convert(value: Any, kind: Any, *, strict: bool = True) -> Any:
     try:
         return msgspec.convert(value, kind, strict=strict)
     except (msgspec.ValidationError, RecursionError) as problem:
-        words = str(problem)
+        words = _PATTERN.sub("text of another form", str(problem))
         if words.startswith("Object contains unknown field"):
             words = words.replace(
                 "Object contains unknown field", "Additional properties are not allowed:"
