@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -21,9 +22,11 @@ from minicloud.kit.web import Service
 from minicloud.volume.action_routes import ActionRoutes
 from minicloud.volume.attachment_routes import AttachmentRoutes
 from minicloud.volume.attachments import AttachmentService
-from minicloud.volume.backends import DEFAULT, Backends
+from minicloud.volume.backends import DEFAULT, Backends, configured
 from minicloud.volume.backends.base import Backend
+from minicloud.volume.backends.configured import Ceph
 from minicloud.volume.backends.files import FileBackend
+from minicloud.volume.backends.rbd import RbdBackend
 from minicloud.volume.backup_routes import BackupRoutes
 from minicloud.volume.backups import BackupService
 from minicloud.volume.catalog_routes import CatalogRoutes
@@ -69,6 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """None: ``backups`` beside the data."""
     more_backends: Mapping[str, Path] = {}
     """Name -> directory of backends besides ``files``."""
+    ceph: Ceph = Ceph()
     open_files: Mapping[str, Collection[str] | None] = {}
     """Backend -> the hosts whose guests open its files; None: all."""
     file_group: str = ""
@@ -102,18 +106,19 @@ def build(
     session: ServiceSession | None = None,
     *,
     backend: Callable[..., Backend] = FileBackend,
+    rbd: Callable[..., Backend] = RbdBackend,
     exporter: Callable[..., Exporter] = Exporter,
     vault: Callable[[Path], Vault] = Vault,
     ask_guests: Callable[[ServiceSession | None], Guests] = Guests,
 ) -> Graph:
     """``session``: this service's own token and catalog; None: there is no image service."""
     host, address = settings.host, settings.nbd_address
-    places = {DEFAULT: settings.data_dir, **settings.more_backends}
-    backends = Backends(
-        {
-            name: backend(path, wipe=settings.secure_delete, group=settings.file_group)
-            for name, path in places.items()
-        }
+    backends = configured.opened(
+        {DEFAULT: settings.data_dir, **settings.more_backends},
+        settings.ceph,
+        files=partial(backend, wipe=settings.secure_delete, group=settings.file_group),
+        rbd=rbd,
+        state=settings.data_dir / "ceph",
     )
     desired = DesiredExports(database, backends, host=host, address=address, peer=settings.tls_peer)
     exports = exporter(settings.export_dir, tls_dir=settings.tls_dir, fence=desired.fence)
@@ -221,6 +226,7 @@ def main() -> None:
         export_dir=Path(chosen.export_dir),
         backup_dir=Path(chosen.backup_dir),
         more_backends={name: Path(path) for name, path in chosen.more_backends.items()},
+        ceph=Ceph(pools=chosen.rbd_backends, conf=Path(chosen.ceph_conf), user=chosen.rbd_user),
         open_files=hosts_of(chosen.open_files),
         file_group=chosen.file_group or "",
         nbd_address=chosen.nbd_address or "",

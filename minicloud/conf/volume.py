@@ -24,6 +24,23 @@ OPTS = [
         "by its extra spec volume_backend_name.",
     ),
     cfg.DictOpt(
+        "rbd_backends",
+        default={},
+        help="Backends in a Ceph cluster, as NAME:POOL,NAME:POOL; each pool is one backend's and "
+        "one host's alone. A volume type chooses one by its extra spec volume_backend_name.",
+    ),
+    cfg.StrOpt(
+        "rbd_user",
+        default="minicloud",
+        help='User of Ceph, without client., who has the caps "profile rbd" for those pools.',
+    ),
+    cfg.StrOpt(
+        "ceph_conf",
+        default="/etc/ceph/ceph.conf",
+        help="Ceph's configuration: the cluster's monitors and, unless it lies in /etc/ceph as "
+        "ceph.client.USER.keyring, the user's keyring.",
+    ),
+    cfg.DictOpt(
         "open_files",
         default={},
         help="Backends whose volumes guests open as files instead of reaching them over NBD, with "
@@ -38,7 +55,8 @@ OPTS = [
     cfg.BoolOpt(
         "secure_delete",
         default=False,
-        help="Overwrite what is deleted with zeroes before its space is given back.",
+        help="Overwrite what is deleted with zeroes before its space is given back: of files, not "
+        "of what is in Ceph.",
     ),
     cfg.StrOpt(
         "nbd_address",

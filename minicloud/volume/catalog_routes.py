@@ -13,10 +13,16 @@ from minicloud.kit.policy import PUBLIC
 from minicloud.kit.web import Call, Reply, Route, Versions
 from minicloud.kit.web.versions import text
 from minicloud.volume import kinds, schemas, views
+from minicloud.volume.backends import DEFAULT
 from minicloud.volume.presence import BINARIES, BINARY, Pool, Presence, Roll
 from minicloud.volume.volume_routes import Scoping
 
 _SERVICES = "volume_extension:services:"
+_DESCRIBED = {
+    "nbd": ("Files, served over NBD", "Sparse files on the volume host"),
+    "ceph": ("Ceph RBD", "Images of a pool of a Ceph cluster"),
+}
+"""Storage protocol -> name and description."""
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -108,15 +114,14 @@ class CatalogRoutes:
         for each in self._roll.all():
             if binary not in (None, each.binary):
                 continue
-            if host is not None and host.partition("@")[0] != each.host:
-                continue
-            found.append(self._view(each))
+            found += [
+                self._view(each, where, backend)
+                for where, backend in _places(each)
+                if host in (None, each.host, where)
+            ]
         return {"services": found}
 
-    def _view(self, service: Presence) -> Any:
-        where = service.host
-        if service.binary == BINARY:
-            where = f"{service.host}@{next(iter(sorted(service.pools)), 'files')}"
+    def _view(self, service: Presence, where: str, backend: str) -> Any:
         view: dict[str, Any] = {
             "binary": service.binary,
             "host": where,
@@ -131,7 +136,8 @@ class CatalogRoutes:
             view["frozen"] = service.frozen
             view["replication_status"] = "disabled"
             view["active_backend_id"] = None
-            view["backend_state"] = "up" if self._roll.is_up(service) else "down"
+            away = service.pools.get(backend, {}).get("away", False)
+            view["backend_state"] = "up" if self._roll.is_up(service) and not away else "down"
         return view
 
     def enable(self, call: Call, _project: str) -> Any:
@@ -206,10 +212,11 @@ class CatalogRoutes:
                     "service": each.binary,
                     "zone": views.ZONE,
                     "service-state": "disabled" if each.disabled else "enabled",
-                    "host_name": self._view(each)["host"],
+                    "host_name": where,
                     "last-update": clock.iso_micro(each.last_seen),
                 }
                 for each in self._roll.all()
+                for where, _ in _places(each)
             ]
         }
 
@@ -253,15 +260,16 @@ class CatalogRoutes:
         ]
         if not pools:
             raise NotFound(kind="Service", id=call.params["host"])
+        shown, described = _DESCRIBED[pools[0].protocol]
         return {
             "namespace": f"OS::Storage::Capabilities::{pools[0].host}@{pools[0].backend}",
             "vendor_name": "minicloud",
             "volume_backend_name": pools[0].backend,
             "pool_name": pools[0].backend,
             "driver_version": "1.0",
-            "storage_protocol": "nbd",
-            "display_name": "Files, served over NBD",
-            "description": "Sparse files on the volume host",
+            "storage_protocol": pools[0].protocol,
+            "display_name": shown,
+            "description": described,
             "visibility": "public",
             "replication_targets": [],
             "properties": {
@@ -274,13 +282,20 @@ class CatalogRoutes:
         }
 
 
+def _places(service: Presence) -> list[tuple[str, str]]:
+    """(``host@backend``, backend) of each service that Cinder would run; of others the host."""
+    if service.binary != BINARY:
+        return [(service.host, "")]
+    return [(f"{service.host}@{name}", name) for name in sorted(service.pools) or [DEFAULT]]
+
+
 def _capabilities(pool: Pool) -> dict[str, Any]:
     return {
         "volume_backend_name": pool.backend,
         "pool_name": pool.backend,
         "vendor_name": "minicloud",
         "driver_version": "1.0",
-        "storage_protocol": "nbd",
+        "storage_protocol": pool.protocol,
         "total_capacity_gb": "unknown" if pool.total_gb is None else pool.total_gb,
         "free_capacity_gb": "unknown" if pool.free_gb is None else pool.free_gb,
         "allocated_capacity_gb": pool.allocated_gb,
@@ -294,7 +309,7 @@ def _capabilities(pool: Pool) -> dict[str, Any]:
         "online_extend_support": True,
         "QoS_support": False,
         "timestamp": clock.iso_micro(pool.last_seen),
-        "backend_state": "down" if pool.total_gb is None else "up",
+        "backend_state": "down" if pool.away else "up",
         "filter_function": None,
         "goodness_function": None,
     }

@@ -14,6 +14,7 @@ from minicloud.kit import clock
 from minicloud.kit.db import Database, Transaction
 from minicloud.volume.attachment_store import values_of
 from minicloud.volume.backends import Backends
+from minicloud.volume.backends.base import StoreAway
 from minicloud.volume.models import services, volumes
 from minicloud.volume.records import GIB
 
@@ -38,11 +39,13 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     backend: str
+    protocol: str
     total_gb: float | None
-    """None, as what is free: the backend does not answer."""
+    """None, as what is free: it is not known."""
     free_gb: float | None
     allocated_gb: int
     volumes: int
+    away: bool
     last_seen: float
 
 
@@ -59,12 +62,14 @@ class Roll:
         """This host is here, with so much room."""
         pools: dict[str, Any] = {}
         for name, backend in self._backends:
+            told: dict[str, Any] = {"protocol": backend.protocol, "total": None, "free": None}
             try:
                 room = backend.capacity()
-                pools[name] = {"total": room.total_bytes, "free": room.free_bytes}
+                told.update(total=room.total_bytes, free=room.free_bytes)
             except MinicloudError as problem:
                 LOG.error("The room of backend %s is not known: %s", name, problem.message)
-                pools[name] = {"total": None, "free": None}
+                told["away"] = isinstance(problem, StoreAway)
+            pools[name] = told
         with self._database.write() as tx:
             for binary in BINARIES:
                 change = services.update().where(
@@ -114,10 +119,12 @@ class Roll:
                     Pool(
                         host=service.host,
                         backend=name,
+                        protocol=room.get("protocol", "nbd"),
                         total_gb=_gib(room["total"]),
                         free_gb=_gib(room["free"]),
                         allocated_gb=gigabytes,
                         volumes=number,
+                        away=room.get("away", False),
                         last_seen=service.last_seen,
                     )
                 )

@@ -300,8 +300,9 @@ def test_places_and_their_room(cloud: VolumeCloud) -> None:
     order = {"host": "lab1@files", "binary": "cinder-volume", "disabled_reason": "repair"}
     cloud.ask("PUT", "/os-services/disable-log-reason", 200, "admin", json=order)
     listed = cloud.ask("GET", "/os-services?binary=cinder-volume", 200, "admin")["services"]
-    assert [(each["status"], each["disabled_reason"]) for each in listed] == [
-        ("disabled", "repair")
+    assert [(each["host"], each["status"], each["disabled_reason"]) for each in listed] == [
+        ("lab1@fast", "disabled", "repair"),
+        ("lab1@files", "disabled", "repair"),
     ]
     assert cloud.show(cloud.create(1)["id"])["status"] == "error"
     order = {"host": "lab1@files", "binary": "cinder-volume"}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Collection, Mapping
+from typing import ClassVar
 
 import msgspec
 
@@ -47,6 +48,9 @@ own lock held, and never takes that lock within: the other way round two could w
 
 
 class Backend(abc.ABC):
+    protocol: ClassVar[str] = "nbd"
+    """Where the bytes come from, as Cinder's ``storage_protocol`` names it."""
+
     # -- volumes ---------------------------------------------------------------------------------
     @abc.abstractmethod
     def ensure(self, volume_id: str, size_bytes: int) -> None:

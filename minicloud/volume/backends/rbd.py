@@ -54,6 +54,8 @@ class RbdBackend(Backend):
     after a volume was last made of it.
     """
 
+    protocol = "ceph"
+
     def __init__(
         self,
         directory: Path,

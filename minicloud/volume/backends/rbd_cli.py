@@ -32,6 +32,8 @@ _ANSWER_S = 10
 """A cluster is away that does not let a tool in for so long."""
 _AWAY_S = 5.0
 """Nobody asks for so long after that: one pass of the service asks about many things."""
+_TIMED_OUT = f"[errno {errno.ETIMEDOUT}]".encode()
+"""So ``ceph`` says it, which ends with 1 whatever it was."""
 _FLOCK = "hhqqi4x"
 """struct flock: kind, whence, start, length, pid."""
 _OPTIONS = f"""
@@ -156,7 +158,7 @@ class RbdCli:
             if quick:
                 raise self._missed() from problem
             raise HostProblem(reason=f"Ceph: rbd {words[0]} takes too long") from problem
-        if done.returncode == errno.ETIMEDOUT:
+        if done.returncode == errno.ETIMEDOUT or _TIMED_OUT in done.stderr:
             raise self._missed()
         if done.returncode != 0 and done.returncode not in fine:
             raise HostProblem(reason=f"Ceph: {bounded.complaint(done)}")
