@@ -85,7 +85,9 @@ class Keypairs:
         )
         with self._database.write() as tx:
             quotas.project_lock(tx, user_id)  # it is the user whose pairs are counted
-            limit = quotas.quota_limits(tx, call.ctx.project_id, self._limits)["key_pairs"]
+            project = call.ctx.project_id
+            limits = quotas.quota_limits(tx, project, self._limits, user_id=user_id)
+            limit = limits["key_pairs"]
             if 0 <= limit <= len(keypairs.keypair_list(tx, user_id)):
                 raise NotAllowed(reason="Quota exceeded, too many key pairs.")
             try:

@@ -21,6 +21,7 @@ from minicloud.api.launch_trace import Moments, steps_of
 from minicloud.api.lookups import Lookups
 from minicloud.api.passwords import admin_password
 from minicloud.api.placing import Placer
+from minicloud.api.quota_room import room_for
 from minicloud.api.schemas.fields import host_name, own_project, truth
 from minicloud.api.schemas.server_bodies import ServerCreate
 from minicloud.api.schemas.server_views import groups_view, links
@@ -32,7 +33,6 @@ from minicloud.domain.errors import (
     MinicloudError,
     NotAllowed,
     NotFound,
-    QuotaExceeded,
 )
 from minicloud.domain.ids import new_id
 from minicloud.domain.models import (
@@ -131,7 +131,7 @@ class Launcher:
             flavor = _flavor(tx, str(body.flavor_ref), None if ctx.is_admin else project_id)
             keypair = _keypair(tx, ctx.user_id, body.key_name or None)
             zone, host = checks.place(call, hosts.host_list(tx))
-            limits = quotas.quota_limits(tx, project_id, self._limits)
+            limits = quotas.quota_limits(tx, project_id, self._limits, user_id=ctx.user_id)
         allowed = limits["metadata_items"]
         if 0 <= allowed < len(body.metadata):
             raise NotAllowed(reason=f"Maximum number of metadata items exceeds {allowed}")
@@ -164,7 +164,10 @@ class Launcher:
         with self._database.write() as tx:
             opened = clock.now()
             quotas.project_lock(tx, order.project_id)
-            count = _within_quota(tx, order, self._limits)
+            count = room_for(
+                tx, order.project_id, order.user_id, self._limits, _size(order.flavor),
+                least=order.least, most=order.most,
+            )  # fmt: skip
             _check_group(tx, order, count, self._limits)
             reservation = "r-" + "".join(secrets.choice(_LETTERS) for _ in range(8))
             for index in range(count):
@@ -218,35 +221,15 @@ def _check_group(tx: Transaction, order: Order, count: int, defaults: Mapping[st
     group = server_groups.group_find(tx, group_id, lock=True)
     if group is None or group.project_id != order.project_id:
         raise Invalid(reason=f"Instance group {group_id} could not be found.")
-    limit = quotas.quota_limits(tx, order.project_id, defaults)["server_group_members"]
+    limits = quotas.quota_limits(tx, order.project_id, defaults, user_id=order.user_id)
+    limit = limits["server_group_members"]
     members = server_groups.members_of_groups(tx, [group.id]).get(group.id, [])
     if 0 <= limit < len(members) + count:
         raise NotAllowed(reason="Quota exceeded, too many servers in group")
 
 
-def _within_quota(tx: Transaction, order: Order, defaults: Mapping[str, int]) -> int:
-    """How many servers of the order the project may have; QuotaExceeded below its least."""
-    limits = quotas.quota_limits(tx, order.project_id, defaults)
-    used = servers.usage_of_project(tx, order.project_id)
-    each = {"instances": 1, "cores": order.flavor.vcpus, "ram": order.flavor.ram}
-    taken = {"instances": used.instances, "cores": used.cores, "ram": used.ram}
-    count = order.most
-    for resource, size in each.items():
-        if limits[resource] >= 0 and size:
-            count = min(count, max(limits[resource] - taken[resource], 0) // size)
-    if count >= order.least:
-        return count
-    short = [
-        resource
-        for resource, size in each.items()
-        if 0 <= limits[resource] < taken[resource] + size * order.least
-    ]
-    raise QuotaExceeded(
-        resource=", ".join(short),
-        requested=", ".join(str(each[r] * order.least) for r in short),
-        used=", ".join(str(taken[r]) for r in short),
-        limit=", ".join(str(limits[r]) for r in short),
-    )
+def _size(flavor: Flavor) -> Mapping[str, int]:
+    return {"instances": 1, "cores": flavor.vcpus, "ram": flavor.ram}
 
 
 def _server(order: Order, index: int, count: int, reservation: str) -> Server:

@@ -9,10 +9,11 @@ import msgspec
 
 from minicloud.api.operations import Operator
 from minicloud.api.passwords import admin_password
+from minicloud.api.quota_room import room_for
 from minicloud.api.scope import project_scope, server_of
-from minicloud.db import flavors, hosts, quotas, servers
+from minicloud.db import flavors, hosts, quotas
 from minicloud.domain.disks import ephemeral_gb
-from minicloud.domain.errors import Conflict, Invalid, NotFound, QuotaExceeded
+from minicloud.domain.errors import Conflict, Invalid, NotFound
 from minicloud.domain.models import Flavor, Server
 from minicloud.kit import clock
 from minicloud.kit.db import Database, Transaction
@@ -112,16 +113,11 @@ class Resize:
     def _check_quota(self, tx: Transaction, server: Server, flavor: Flavor) -> None:
         """QuotaExceeded when what the server gets more of is not left."""
         quotas.project_lock(tx, server.project_id)
-        limits = quotas.quota_limits(tx, server.project_id, self._limits)
-        used = servers.usage_of_project(tx, server.project_id)
-        for resource, taken, more in (
-            ("cores", used.cores, flavor.vcpus - server.flavor.vcpus),
-            ("ram", used.ram, flavor.ram - server.flavor.ram),
-        ):
-            if more > 0 and 0 <= limits[resource] < taken + more:
-                raise QuotaExceeded(
-                    resource=resource, requested=more, used=taken, limit=limits[resource]
-                )
+        more = {
+            "cores": flavor.vcpus - server.flavor.vcpus,
+            "ram": flavor.ram - server.flavor.ram,
+        }
+        room_for(tx, server.project_id, server.user_id, self._limits, more)
 
 
 def _flavor(tx: Transaction, call: Call, server: Server) -> Flavor:

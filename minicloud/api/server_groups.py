@@ -70,9 +70,14 @@ class ServerGroups:
         )
         with self._database.write() as tx:
             quotas.project_lock(tx, project_id)
-            limit = quotas.quota_limits(tx, project_id, self._limits)["server_groups"]
-            if 0 <= limit <= server_groups.group_count(tx, project_id):
-                raise NotAllowed(reason="Quota exceeded, too many server groups.")
+            limits = quotas.quota_limits(tx, project_id, self._limits)
+            own = quotas.user_limits(tx, project_id, group.user_id)
+            for limit, of in (
+                (limits["server_groups"], ""),
+                (own.get("server_groups", -1), group.user_id),
+            ):
+                if 0 <= limit <= server_groups.group_count(tx, project_id, user_id=of):
+                    raise NotAllowed(reason="Quota exceeded, too many server groups.")
             server_groups.group_insert(tx, group)
         return {"server_group": group_view(group, [])}
 

@@ -72,7 +72,10 @@ class Metadata:
             check_unlocked(call.ctx, server)
             _check_writable(server, "update metadata")
             metadata = change(server.metadata)
-            allowed = quotas.quota_limits(tx, server.project_id, self._limits)["metadata_items"]
+            limits = quotas.quota_limits(
+                tx, server.project_id, self._limits, user_id=call.ctx.user_id
+            )
+            allowed = limits["metadata_items"]
             if 0 <= allowed < len(metadata):
                 raise NotAllowed(reason=f"Maximum number of metadata items exceeds {allowed}")
             servers.server_update(tx, server.id, metadata=metadata)

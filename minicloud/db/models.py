@@ -278,6 +278,16 @@ quotas = sa.Table(
 )
 """Limits of a project that differ from the configured ones."""
 
+user_quotas = sa.Table(
+    "user_quotas",
+    metadata,
+    sa.Column("project_id", sa.String(64), primary_key=True),
+    sa.Column("user_id", sa.String(64), primary_key=True),
+    sa.Column("resource", sa.String(64), primary_key=True),
+    sa.Column("limit", sa.Integer, nullable=False),
+)
+"""Limits of a user within a project, where they are not the project's."""
+
 quota_classes = sa.Table(
     "quota_classes",
     metadata,

@@ -45,8 +45,11 @@ def group_list(
     return records(tx.execute(query.offset(offset)), ServerGroup)
 
 
-def group_count(tx: Transaction, project_id: str) -> int:
+def group_count(tx: Transaction, project_id: str, *, user_id: str = "") -> int:
+    """How many the project has, or within it the user."""
     query = sa.select(sa.func.count()).select_from(t).where(t.c.project_id == project_id)
+    if user_id:
+        query = query.where(t.c.user_id == user_id)
     return int(tx.execute(query).scalar_one())
 
 

@@ -55,6 +55,7 @@ _PHASE = _RELEASE.where(t.c.task_state != str(TaskState.DELETING))
 _USAGE = sa.select(sa.func.count(), sa.func.sum(t.c.vcpus), sa.func.sum(t.c.memory_mb)).where(
     t.c.project_id == sa.bindparam("project"), t.c.deleted.is_(False)
 )
+_USAGE_OF_USER = _USAGE.where(t.c.user_id == sa.bindparam("user"))
 
 
 class ServerQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -371,6 +372,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     ram: int
 
 
-def usage_of_project(tx: Transaction, project_id: str) -> Usage:
-    row = tx.execute(_USAGE, {"project": project_id}).one()
+def usage_of_project(tx: Transaction, project_id: str, *, user_id: str = "") -> Usage:
+    """What the project's servers take, or within it the user's."""
+    statement = _USAGE_OF_USER if user_id else _USAGE
+    row = tx.execute(statement, {"project": project_id, "user": user_id}).one()
     return Usage(instances=row[0], cores=int(row[1] or 0), ram=int(row[2] or 0))

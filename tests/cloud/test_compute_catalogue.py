@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import requests
-from compute import ComputeCloud, compute_cloud
+from compute import NEWEST, ComputeCloud, compute_cloud
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -277,6 +277,57 @@ def test_limits_and_quotas(cloud: ComputeCloud) -> None:
     old = cloud.get(path, version="2.35")["quota_set"]
     assert {"floating_ips", "injected_files"} <= set(old)
     assert "injected_files" not in cloud.get(path, version="2.57")["quota_set"]
+
+
+def test_a_users_quota_within_the_project(cloud: ComputeCloud) -> None:
+    path, me, other = f"/v2.1/os-quota-sets/{DEMO}", "user-demo", "user-other"
+
+    def put(limits: dict[str, Any], user: str = "", version: str = NEWEST) -> Any:
+        query = {"user_id": user} if user else {}
+        body = {"quota_set": limits}
+        return cloud.call("PUT", path, "admin", version, json=body, params=query)
+
+    def shown(user: str = "", below: str = "") -> Any:
+        query = {"user_id": user} if user else {}
+        return cloud.get(path + below, "admin", **query)["quota_set"]
+
+    first = cloud.launch()
+    changed = put({"instances": 1, "key_pairs": 1, "metadata_items": 1}, me)
+    assert (changed.status_code, changed.json()["quota_set"]["instances"]) == (200, 1)
+    assert (shown(me)["instances"], shown(me)["cores"], shown()["instances"]) == (1, 20, 10)
+    assert shown(me, "/detail")["instances"] == {"limit": 1, "in_use": 1, "reserved": 0}
+    assert shown(other, "/detail")["instances"] == {"limit": 10, "in_use": 0, "reserved": 0}
+    refused = cloud.post_server()
+    assert refused.status_code == 403
+    message = refused.json()["forbidden"]["message"]
+    assert "Requested 1, but already used 1 of 1 instances" in message, message
+    body = {"metadata": {"a": "b", "c": "d"}}
+    answer = cloud.call("POST", f"/v2.1/servers/{first}/metadata", json=body)
+    assert answer.status_code == 403
+
+    assert put({"instances": 0}, me).status_code == 400, "one is used"
+    assert put({"instances": 10}, other).status_code == 400, "the project has nine left"
+    assert put({"instances": -1}, other).status_code == 400
+    assert put({"instances": 10, "force": True}, other).status_code == 200
+    assert put({"instances": 10}).status_code == 400, "eleven are given to users"
+    assert put({"cores": 3, "server_groups": 0}, me).status_code == 200
+    assert cloud.act(first, "resize", {"flavorRef": "2"}).status_code == 202
+    group = {"server_group": {"name": "g", "policy": "affinity"}}
+    assert cloud.call("POST", "/v2.1/os-server-groups", json=group).status_code == 403
+    for wrong in (put({"cores": 1}, "x" * 65), put({"surprise": 1}, me)):
+        assert wrong.status_code == 400
+
+    def reset(user: str = "") -> int:
+        query = {"user_id": user} if user else {}
+        return cloud.call("DELETE", path, "admin", params=query).status_code
+
+    assert reset(me) == 202
+    assert (shown(me)["instances"], shown(other)["instances"]) == (10, 10)
+    assert put({"instances": 3}, me).status_code == 400, "the other may have all ten"
+    assert reset(other) == 202
+    assert put({"instances": 3}, me).status_code == 200
+    assert reset() == 202, "the project's, and its users'"
+    assert shown(me)["instances"] == 10
 
 
 def test_limits_of_older_versions_are_kept_and_shown(cloud: ComputeCloud) -> None:
