@@ -88,7 +88,6 @@ _ADMIN = (
     "servers:create:forced_host",
     "os-extended-server-attributes",
     "os-server-diagnostics",
-    "os-volumes-attachments:swap",
     "os-lock-server:unlock:unlock_override",
     "os-admin-actions:reset_state",
     "os-shelve:shelve_offload",
@@ -166,6 +165,7 @@ RULES: Mapping[str, str] = {
     "compute:aggregates:images": "rule:admin",
     "compute:server:topology:index": "rule:reader",
     "os_compute_api:os-assisted-volume-snapshots:create": "rule:admin_or_service",
+    "os_compute_api:os-volumes-attachments:swap": "rule:admin_or_service",
     "os_compute_api:os-server-external-events:create": "rule:admin_or_service",
     "os_compute_api:os-console-auth-tokens": "rule:admin_or_service",
     **{f"os_compute_api:os-keypairs:{verb}": "rule:admin or user_id:%(user_id)s"

@@ -14,6 +14,7 @@ from minicloud.api.operations import Operator
 from minicloud.api.schemas.attachment_bodies import VolumeAttach, VolumeUpdate
 from minicloud.api.schemas.fields import truth
 from minicloud.api.scope import check_unlocked, server_of
+from minicloud.api.volume_swap import VolumeSwap
 from minicloud.client.volume import Volume
 from minicloud.db import servers
 from minicloud.domain.disks import known_disks, next_device, next_number
@@ -32,6 +33,7 @@ class VolumeAttachments:
         self._database = database
         self._operator = operator
         self._lookups = lookups
+        self._swap = VolumeSwap(database, operator, lookups)
 
     # -- reading -----------------------------------------------------------------------------------
     def index(self, call: Call) -> Any:
@@ -143,22 +145,13 @@ class VolumeAttachments:
                 ]
                 servers.server_update(tx, server.id, volumes=volumes, block_devices=disks)
         if swaps:
-            self._refuse_swap(call)
+            self._swap.begin(call, volume_id, body.volume_id)
         return Reply()
 
     def swap(self, call: Call) -> Reply:
         """Before 2.85 a PUT could only be a swap."""
-        self._of(call)
-        self._refuse_swap(call)
+        self._swap.begin(call, call.params["volume_id"], call.body.volume_id)
         return Reply()
-
-    def _refuse_swap(self, call: Call) -> None:
-        """A swap is the last part of a migration between backends: nobody else may ask for it."""
-        volume_id = call.params["volume_id"]
-        self._lookups.volume(call.ctx, volume_id)
-        raise Conflict(
-            reason=f"volume {volume_id} is not migrating; this API should only be called by Cinder"
-        )
 
     def _of(self, call: Call) -> Server:
         with self._database.read() as tx:

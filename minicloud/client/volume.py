@@ -35,6 +35,15 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True):
     multiattach: bool = False
     image_metadata: Mapping[str, str] = {}
     """Of the image that it was made of; empty where it was not."""
+    servers: Sequence[str] = ()
+    """That use it; empty for a host that does without one."""
+    migration_status: str = ""
+    """Empty: there was no migration, or the token may not see it."""
+
+    @property
+    def migrates(self) -> bool:
+        """Whether it is on its way to another backend."""
+        return self.migration_status in ("starting", "migrating", "completing")
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,6 +161,14 @@ class VolumeClient:
         """The server keeps the volume after all. Invalid: it is not being detached. NotFound."""
         return self._act(volume_id, "os-roll_detaching")
 
+    def migration_complete(self, volume_id: str, new_id: str, *, failed: bool) -> Timed[str]:
+        """The guest has the volume ``new_id`` in the place of ``volume_id``, or, if ``failed``,
+        has not: the id of what it has. Invalid: the one does not migrate to the other. NotFound.
+        """
+        asked = {"new_volume": new_id, "error": failed}
+        answer = self._action(volume_id, "os-migrate_volume_completion", asked, _VERSION)
+        return self._rest.timed(answer, str(answer.json["save_volume_id"]))
+
     def volume_reimage(self, volume_id: str, image_id: str) -> Timed[None]:
         """Begin to replace what a volume has, which may be reserved, by the image: it is
         ``downloading``, then ``reserved`` again, or ``error``. Invalid: it is in use, or the image
@@ -168,12 +185,16 @@ class VolumeClient:
         *,
         version: Mapping[str, str] = _VERSION,
     ) -> Timed[None]:
+        return self._rest.timed(self._action(volume_id, action, asked, version), None)
+
+    def _action(
+        self, volume_id: str, action: str, asked: Any, version: Mapping[str, str]
+    ) -> Answer:
         path = f"/volumes/{_safe(volume_id)}/action"
         try:
-            answer = self._rest.request("POST", path, body={action: asked}, headers=version)
+            return self._rest.request("POST", path, body={action: asked}, headers=version)
         except NotFound:
             raise NotFound(kind="Volume", id=volume_id) from None
-        return self._rest.timed(answer, None)
 
     def volume_delete(self, volume_id: str) -> Timed[None]:
         """Begin the deletion. NotFound; Invalid while the volume is attached or busy."""
@@ -271,6 +292,8 @@ def _volume(body: Mapping[str, Any], project_id: str = "") -> Volume:
         volume_type=body.get("volume_type") or "",
         multiattach=bool(body.get("multiattach")),
         image_metadata=body.get("volume_image_metadata") or {},
+        servers=[each["server_id"] for each in body.get("attachments") or ()],
+        migration_status=body.get("migration_status") or "",
     )
 
 

@@ -42,6 +42,7 @@ from minicloud.volume.jobs import Jobs
 from minicloud.volume.live import LiveVolumes
 from minicloud.volume.manage_routes import ManageRoutes
 from minicloud.volume.messages import MessageService
+from minicloud.volume.moving import Moving
 from minicloud.volume.presence import Roll
 from minicloud.volume.quota_routes import QuotaRoutes
 from minicloud.volume.quotas import Quotas
@@ -151,7 +152,8 @@ def build(
         open_files=settings.open_files,
     )  # fmt: skip
     imaging = Imaging(database, backends, live, images, filling, volumes, guests, jobs, scratch)
-    retyping = Retyping(database, backends, quotas, types, volumes, jobs)
+    moving = Moving(database, volumes, attachments, guests, jobs)
+    retyping = Retyping(database, backends, quotas, types, volumes, jobs, moving)
     messages = MessageService(database)
     backups = BackupService(
         database, backends, live, quotas, backups_at, filling, volumes, jobs, scratch
@@ -160,14 +162,14 @@ def build(
     groups = GroupService(database, quotas, types, volumes, snapshots)
     way = Way(
         socket=exports.socket_path,
-        disk=lambda volume: backends.of(volume).disk(volume.id),
+        disk=lambda volume: backends.of(volume).disk(volume.bytes_id),
         address=address,
         tls=settings.tls_dir is not None,
         reconnect_s=settings.reconnect_s,
     )
     nouns: list[Routes] = [
         VolumeRoutes(volumes, scoped),
-        ActionRoutes(volumes, snapshots, attachments, imaging, retyping, scoped, way=way),
+        ActionRoutes(volumes, snapshots, attachments, imaging, retyping, moving, scoped, way=way),
         SnapshotRoutes(snapshots, scoped),
         AttachmentRoutes(attachments, scoped, way=way),
         TypeRoutes(types, scoped),
@@ -181,7 +183,7 @@ def build(
     ]
     services = Services(
         volumes=volumes, snapshots=snapshots, attachments=attachments, imaging=imaging,
-        retyping=retyping, messages=messages, backups=backups,
+        retyping=retyping, moving=moving, messages=messages, backups=backups,
     )  # fmt: skip
     return Graph(
         service=rest_service(

@@ -235,6 +235,15 @@ VERBS: Mapping[str, Verb] = {
         Verb("detach_volume", _CHANGEABLE, None, None, None, 240, undone=True),
         Verb("extend_volume", _CHANGEABLE - _of(_S.SHELVED_OFFLOADED), None, None, None, 120),
         Verb(
+            "swap_volume",
+            _of(_S.ACTIVE, _S.PAUSED, _S.RESIZED),
+            None,
+            None,
+            None,
+            3600,
+            undone=True,
+        ),
+        Verb(
             "attach_interface",
             _of(_S.ACTIVE, _S.PAUSED, _S.STOPPED),
             None,
@@ -280,7 +289,7 @@ ACTION_NAMES: Mapping[str, str] = {"reboot_hard": "reboot", "unshelve_here": "un
 MAY_GO_ELSEWHERE = frozenset({"create", "unshelve"})
 """Verbs that are tried on another host where one failed: no host has the server before."""
 
-RETRIED = frozenset({"delete", "detach_volume:end", "detach_interface:end"})
+RETRIED = frozenset({"delete", "detach_volume:end", "detach_interface:end", "swap_volume:end"})
 """Recipes that are tried until they succeed: the server is without what they remove already."""
 
 PHASES: Mapping[str, Mapping[str, TaskState]] = {

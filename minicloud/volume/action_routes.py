@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from minicloud.domain.errors import Invalid, NotImplementedHere
+from minicloud.domain.errors import Invalid
 from minicloud.kit.clock import iso_micro
 from minicloud.kit.web import Body, Call, Reply, Route, Version
 from minicloud.volume import schemas, views
 from minicloud.volume.attachment_routes import check_connector
 from minicloud.volume.attachments import AttachmentService
 from minicloud.volume.imaging import Imaging
+from minicloud.volume.moving import Moving
+from minicloud.volume.records import MIGRATING
 from minicloud.volume.retyping import Retyping
 from minicloud.volume.service import VolumeService
 from minicloud.volume.snapshots import SnapshotService
@@ -30,12 +32,13 @@ class ActionRoutes:
         attachments: AttachmentService,
         imaging: Imaging,
         retyping: Retyping,
+        moving: Moving,
         scoped: Scoping,
         *,
         way: views.Way,
     ) -> None:
         self._volumes, self._snapshots, self._attachments = volumes, snapshots, attachments
-        self._imaging, self._retyping = imaging, retyping
+        self._imaging, self._retyping, self._moving = imaging, retyping, moving
         self._scoped, self._way = scoped, way
 
     def routes(self) -> list[Route]:
@@ -77,7 +80,7 @@ class ActionRoutes:
             row("os-retype", self.retype, "volume:retype", schemas.Retype),
             row("os-migrate_volume", self.migrate, _ADMINS + "migrate_volume", schemas.Migrate),
             row("os-migrate_volume_completion", self.migrate_completion,
-                _ADMINS + "migrate_volume_completion", schemas.MigrateCompletion),
+                _ADMINS + "migrate_volume_completion", schemas.MigrateCompletion, status=200),
             row("os-unmanage", self.unmanage, "volume_extension:volume_unmanage"),
             row("revert", self.revert, "volume:revert_to_snapshot", schemas.Revert,
                 since=(3, 40)),
@@ -195,8 +198,15 @@ class ActionRoutes:
             raise Invalid(reason="Name a status, an attach_status or a migration_status.")
         if asked.attach_status not in (None, "detached", "attached"):
             raise Invalid(reason="Invalid attach_status: use attached or detached.")
+        if asked.migration_status is not None:
+            word = asked.migration_status.lower()
+            if word not in (*MIGRATING, "success", "error", "none"):
+                raise Invalid(reason=f"Volume migration status: {word} is invalid.")
+            self._volumes.update(
+                call.ctx, _id(call), {"migration_status": None if word == "none" else word}
+            )
         if asked.status is None:
-            # Both follow from the volume's attachments here.
+            # What is attached follows from the volume's attachments here.
             self._volumes.get(call.ctx, _id(call))
             return Reply()
         known = [each.value for each in SETTABLE]
@@ -218,12 +228,16 @@ class ActionRoutes:
     def migrate(self, call: Call, _project: str) -> Reply:
         if call.body.cluster or not call.body.host:
             raise Invalid(reason="Name a host: there are no clusters here.")
-        self._retyping.migrate(call.ctx, _id(call), call.body.host)
+        lock = yes(call.body.lock_volume)
+        self._retyping.migrate(call.ctx, _id(call), call.body.host, lock=lock)
         return Reply()
 
-    def migrate_completion(self, call: Call, _project: str) -> Reply:
-        self._volumes.get(call.ctx, _id(call))
-        raise NotImplementedHere(reason="A migration completes itself here.")
+    def migrate_completion(self, call: Call, _project: str) -> Any:
+        asked: schemas.MigrateCompletion = call.body
+        saved = self._moving.complete(
+            call.ctx, _id(call), asked.new_volume, failed=yes(asked.error)
+        )
+        return {"save_volume_id": saved}
 
     def unmanage(self, call: Call, _project: str) -> Reply:
         self._retyping.unmanage(call.ctx, _id(call))

@@ -128,6 +128,12 @@ def attachment_move(
     return tx.execute(change.values(status=to.value, **values)).rowcount == 1
 
 
+def attachments_give(tx: Transaction, volume_id: str, other_id: str) -> None:
+    """All attachments of the one volume are the other's."""
+    change = attachments.update().where(attachments.c.volume_id == volume_id)
+    tx.execute(change.values(volume_id=other_id))
+
+
 def attachment_unplug(tx: Transaction, attachment_id: str) -> None:
     """An attachment that has no export any more, though it is not given up yet."""
     tx.execute(

@@ -120,7 +120,7 @@ class AttachmentService:
             try:
                 return self.connect(ctx, attachment_id, connector)
             except (Invalid, HostProblem, Unavailable):
-                self._release(attachment_id, volume)
+                self.release(attachment_id, volume)
                 raise
         return self.get(ctx, attachment_id)
 
@@ -144,7 +144,7 @@ class AttachmentService:
         served = self._match(attachment, volume, connector)
         opener = self._desired.opener(volume.id)
         if opener is not None and opener.id == attachment_id:
-            self._backends.of(volume).open_to_guests(volume.id)
+            self._backends.of(volume).open_to_guests(volume.bytes_id)
         elif attachment_id not in served:
             raise Conflict(reason=f"Attachment {attachment_id} was given up meanwhile.")
         return self.get(ctx, attachment_id)
@@ -153,6 +153,8 @@ class AttachmentService:
         """The host has the disk: the volume is in use. Invalid: it was never connected."""
         with self._database.write() as tx:
             attachment, volume = self._visible(tx, ctx, attachment_id)
+            if volume.target_of:
+                store.volume_completes(tx, volume.target_of)
             store.volume_lock(tx, volume.id)
             if attachment.status == _A.ATTACHED.value:
                 return
@@ -174,7 +176,7 @@ class AttachmentService:
         with self._database.read() as tx:
             attachment, volume = self._visible(tx, ctx, attachment_id)
         self._check_may_disturb(ctx, attachment)
-        self._release(attachment_id, volume)
+        self.release(attachment_id, volume)
         with self._database.read() as tx:
             left = attachment_store.attachments_of_volumes(tx, [volume.id]).get(volume.id, [])
         return [(each, volume) for each in left]
@@ -234,7 +236,7 @@ class AttachmentService:
             return self.connect(ctx, attachment_id, connector)
         except (Invalid, HostProblem, Unavailable):
             if not found:
-                self._release(attachment_id, volume)
+                self.release(attachment_id, volume)
             raise
 
     def terminate(self, ctx: Context, volume_id: str, connector: Mapping[str, Any]) -> None:
@@ -253,7 +255,7 @@ class AttachmentService:
                     attachment_store.attachment_unplug(tx, each.id)
                 self._live.match(volume_id)
             else:
-                self._release(each.id, volume)
+                self.release(each.id, volume)
 
     def attach(
         self, ctx: Context, volume_id: str, *, server_id: str, host: str, mountpoint: str,
@@ -302,7 +304,7 @@ class AttachmentService:
                 self._follow(tx, volume_id)
         for each in found:
             self._check_may_disturb(ctx, each)
-            self._release(each.id, volume)
+            self.release(each.id, volume)
 
     def qos_by_type(self) -> Mapping[str, Mapping[str, str]]:
         """Type id -> what a hypervisor is to keep its volumes to."""
@@ -315,6 +317,18 @@ class AttachmentService:
             if kind.qos_specs_id in specs
             and specs[kind.qos_specs_id].consumer in ("front-end", "both")
         }
+
+    def release(self, attachment_id: str, volume: Volume) -> None:
+        """End the export and give the volume back; fine when that was done."""
+        with self._database.write() as tx:
+            store.volume_lock(tx, volume.id)
+            found = attachment_store.attachment_get(tx, attachment_id)
+            if found is None:
+                return
+            attachment_store.attachment_move(tx, attachment_id, list(_A), _A.DETACHING)
+            self._follow(tx, volume.id)
+        if volume.host == self._host:
+            self.finish_detaching(found)
 
     # -- parts -----------------------------------------------------------------------------------
     def _visible(
@@ -417,7 +431,7 @@ class AttachmentService:
         if volume is None:
             return
         backend, give_up_at = self._backends.of(volume), time.monotonic() + _CLOSED_S
-        while backend.is_written(volume.id):
+        while backend.is_written(volume.bytes_id):
             if time.monotonic() > give_up_at:
                 raise HostProblem(
                     reason=f"A guest of host {attachment.host} still has the file of volume "
@@ -443,17 +457,6 @@ class AttachmentService:
             raise Conflict(
                 reason=f"Detach volume from instance {attachment.server_id} using the Compute API"
             )
-
-    def _release(self, attachment_id: str, volume: Volume) -> None:
-        with self._database.write() as tx:
-            store.volume_lock(tx, volume.id)
-            found = attachment_store.attachment_get(tx, attachment_id)
-            if found is None:
-                return
-            attachment_store.attachment_move(tx, attachment_id, list(_A), _A.DETACHING)
-            self._follow(tx, volume.id)
-        if volume.host == self._host:
-            self.finish_detaching(found)
 
     def _follow(self, tx: Transaction, volume_id: str) -> None:
         """Make the volume what its attachments make it; the caller holds its row."""

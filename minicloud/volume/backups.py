@@ -199,12 +199,12 @@ class BackupService:
             return self._write(backup, source)
         moment = derive("backup", backup.id)
         try:
-            backend.ensure_snapshot(moment, volume.id, self._live.switch(volume.id))
+            backend.ensure_snapshot(moment, volume.bytes_id, self._live.switch(volume.id))
             self._live.match(volume.id)
             return self._write(backup, backend.snapshot_disk(moment))
         finally:
             backend.ensure_snapshot_absent(moment)
-            backend.compact(volume.id, self._live.idle(volume.id))
+            backend.compact(volume.bytes_id, self._live.idle(volume.id))
 
     def _write(self, backup: Backup, source: Disk) -> int:
         if isinstance(source, DiskFile) and source.format == "raw":

@@ -26,29 +26,40 @@ class DesiredExports:
         self._database, self._backends = database, backends
         self._host, self._address, self._peer = host, address, peer
 
-    def of(self, volume_id: str) -> Served | None:
-        """What should be served of the volume now; None: nothing."""
+    def of(self, bytes_id: str) -> Served | None:
+        """What should be served now of the volume whose bytes have that name; None: nothing."""
+        with self._database.read() as tx:
+            volume = store.volume_by_bytes(tx, bytes_id)
+        return self._served(volume, volume.attachments) if volume is not None else None
+
+    def bytes_id(self, volume_id: str) -> str:
+        """What the volume's bytes are called."""
         with self._database.read() as tx:
             volume = store.volume_get(tx, volume_id)
-            rows = attachments_of_volumes(tx, [volume_id]).get(volume_id, [])
-        return self._served(volume, rows) if volume is not None else None
+        return volume.bytes_id if volume is not None else volume_id
 
     def all(self) -> dict[str, list[Export]]:
-        """Volume id -> its exports, for volumes of this host that are to be served."""
+        """Name of a volume's bytes -> its exports, for volumes of this host that are to be
+        served.
+        """
         with self._database.read() as tx:
             rows = attachments_on(tx, self._host)
+            names = store.names_elsewhere(tx, self._host)
         found: dict[str, list[Export]] = {}
         for row in rows:
             for export in self._exports([row]):
-                found.setdefault(row.volume_id, []).append(export)
+                name = names.get(row.volume_id, row.volume_id)
+                found.setdefault(name, []).append(export)
         return found
 
-    def fence(self, volume_id: str) -> None:
-        """End the writing of those who have the volume open, all of whom are dead."""
+    def fence(self, bytes_id: str) -> None:
+        """End the writing of those who have the volume open whose bytes have that name, all of
+        whom are dead.
+        """
         with self._database.read() as tx:
-            volume = store.volume_get(tx, volume_id)
+            volume = store.volume_by_bytes(tx, bytes_id)
         if volume is not None:
-            self._backends.of(volume).fence(volume_id)
+            self._backends.of(volume).fence(bytes_id)
 
     def opener(self, volume_id: str) -> Attachment | None:
         """The attachment whose guest may have the volume's file open."""
@@ -64,8 +75,8 @@ class DesiredExports:
         exports = self._exports(attachments)
         if not exports:
             return None
-        disk = self._backends.of(volume).disk(volume.id)
-        return Served(volume_id=volume.id, disk=disk, exports=exports)
+        disk = self._backends.of(volume).disk(volume.bytes_id)
+        return Served(volume_id=volume.bytes_id, disk=disk, exports=exports)
 
     def _exports(self, attachments: Sequence[Attachment]) -> list[Export]:
         return [

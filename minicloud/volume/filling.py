@@ -54,21 +54,21 @@ class Filling:
         ImageUnacceptable; Unavailable: somebody is away, trying again may help.
         """
         backend = self._backends.of(volume)
-        if backend.size(volume.id) is not None:
-            backend.ensure(volume.id, volume.size_bytes)
+        if backend.size(volume.bytes_id) is not None:
+            backend.ensure(volume.bytes_id, volume.size_bytes)
         elif volume.goal and "manage" in volume.goal:
-            backend.adopt(volume.id, str(volume.goal["manage"]))
-            backend.ensure(volume.id, volume.size_bytes)
+            backend.adopt(volume.bytes_id, str(volume.goal["manage"]))
+            backend.ensure(volume.bytes_id, volume.size_bytes)
         elif volume.image_id:
             self._of_image(backend, volume, volume.image_id)
         elif volume.snapshot_id:
-            backend.ensure_from(volume.id, volume.snapshot_id, volume.size_bytes)
+            backend.ensure_from(volume.bytes_id, volume.snapshot_id, volume.size_bytes)
         elif volume.source_volid:
             self._of_volume(backend, volume, volume.source_volid)
         elif volume.backup_id:
             self.restore(volume, volume.backup_id)
         else:
-            backend.ensure(volume.id, volume.size_bytes)
+            backend.ensure(volume.bytes_id, volume.size_bytes)
         if volume.source_volid:
             backend.ensure_snapshot_absent(derive("clone", volume.id))
 
@@ -76,7 +76,7 @@ class Filling:
         """Replace all that the volume has by the image."""
         backend = self._backends.of(volume)
         self.fetch(backend, image_id)
-        backend.revert(volume.id, image_id, volume.size_bytes)
+        backend.revert(volume.bytes_id, image_id, volume.size_bytes)
 
     def restore(self, volume: Volume, backup_id: str) -> None:
         """Replace all that the volume has, if anything, by the backup's bytes."""
@@ -84,7 +84,7 @@ class Filling:
         with self._scratch.file() as path:
             self._vault.read(backup_id, path)
             source = DiskFile(path=path, format="raw")
-            backend.ensure_content(volume.id, source, volume.size_bytes)
+            backend.ensure_content(volume.bytes_id, source, volume.size_bytes)
 
     def fetch(self, backend: Backend, image_id: str) -> None:
         """Have the image's bytes with ``backend``."""
@@ -105,11 +105,11 @@ class Filling:
 
     def _of_image(self, backend: Backend, volume: Volume, image_id: str) -> None:
         self.fetch(backend, image_id)
-        backend.ensure_from(volume.id, image_id, volume.size_bytes)
-        grown = backend.size(volume.id) or 0
+        backend.ensure_from(volume.bytes_id, image_id, volume.size_bytes)
+        grown = backend.size(volume.bytes_id) or 0
         if grown > volume.size_bytes:
             # What the image service did not know: a size that only its bytes tell.
-            backend.ensure_absent(volume.id)
+            backend.ensure_absent(volume.bytes_id)
             raise ImageUnacceptable(
                 id=image_id, reason=f"its {grown} bytes do not fit into {volume.size_gb} GiB"
             )
@@ -120,6 +120,6 @@ class Filling:
         if source is None:
             raise NotFound(kind="Volume", id=source_id)
         between = derive("clone", volume.id)
-        backend.ensure_snapshot(between, source.id, self._live.switch(source.id))
-        backend.ensure_from(volume.id, between, volume.size_bytes)
+        backend.ensure_snapshot(between, source.bytes_id, self._live.switch(source.id))
+        backend.ensure_from(volume.bytes_id, between, volume.size_bytes)
         self._live.match(source.id)

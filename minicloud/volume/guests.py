@@ -10,11 +10,13 @@ from pathlib import Path
 
 from minicloud.client.identity import ServiceSession
 from minicloud.client.rest import RestClient
-from minicloud.domain.errors import MinicloudError, Unavailable
+from minicloud.domain.errors import HostProblem, MinicloudError, Unavailable
 from minicloud.volume.records import Volume
 
 LOG = logging.getLogger(__name__)
 _VERSION = "compute 2.93"
+_SWAP_VERSION = "compute 2.1"
+"""In which a PUT of an attachment can be nothing else."""
 
 
 class Guests:
@@ -63,9 +65,19 @@ class Guests:
         except MinicloudError as problem:
             raise Unavailable(service="The volume's guest", reason=problem.message) from problem
 
-    def _rest(self, session: ServiceSession) -> RestClient:
+    def swap(self, server_id: str, volume_id: str, new_id: str) -> None:
+        """Begin to have the server's guest go on in the volume ``new_id``. Unavailable; else the
+        compute service's refusal.
+        """
+        if self._session is None:
+            raise HostProblem(reason="There is no compute service to move a guest's disk.")
+        path = f"/servers/{server_id}/os-volume_attachments/{volume_id}"
+        rest = self._rest(self._session, _SWAP_VERSION)
+        rest.put(path, {"volumeAttachment": {"volumeId": new_id}})
+
+    def _rest(self, session: ServiceSession, version: str = _VERSION) -> RestClient:
         def headers() -> Mapping[str, str]:
-            return {"X-Auth-Token": session.token(), "OpenStack-API-Version": _VERSION}
+            return {"X-Auth-Token": session.token(), "OpenStack-API-Version": version}
 
         return RestClient(
             "compute", lambda: session.endpoint("compute"), headers, session=session.http

@@ -24,7 +24,7 @@ VOLUMES = Kind(
         "name": "name", "status": "status", "host": "host", "user_id": "user_id",
         "group_id": "group_id", "display_name": "name", "description": "description",
         "snapshot_id": "snapshot_id", "source_volid": "source_volid", "image_id": "image_id",
-        "id": "id", "volume_type_id": "type_id",
+        "id": "id", "volume_type_id": "type_id", "migration_status": "migration_status",
     },
     numbers={"size": "size_gb"},
     flags={"bootable": "bootable", "multiattach": "multiattach"},

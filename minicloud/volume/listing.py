@@ -51,6 +51,8 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """(name, one of gt gte lt lte eq neq, value)"""
     pairs: Mapping[str, Mapping[str, str]] = {}
     """Filter of ``Kind.pairs`` -> pairs that the metadata has, all of them."""
+    without: Mapping[str, str] = {}
+    """Column -> what its values must not begin with."""
     among: Mapping[str, Sequence[str]] = {}
     """Column -> the values it may have."""
 
@@ -98,6 +100,11 @@ def _filtered(query: sa.Select[Any], asked: Listing) -> sa.Select[Any]:
         query = query.where(_COMPARE[operator](kind.column(name), number))
     for name, values in asked.among.items():
         query = query.where(kind.table.c[name].in_(values))
+    for name, beginning in asked.without.items():
+        column = kind.table.c[name]
+        query = query.where(
+            sa.or_(column.is_(None), sa.not_(column.startswith(beginning, autoescape=True)))
+        )
     for name, pairs in asked.pairs.items():
         table = kind.pairs[name]
         owner = next(iter(table.primary_key))

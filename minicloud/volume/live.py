@@ -22,7 +22,11 @@ class LiveVolumes:
 
     def match(self, volume_id: str) -> set[str]:
         """Serve what the rows want of the volume; the attachments served. HostProblem."""
-        return self._exporter.ensure(volume_id, partial(self._desired.of, volume_id))
+        return self.serve(self._desired.bytes_id(volume_id))
+
+    def serve(self, bytes_id: str) -> set[str]:
+        """The same, of the volume whose bytes have that name."""
+        return self._exporter.ensure(bytes_id, partial(self._desired.of, bytes_id))
 
     def switch(self, volume_id: str) -> Switch:
         """How whoever has the volume open, if anybody, goes on in another file. Unavailable: a
@@ -31,7 +35,7 @@ class LiveVolumes:
 
         def go_on(disk: DiskFile) -> None:
             if self._desired.opener(volume_id) is None:
-                self._exporter.switch(volume_id, disk)
+                self._exporter.switch(self._desired.bytes_id(volume_id), disk)
             else:
                 self._guests.go_on(volume_id, disk.path)
 
@@ -41,11 +45,11 @@ class LiveVolumes:
         """Work on the volume's files while its guests wait. A guest that opens the file for itself
         does not: what QEMU's locks do not let happen is to be left to it.
         """
-        wanted = partial(self._desired.of, volume_id)
 
         def work_on(work: Callable[[], None]) -> None:
             if self._desired.opener(volume_id) is None:
-                self._exporter.restart(volume_id, wanted, work)
+                bytes_id = self._desired.bytes_id(volume_id)
+                self._exporter.restart(bytes_id, partial(self._desired.of, bytes_id), work)
             else:
                 work()
 
@@ -57,6 +61,6 @@ class LiveVolumes:
         def work_on(work: Callable[[], None]) -> bool:
             if self._desired.opener(volume_id) is not None:
                 return False
-            return self._exporter.while_idle(volume_id, work)
+            return self._exporter.while_idle(self._desired.bytes_id(volume_id), work)
 
         return work_on

@@ -52,6 +52,10 @@ volumes = sa.Table(
     # What a passing status is about: a snapshot to revert to, a type to change to.
     sa.Column("goal", sa.JSON(none_as_null=True)),
     sa.Column("group_id", sa.String(36), index=True),
+    # What backends and exports call its bytes; null: as the volume.
+    sa.Column("name_id", sa.String(36), index=True),
+    # As Cinder's: starting, migrating, completing; success, error, deleting; target:ID.
+    sa.Column("migration_status", sa.String(64), index=True),
 )
 
 volume_metadata = sa.Table(

@@ -43,7 +43,9 @@ RULES: Mapping[str, str] = {
     "volume_extension:volume_actions:upload_public": _ADMIN,
     "volume_extension:volume_admin_actions:force_detach": "rule:admin or role:service",
     "volume_extension:volume_admin_actions:migrate_volume": _ADMIN,
-    "volume_extension:volume_admin_actions:migrate_volume_completion": _ADMIN,
+    "volume_extension:volume_admin_actions:migrate_volume_completion": (
+        "rule:admin or role:service"
+    ),
     "volume_extension:volume_admin_actions:extend_volume_complete": "rule:admin or role:service",
     "volume_extension:volume_actions:begin_detaching": _MEMBER,
     "volume_extension:volume_actions:roll_detaching": _MEMBER,

@@ -25,6 +25,7 @@ from minicloud.volume.exports import Exporter
 from minicloud.volume.imaging import Imaging
 from minicloud.volume.live import LiveVolumes
 from minicloud.volume.messages import MessageService
+from minicloud.volume.moving import Moving
 from minicloud.volume.presence import Roll
 from minicloud.volume.records import Volume
 from minicloud.volume.retyping import Retyping
@@ -44,6 +45,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     attachments: AttachmentService
     imaging: Imaging
     retyping: Retyping
+    moving: Moving
     messages: MessageService
     backups: BackupService
 
@@ -95,9 +97,18 @@ class Reconciler:
         }
         with self._database.read() as tx:
             unfinished = store.volumes_in(tx, self._host, list(work))
-        for volume in unfinished:
+            moving = store.volumes_moving(tx, self._host)
+        turns = [(work[VolumeStatus(each.status)], each) for each in unfinished]
+        turns += [(here.moving.tidy, each) for each in moving if each.target_of]
+        known = {each.id for each in unfinished}
+        turns += [
+            (here.retyping.finish, each)
+            for each in moving
+            if each.migrates and each.id not in known
+        ]
+        for finish, volume in turns:
             try:
-                work[VolumeStatus(volume.status)](volume)
+                finish(volume)
             except MinicloudError as problem:
                 LOG.error("Volume %s stays %s: %s", volume.id, volume.status, problem.message)
 
@@ -149,23 +160,23 @@ class Reconciler:
     def _match_exports(self) -> None:
         desired = self._desired.all()
         missing = {
-            volume_id
-            for volume_id, exports in desired.items()
-            if not self._exporter.is_alive(volume_id, exports)
+            bytes_id
+            for bytes_id, exports in desired.items()
+            if not self._exporter.is_alive(bytes_id, exports)
         }
-        for volume_id in sorted(missing | (self._exporter.ids() - set(desired))):
+        for bytes_id in sorted(missing | (self._exporter.ids() - set(desired))):
             try:
                 # Asked again in there: rows may have changed since.
-                self._live.match(volume_id)
+                self._live.serve(bytes_id)
             except MinicloudError as problem:
-                LOG.error("Exports of volume %s: %s", volume_id, problem.message)
+                LOG.error("Exports of volume %s: %s", bytes_id, problem.message)
 
     def _known(self, backend: str) -> Known:
         with self._database.read() as tx:
             volumes = store.volumes_on(tx, self._host)
             snapshots = snapshot_store.snapshot_ids(tx, self._host)
         return Known(
-            volumes={each.id for each in volumes if backend in _places(each)},
+            volumes={each.bytes_id for each in volumes if backend in _places(each)},
             # Moments that are kept only while something is made of them.
             snapshots=snapshots.union(*(_moments(each) for each in volumes)),
         )

@@ -8,6 +8,13 @@ from typing import Any
 import msgspec
 
 GIB = 1024**3
+MIGRATING = ("starting", "migrating", "completing")
+"""Migration statuses of a volume on its way. ``completing``: its guest has, or is about to have,
+the new place, where all bytes are.
+"""
+SETTLED = ("success", "error", "deleting")
+TARGET = "target"
+"""``target:ID``: the place where volume ID goes."""
 OPENS_FILE = "opens_file"
 """What this service adds to an attachment's connector."""
 
@@ -61,6 +68,8 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True):
     goal: Mapping[str, Any] | None = None
     """What a passing status is about."""
     group_id: str | None = None
+    name_id: str | None = None
+    migration_status: str | None = None
     metadata: Mapping[str, str]
     image_metadata: Mapping[str, str] = {}
     attachments: Sequence[Attachment]
@@ -69,6 +78,23 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def size_bytes(self) -> int:
         return self.size_gb * GIB
+
+    @property
+    def bytes_id(self) -> str:
+        """What its backend and its exports call it: another volume's id once it went, in use, to
+        the place that was made as that volume.
+        """
+        return self.name_id or self.id
+
+    @property
+    def migrates(self) -> bool:
+        return self.migration_status in MIGRATING
+
+    @property
+    def target_of(self) -> str:
+        """The volume that is to be moved to this one's place; empty: none."""
+        word, _, source_id = (self.migration_status or "").partition(":")
+        return source_id if word == TARGET else ""
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +112,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Mapping[str, str]
     host: str = ""
     backend: str = "files"
-    """Its volume's."""
+    volume_bytes_id: str = ""
+    """Of its volume, as ``host`` and ``backend``."""
 
     @property
     def size_bytes(self) -> int:

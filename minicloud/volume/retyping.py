@@ -1,6 +1,7 @@
 """Volumes that become another type or go to another backend, and files that become volumes.
 
-A volume that moves is copied whole before its row says so; what is at the old place goes last.
+A volume that moves while nobody has it is copied whole before its row says so; what is at the old
+place goes last. One that a guest has goes as ``moving`` says.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ from minicloud.domain.errors import HostProblem, Invalid, MinicloudError
 from minicloud.domain.ids import new_id
 from minicloud.kit import clock
 from minicloud.kit.context import Context
-from minicloud.kit.db import Database
+from minicloud.kit.db import Database, Transaction
 from minicloud.volume import messages, snapshot_store, store
 from minicloud.volume.backends import Backends
 from minicloud.volume.jobs import Jobs, try_now
+from minicloud.volume.moving import Moving
 from minicloud.volume.quotas import Quotas
-from minicloud.volume.records import GIB, Volume
+from minicloud.volume.records import GIB, Volume, VolumeType
 from minicloud.volume.service import NewVolume, VolumeService, refused
-from minicloud.volume.states import VolumeStatus
+from minicloud.volume.states import MOVES, VolumeStatus, of_attachments
 from minicloud.volume.types import Types, backend_of
+from minicloud.volume.types_store import front_end_limits
 
 LOG = logging.getLogger(__name__)
 
@@ -35,19 +38,23 @@ class Retyping:
         types: Types,
         volumes: VolumeService,
         jobs: Jobs,
+        moving: Moving,
     ) -> None:
         self._database, self._backends, self._quotas = database, backends, quotas
         self._types, self._volumes, self._jobs = types, volumes, jobs
+        self._moving = moving
 
     def retype(self, ctx: Context, volume_id: str, named: str, *, may_move: bool) -> None:
         """Give the volume another type. Invalid: it would have to move and ``may_move`` is not
-        said, or it is attached or has snapshots.
+        said, or it has snapshots or is in a group.
         """
         with self._database.write() as tx:
             volume = self._volumes.held(tx, ctx, volume_id)
             kind = self._types.choose(tx, ctx, volume.project_id, named, None)
             if kind.id == volume.type_id:
                 raise Invalid(reason=f"Invalid volume: New type is the type it has: {kind.name}.")
+            if volume.group_id is not None:
+                raise Invalid(reason=f"Invalid volume: Volume {volume.id} belongs to a group.")
             wanted = backend_of(kind) or volume.backend
             if wanted != volume.backend:
                 if not may_move:
@@ -56,15 +63,21 @@ class Retyping:
                         "with the migration policy on-demand."
                     )
                 self._check_may_move(volume, wanted, snapshot_store.snapshots_of(tx, volume_id))
+                self._check_limits(tx, volume, kind)
             several = kind.extra_specs.get("multiattach", "").lower() == "<is> true"
             if several != volume.multiattach and volume.attachments:
                 raise refused(volume, "change multiattach of", ["available"])
             goal = {"type_id": kind.id, "backend": wanted, "multiattach": several}
-            self._volumes.move(tx, volume, "retype", {"goal": goal})
+            if wanted == volume.backend:
+                self._volumes.move(tx, volume, "retype", {"goal": goal})
+            else:
+                self._set_out(tx, volume, goal, VolumeStatus.RETYPING)
         self._begin(ctx, volume_id)
 
-    def migrate(self, ctx: Context, volume_id: str, host: str) -> None:
-        """Move the volume to ``host@backend#pool``. Invalid: that is no place of this host."""
+    def migrate(self, ctx: Context, volume_id: str, host: str, *, lock: bool = False) -> None:
+        """Move the volume to ``host@backend#pool``; ``lock``: in maintenance, if nobody has it.
+        Invalid: that is no place of this host.
+        """
         where, _, backend = host.partition("#")[0].partition("@")
         if where != self._volumes.host or backend not in self._backends.names():
             known = [f"{self._volumes.host}@{name}#{name}" for name in self._backends.names()]
@@ -74,14 +87,19 @@ class Retyping:
             if backend == volume.backend:
                 raise Invalid(reason="Invalid host: the volume is there already.")
             self._check_may_move(volume, backend, snapshot_store.snapshots_of(tx, volume_id))
-            goal = {"backend": backend}
-            self._volumes.move(tx, volume, "retype", {"goal": goal})
+            if volume.group_id is not None:
+                raise Invalid(reason=f"Invalid volume: Volume {volume.id} belongs to a group.")
+            locked = lock and not volume.attachments
+            status = VolumeStatus.MAINTENANCE if locked else VolumeStatus(volume.status)
+            self._set_out(tx, volume, {"backend": backend}, status)
         self._begin(ctx, volume_id)
 
     def finish(self, volume: Volume) -> None:
-        """From ``retyping`` to what the goal says."""
+        """From ``retyping``, or on its way, to what the goal says."""
         goal = volume.goal or {}
-        if goal.get("backend", volume.backend) == volume.backend:
+        if "target" in goal:
+            self._moving.carry_on(volume)
+        elif goal.get("backend", volume.backend) == volume.backend:
             self._arrive(volume, goal)
         else:
             lane = f"{volume.backend} {goal['backend']}"
@@ -92,24 +110,44 @@ class Retyping:
         if volume.host == self._volumes.host:
             try_now(self.finish, volume)
 
+    def _set_out(
+        self, tx: Transaction, volume: Volume, goal: Mapping[str, Any], status: VolumeStatus
+    ) -> None:
+        """Begin the volume's way to ``goal``, shown by ``status``. Invalid."""
+        if volume.attachments and volume.status == VolumeStatus.IN_USE.value:
+            goal = {**goal, "target": self._moving.place(tx, volume, goal)}
+        still = MOVES["retype"].start
+        if not store.volume_set_out(tx, volume.id, still, {"status": status.value, "goal": goal}):
+            raise refused(volume, "move", [each.value for each in still])
+
+    def _check_limits(self, tx: Transaction, volume: Volume, kind: VolumeType) -> None:
+        """Invalid: a guest was told of other limits."""
+        if volume.attachments and front_end_limits(tx, volume.type_id) != front_end_limits(
+            tx, kind.id
+        ):
+            raise Invalid(
+                reason="Invalid volume: Front-end quality of service cannot change while a volume "
+                "is in use."
+            )
+
     def _check_may_move(self, volume: Volume, backend: str, snapshots: list[Any]) -> None:
         if backend not in self._backends.names():
             raise Invalid(reason=f"Invalid volume type: this host has no backend {backend}.")
-        if volume.attachments:
-            raise refused(volume, "move", ["available"])
         if snapshots:
             raise Invalid(
                 reason=f"Invalid volume: Volume {volume.id} has snapshots, which would not move."
             )
 
     def _move(self, volume: Volume, goal: Mapping[str, Any]) -> None:
+        with self._database.write() as tx:
+            store.volume_leaves(tx, volume.id)
         try:
-            source = self._backends.of(volume).disk(volume.id)
+            source = self._backends.of(volume).disk(volume.bytes_id)
             target = self._backends.named(str(goal["backend"]))
-            target.ensure_content(volume.id, source, volume.size_bytes)
+            target.ensure_content(volume.bytes_id, source, volume.size_bytes)
         except HostProblem as problem:
             LOG.error("Volume %s does not move: %s", volume.id, problem.message)
-            self._backends.named(str(goal["backend"])).ensure_absent(volume.id)
+            self._backends.named(str(goal["backend"])).ensure_absent(volume.bytes_id)
             self._end(volume, problem)
             return
         goal = {**goal, "from": volume.backend}
@@ -120,7 +158,7 @@ class Retyping:
 
     def _arrive(self, volume: Volume, goal: Mapping[str, Any]) -> None:
         if "from" in goal:
-            self._backends.named(str(goal["from"])).ensure_absent(volume.id)
+            self._backends.named(str(goal["from"])).ensure_absent(volume.bytes_id)
         self._end(volume, None, goal)
 
     def _end(
@@ -128,14 +166,19 @@ class Retyping:
     ) -> None:
         with self._database.write() as tx:
             store.volume_lock(tx, volume.id)
-            values = {
+            now = store.volume_get(tx, volume.id)
+            if now is None or (now.goal or {}) != (volume.goal if goal is None else goal):
+                return
+            values: dict[str, Any] = {
                 key: (goal or {})[key] for key in ("type_id", "multiattach") if key in (goal or {})
             }
-            if store.volume_follow(tx, volume.id, after=VolumeStatus.RETYPING):
-                if values:
-                    store.volume_update(tx, volume.id, values, clock.now())
-                if problem is not None:
-                    messages.add(tx, volume.project_id, "VOLUME", volume.id, problem)
+            if now.migrates:
+                values["migration_status"] = "success" if problem is None else "error"
+            status = of_attachments([each.status for each in now.attachments])
+            values |= {"goal": None, "status": status.value}
+            store.volume_update(tx, volume.id, values, clock.now())
+            if problem is not None:
+                messages.add(tx, volume.project_id, "VOLUME", volume.id, problem)
 
     # -- files that are there already ------------------------------------------------------------
     def manageable(self, host: str) -> list[tuple[str, int]]:

@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 Name = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 Text = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00]*\Z")]
 Key = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+Uuid = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}\Z")]
 Id = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
 Size = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 SizeText = Annotated[str, Meta(pattern=r"^[0-9]{1,9}\Z")]
@@ -149,7 +150,7 @@ class Migrate(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class MigrateCompletion(msgspec.Struct, forbid_unknown_fields=True):
-    new_volume: Id
+    new_volume: Uuid
     error: Flag | None = None
 
 

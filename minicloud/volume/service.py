@@ -215,7 +215,7 @@ class VolumeService:
     def finish_extending(self, volume: Volume) -> None:
         try:
             self._backends.of(volume).grow(
-                volume.id, volume.size_bytes, self._live.pausing(volume.id)
+                volume.bytes_id, volume.size_bytes, self._live.pausing(volume.id)
             )
         except Busy:
             # Its guest has the file open, and makes it larger when it is told.
@@ -275,9 +275,9 @@ class VolumeService:
                 with self._database.write() as tx:
                     snapshot_store.snapshot_remove(tx, snapshot.id)
             if volume.goal and "unmanage" in volume.goal:
-                name = backend.release(volume.id)
+                name = backend.release(volume.bytes_id)
                 LOG.info("The bytes of volume %s are the file managed/%s", volume.id, name)
-            backend.ensure_absent(volume.id)
+            backend.ensure_absent(volume.bytes_id)
             backend.ensure_snapshot_absent(derive("clone", volume.id))
         except HostProblem as problem:
             LOG.error("Volume %s stays deleting: %s", volume.id, problem.message)
@@ -350,7 +350,10 @@ class VolumeService:
     def act(self, ctx: Context, volume_id: str, verb: str) -> None:
         """A verb of ``states.MOVES`` that changes the status and nothing else."""
         with self._database.write() as tx:
-            self.move(tx, self.visible(tx, ctx, volume_id), verb)
+            volume = self.visible(tx, ctx, volume_id)
+            if verb == "begin_detaching" and volume.migrates:
+                return  # its guest goes on elsewhere, which users are not to see
+            self.move(tx, volume, verb)
 
     def reset_status(self, ctx: Context, volume_id: str, status: VolumeStatus) -> None:
         """Declare what a volume is, for an administrator who knows better."""
@@ -422,7 +425,8 @@ class VolumeService:
 
     def _source_volume(self, tx: Transaction, ctx: Context, volume_id: str) -> _Source:
         of = self.visible(tx, ctx, volume_id)
-        if of.status not in (VolumeStatus.AVAILABLE.value, VolumeStatus.IN_USE.value):
+        still = (VolumeStatus.AVAILABLE.value, VolumeStatus.IN_USE.value)
+        if of.status not in still or of.migrates:
             raise refused(of, "clone", ["available", "in-use"])
         return _of_volume(of, of.size_gb)
 

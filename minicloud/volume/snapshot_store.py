@@ -39,7 +39,7 @@ def snapshots_select(tx: Transaction, query: sa.Select[Any]) -> list[Snapshot]:
     wanted = sa.select(snapshot_metadata).where(snapshot_metadata.c.snapshot_id.in_(ids))
     for pair in tx.execute(wanted.order_by(snapshot_metadata.c.key)):
         pairs.setdefault(pair.snapshot_id, {})[pair.key] = pair.value
-    owners = sa.select(volumes.c.id, volumes.c.host, volumes.c.backend).where(
+    owners = sa.select(volumes.c.id, volumes.c.host, volumes.c.backend, volumes.c.name_id).where(
         volumes.c.id.in_({row["volume_id"] for row in rows})
     )
     places = {row.id: row for row in tx.execute(owners)}
@@ -49,6 +49,7 @@ def snapshots_select(tx: Transaction, query: sa.Select[Any]) -> list[Snapshot]:
             metadata=pairs.get(row["id"], {}),
             host=places[row["volume_id"]].host,
             backend=places[row["volume_id"]].backend,
+            volume_bytes_id=places[row["volume_id"]].name_id or row["volume_id"],
         )
         for row in rows
         if row["volume_id"] in places

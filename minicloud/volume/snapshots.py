@@ -106,6 +106,10 @@ class SnapshotService:
                         VolumeStatus.ATTACHING.value, VolumeStatus.DETACHING.value]  # fmt: skip
         if volume.status not in allowed:
             raise refused(volume, "snapshot", allowed)
+        if volume.migrates:
+            raise Invalid(
+                reason="Invalid volume: Snapshot cannot be created while volume is migrating."
+            )
         self._quotas.admit(tx, volume.project_id, snapshots=1, gigabytes=volume.size_gb)
         now = clock.now()
         made = Snapshot(
@@ -123,6 +127,7 @@ class SnapshotService:
             metadata=dict(metadata),
             host=volume.host,
             backend=volume.backend,
+            volume_bytes_id=volume.bytes_id,
         )
         rows.snapshot_add(tx, made)
         return made
@@ -134,7 +139,7 @@ class SnapshotService:
         try:
             backend = self._backends.of(snapshot)
             backend.ensure_snapshot(
-                snapshot.id, snapshot.volume_id, self._live.switch(snapshot.volume_id)
+                snapshot.id, snapshot.volume_bytes_id, self._live.switch(snapshot.volume_id)
             )
         except StoreAway:
             raise
@@ -210,7 +215,7 @@ class SnapshotService:
     def finish_reverting(self, volume: Volume) -> None:
         try:
             snapshot_id = str((volume.goal or {}).get("snapshot_id"))
-            self._backends.of(volume).revert(volume.id, snapshot_id, volume.size_bytes)
+            self._backends.of(volume).revert(volume.bytes_id, snapshot_id, volume.size_bytes)
         except HostProblem as problem:
             LOG.error("Volume %s is not reverted: %s", volume.id, problem.message)
             with self._database.write() as tx:
@@ -278,7 +283,7 @@ class SnapshotService:
         with self._database.read() as tx:
             volume = store.volume_get(tx, volume_id)
         if volume is not None and volume.status == VolumeStatus.AVAILABLE.value:
-            backend.compact(volume_id, self._live.idle(volume_id))
+            backend.compact(volume.bytes_id, self._live.idle(volume_id))
 
     def _end(self, snapshot: Snapshot, to: SnapshotStatus, problem: MinicloudError | None) -> None:
         with self._database.write() as tx:

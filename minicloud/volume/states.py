@@ -102,6 +102,9 @@ MOVES: Mapping[str, Move] = {
 ALONE = ("delete", "force_delete", "extend", "revert", "offer", "restore")
 """Verbs for volumes without attachments only."""
 
+OF_TARGETS = ("created", "create_failed", "reserve")
+"""Verbs for what another volume moves to; a volume that moves takes none."""
+
 SETTABLE = (_V.AVAILABLE, _V.ERROR, _V.CREATING, _V.IN_USE, _V.RESERVED, _V.DETACHING,
             _V.ATTACHING, _V.MAINTENANCE, _V.ERROR_DELETING, _V.ERROR_EXTENDING,
             _V.ERROR_RESTORING, _V.ERROR_MANAGING)  # fmt: skip

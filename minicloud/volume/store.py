@@ -25,8 +25,15 @@ from minicloud.volume.models import (
     volume_types,
     volumes,
 )
-from minicloud.volume.records import Usage, Volume
-from minicloud.volume.states import ALONE, FOLLOWING, MOVES, VolumeStatus, of_attachments
+from minicloud.volume.records import MIGRATING, SETTLED, TARGET, Usage, Volume
+from minicloud.volume.states import (
+    ALONE,
+    FOLLOWING,
+    MOVES,
+    OF_TARGETS,
+    VolumeStatus,
+    of_attachments,
+)
 
 _COLUMNS = tuple(str(column.name) for column in volumes.columns)
 
@@ -40,6 +47,22 @@ def volume_add(tx: Transaction, volume: Volume) -> None:
 def volume_get(tx: Transaction, volume_id: str) -> Volume | None:
     found = volumes_select(tx, sa.select(volumes).where(volumes.c.id == volume_id))
     return found[0] if found else None
+
+
+def volume_by_bytes(tx: Transaction, bytes_id: str) -> Volume | None:
+    """The volume whose bytes have that name."""
+    mine = sa.and_(volumes.c.id == bytes_id, volumes.c.name_id.is_(None))
+    found = volumes_select(
+        tx, sa.select(volumes).where(sa.or_(mine, volumes.c.name_id == bytes_id))
+    )
+    return found[0] if found else None
+
+
+def names_elsewhere(tx: Transaction, host: str) -> dict[str, str]:
+    """Volume -> what its bytes are called, for those of ``host`` whose bytes have another name."""
+    query = sa.select(volumes.c.id, volumes.c.name_id)
+    found = tx.execute(query.where(volumes.c.host == host, volumes.c.name_id.is_not(None)))
+    return {row.id: row.name_id for row in found}
 
 
 def volumes_select(tx: Transaction, query: sa.Select[Any]) -> list[Volume]:
@@ -117,12 +140,64 @@ def volume_move(
     )
     if size_gb is not None:
         change = change.where(volumes.c.size_gb == size_gb)
+    change = change.where(sa.or_(_stays(), _is_target()) if verb in OF_TARGETS else _stays())
     if verb in ALONE:
         change = change.where(
             ~sa.exists().where(attachments.c.volume_id == volumes.c.id).correlate(volumes)
         )
     result = tx.execute(change.values(status=move.to.value, updated_at=at, **(values or {})))
     return result.rowcount == 1
+
+
+def volume_set_out(
+    tx: Transaction, volume_id: str, statuses: Collection[VolumeStatus], values: Mapping[str, Any]
+) -> bool:
+    """Begin the volume's way to another place, from one of ``statuses``."""
+    change = volumes.update().where(
+        volumes.c.id == volume_id,
+        volumes.c.status.in_([status.value for status in statuses]),
+        _stays(),
+    )
+    values = {"migration_status": "starting", "updated_at": clock.now(), **values}
+    return tx.execute(change.values(**values)).rowcount == 1
+
+
+def volume_leaves(tx: Transaction, volume_id: str) -> None:
+    """What was begun is under way."""
+    change = volumes.update().where(
+        volumes.c.id == volume_id, volumes.c.migration_status == "starting"
+    )
+    tx.execute(change.values(migration_status="migrating"))
+
+
+def volume_completes(tx: Transaction, volume_id: str) -> None:
+    """The guest of a volume on its way has, or is about to have, its new place."""
+    change = volumes.update().where(
+        volumes.c.id == volume_id, volumes.c.migration_status.in_(MIGRATING)
+    )
+    tx.execute(change.values(migration_status="completing"))
+
+
+def volumes_moving(tx: Transaction, host: str) -> list[Volume]:
+    """Volumes of ``host`` that are on their way, and the places where they go."""
+    on_its_way = sa.or_(volumes.c.migration_status.in_(MIGRATING), _is_target())
+    return volumes_select(tx, sa.select(volumes).where(volumes.c.host == host, on_its_way))
+
+
+def _stays() -> sa.ColumnElement[bool]:
+    """Whether a volume is not on its way to another place, and not such a place."""
+    status = volumes.c.migration_status
+    return sa.or_(status.is_(None), status.in_(SETTLED))
+
+
+def _is_target() -> sa.ColumnElement[bool]:
+    return volumes.c.migration_status.startswith(f"{TARGET}:")
+
+
+def _is_somebodys() -> sa.ColumnElement[bool]:
+    """Whether a volume is no place that another goes to, or left behind."""
+    status = volumes.c.migration_status
+    return sa.or_(status.is_(None), sa.not_(sa.or_(_is_target(), status == "deleting")))
 
 
 def volume_declare(tx: Transaction, volume_id: str, status: VolumeStatus, at: float) -> None:
@@ -138,7 +213,9 @@ def volume_follow(tx: Transaction, volume_id: str, *, after: VolumeStatus | None
     status = of_attachments([each.status for each in left])
     start = FOLLOWING if after is None else (after,)
     change = volumes.update().where(
-        volumes.c.id == volume_id, volumes.c.status.in_([each.value for each in start])
+        volumes.c.id == volume_id,
+        volumes.c.status.in_([each.value for each in start]),
+        sa.or_(_stays(), _is_target()),
     )
     values: dict[str, Any] = {"status": status.value, "updated_at": clock.now()}
     if after is not None:
@@ -253,6 +330,8 @@ def project_usage(tx: Transaction, project_id: str | None) -> Usage:
     def count(table: sa.Table, size: sa.Column[Any] | None = None) -> tuple[int, int]:
         total = sa.literal(0) if size is None else sa.func.coalesce(sa.func.sum(size), 0)
         query = sa.select(sa.func.count(), total).select_from(table)
+        if table is volumes:
+            query = query.where(_is_somebodys())
         if project_id is not None:
             query = query.where(table.c.project_id == project_id)
         number, gigabytes = tx.execute(query).one()

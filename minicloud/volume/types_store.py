@@ -131,6 +131,15 @@ def qos_get(tx: Transaction, qos_id: str) -> QosSpecs | None:
     return QosSpecs(**values_of(row)) if row else None
 
 
+def front_end_limits(tx: Transaction, type_id: str) -> Mapping[str, str]:
+    """What a hypervisor is to keep the type's volumes to."""
+    kind = next((each for each in types_all(tx) if each.id == type_id), None)
+    for each in qos_all(tx):
+        if kind and each.id == kind.qos_specs_id and each.consumer in ("front-end", "both"):
+            return each.specs
+    return {}
+
+
 def qos_all(tx: Transaction) -> list[QosSpecs]:
     query = sa.select(qos_specs).order_by(qos_specs.c.created_at.desc(), qos_specs.c.id)
     return [QosSpecs(**values_of(row)) for row in tx.execute(query).mappings()]

@@ -78,12 +78,12 @@ def volume_view(volume: Volume, base_url: str, *, privileged: bool) -> Json:
         "group_id": volume.group_id,
         "shared_targets": False,
         "service_uuid": service_id(volume.host),
-        "consumes_quota": True,
+        "consumes_quota": not volume.target_of,
     }
     if volume.image_metadata:
         view["volume_image_metadata"] = dict(volume.image_metadata)
     if privileged:
-        view["migration_status"] = None
+        view["migration_status"] = volume.migration_status
         view["provider_id"] = None
         view["cluster_name"] = None
     return view
@@ -111,8 +111,8 @@ def volume_detail(volume: Volume, base_url: str, *, privileged: bool) -> Json:
     view["os-vol-tenant-attr:tenant_id"] = volume.project_id
     if privileged:
         view["os-vol-host-attr:host"] = place(volume.host, volume.backend)
-        view["os-vol-mig-status-attr:migstat"] = None
-        view["os-vol-mig-status-attr:name_id"] = None
+        view["os-vol-mig-status-attr:migstat"] = volume.migration_status
+        view["os-vol-mig-status-attr:name_id"] = volume.name_id
     return view
 
 
@@ -133,7 +133,7 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
     """How hosts reach the exports of this one."""
 
     socket: Callable[[str], Path]
-    """Volume id -> the Unix socket of its exports."""
+    """What a volume's bytes are called -> the Unix socket of its exports."""
     disk: Callable[[Volume], Disk]
     """What a guest opens that opens the volume for itself. HostProblem: it is not here."""
     address: str
@@ -172,7 +172,7 @@ def connection(
     limits = limits_of(qos, volume.size_gb) if qos else None
     if attachment.opens_file:
         return _file_connection(attachment, volume, way, limits)
-    where: Json = {"socket": str(way.socket(volume.id))}
+    where: Json = {"socket": str(way.socket(volume.bytes_id))}
     if attachment.port is not None:
         where = {"host": way.address, "port": attachment.port, "tls": way.tls}
     return {

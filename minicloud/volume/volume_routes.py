@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from minicloud.domain.errors import Invalid, NotFound
@@ -14,7 +15,7 @@ from minicloud.volume.kinds import VOLUMES
 from minicloud.volume.listing import Listing
 from minicloud.volume.query import answer, parameters, project_asked, text
 from minicloud.volume.query import asked as asked_of
-from minicloud.volume.records import Volume
+from minicloud.volume.records import TARGET, Volume
 from minicloud.volume.service import NewVolume, VolumeService
 
 _HOST_ATTRIBUTE = "volume_extension:volume_host_attribute"
@@ -195,7 +196,7 @@ class VolumeRoutes:
         )
 
 
-_NOTHING_HAS = ("consistencygroup_id", "migration_status", "encryption_key_id")
+_NOTHING_HAS = ("consistencygroup_id", "encryption_key_id")
 """Filters on what no volume of ours has: they match nothing."""
 _LIST = parameters(
     VOLUMES, *_NOTHING_HAS, "availability_zone",
@@ -212,7 +213,10 @@ def _asked(call: Call, project: str) -> Listing | None:
         return None
     if (text(call, "availability_zone") or views.ZONE) != views.ZONE:
         return None
-    return asked_of(call, project, VOLUMES)
+    asked = asked_of(call, project, VOLUMES)
+    if call.ctx.is_admin:
+        return asked
+    return msgspec.structs.replace(asked, without={"migration_status": f"{TARGET}:"})
 
 
 def size_of(value: int | str) -> int:

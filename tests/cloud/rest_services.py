@@ -230,6 +230,7 @@ class RestServices:
             quotas=VOLUME_QUOTA,
             nbd_address="127.0.0.1",
             nbd_ports=range(21810, 21910),
+            more_backends={"fast": self._directory / "volume-fast"},
             open_files=self._open_files,
         )
         graph = volume_daemon.build(

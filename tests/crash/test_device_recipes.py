@@ -15,6 +15,7 @@ from user import User
 from minicloud.compute.recipes import RECIPES
 from minicloud.domain.errors import HostProblem
 from minicloud.domain.states import RETRIED
+from minicloud.virt.driver import NbdDisk
 
 VOLUMES: dict[str, str] = {}
 """Server -> the volume that it gets and loses."""
@@ -52,20 +53,30 @@ def detach_interface(user: User, server: str) -> None:
     user.ask("compute", "DELETE", f"{nics_path(server)}/{nics[0]['port_id']}", 202)
 
 
+def swap_volume(user: User, server: str) -> None:
+    """As the volume service begins it, of a volume that an administrator moves."""
+    where = {"os-migrate_volume": {"host": "lab1@fast#fast"}}
+    path = f"/v3/{user.project_id}/volumes/{VOLUMES[server]}/action"
+    user.as_admin().ask("volume", "POST", path, 202, json=where)
+
+
 BEGIN: Mapping[str, Callable[[User, str], None]] = {
     "attach_volume": attach_volume,
     "detach_volume": detach_volume,
     "extend_volume": extend_volume,
+    "swap_volume": swap_volume,
     "attach_interface": attach_interface,
     "detach_interface": detach_interface,
 }
-WITH_VOLUME = ("detach_volume", "extend_volume")
+WITH_VOLUME = ("detach_volume", "extend_volume", "swap_volume")
 HAS = {
     # recipe -> the guest's volumes and NICs before it, and when it is done
     "attach_volume": ((0, 1), (1, 1)),
     "detach_volume": ((1, 1), (0, 1)),
     "detach_volume:end": ((0, 1), (0, 1)),
     "extend_volume": ((1, 1), (1, 1)),
+    "swap_volume": ((1, 1), (1, 1)),
+    "swap_volume:end": ((1, 1), (1, 1)),
     "attach_interface": ((0, 1), (0, 2)),
     "detach_interface": ((0, 1), (0, 0)),
     "detach_interface:end": ((0, 0), (0, 0)),
@@ -106,7 +117,16 @@ def begin(cloud: Cloud, user: User, recipe: str, recipes: Mapping[str, object]) 
     return server_id
 
 
-def check(cloud: Cloud, user: User, recipe: str, server_id: str, *, done: bool) -> None:
+def check(
+    cloud: Cloud,
+    user: User,
+    recipe: str,
+    server_id: str,
+    *,
+    done: bool,
+    moved: bool | None = None,
+) -> None:
+    """``moved``: whether a volume that moves has done so; None: as ``done`` says."""
     volumes, nics = HAS[recipe][done]
     assert user.status(server_id) == "ACTIVE"
     found = cloud.hosts["lab1"].driver.diagnostics(server_id)
@@ -124,6 +144,34 @@ def check(cloud: Cloud, user: User, recipe: str, server_id: str, *, done: bool) 
         path = f"/v3/{user.project_id}/volumes/{VOLUMES[server_id]}"
         shown = user.ask("volume", "GET", path, 200)["volume"]["status"]
         assert shown == ("in-use" if volumes else "available")
+    if recipe.startswith("swap_volume"):
+        check_place(cloud, user, server_id, moved=done if moved is None else moved)
+
+
+def check_place(cloud: Cloud, user: User, server_id: str, *, moved: bool) -> None:
+    """The volume is in one place, where its guest has it, and nothing is left in the other."""
+    cloud.rest.volume_turn()
+    volume = user.as_admin().ask(
+        "volume", "GET", f"/v3/{user.project_id}/volumes/{VOLUMES[server_id]}", 200
+    )["volume"]
+    assert volume["os-vol-host-attr:host"] == ("lab1@fast#fast" if moved else "lab1@files#files")
+    assert volume["migration_status"] == ("success" if moved else "error")
+    name = volume["os-vol-mig-status-attr:name_id"] or volume["id"]
+    assert (name != volume["id"]) == moved
+    (disk,) = [
+        each
+        for each in cloud.hosts["lab1"].driver.domain(server_id).disks
+        if each.serial == volume["id"]
+    ]
+    assert isinstance(disk, NbdDisk)
+    assert disk.socket.endswith(f"{name}.sock")
+    (attachment,) = cloud.service_clients().volume.attachments_of_server(server_id).value
+    assert (attachment.id, attachment.volume_id) == (disk.export, volume["id"])
+    places = {"volume-data": not moved, "volume-fast": moved}
+    for directory, here in places.items():
+        names = {path.name for path in (cloud.directory / directory / "volumes").iterdir()}
+        assert (name in names) == here
+        assert not names & ({volume["id"]} - {name})
 
 
 def end(cloud: Cloud, user: User, server_id: str) -> None:
@@ -163,7 +211,9 @@ def test_failed(cloud: Cloud, user: User, recipe: str, step: str, after: bool) -
         operation = cloud.operations(server_id)[0]
         assert operation.state == "failed"
         assert "the disk is on fire" in (operation.message or "")
-    check(cloud, user, recipe, server_id, done=recipe in RETRIED)
+    # What the guest has in its new place already is not taken back.
+    moved = recipe in RETRIED or (step, after) == ("guest", True)
+    check(cloud, user, recipe, server_id, done=recipe in RETRIED, moved=moved)
     live_again(cloud, RECIPES)
     end(cloud, user, server_id)
 
@@ -202,6 +252,9 @@ def test_a_delete_takes_over(cloud: Cloud, user: User) -> None:
         ("attach_interface", "guest"),
         ("detach_volume", "guest"),
         ("detach_volume:end", "attachment"),
+        ("swap_volume", "volume"),
+        ("swap_volume", "guest"),
+        ("swap_volume:end", "volumes"),
     ):
         trouble = Trouble(Killed(), after=True)
         server_id = begin(cloud, user, recipe, troubled(recipe, step, trouble))

@@ -83,7 +83,7 @@ STORIES: Mapping[str, Story] = {
     "unshelve": Story("unshelve", _UNSHELVE, before=[_SHELVE, _OFFLOAD]),
     "unshelve_here": Story("unshelve_here", _UNSHELVE, before=[_SHELVE]),
 }
-DEVICES = ("attach_volume", "detach_volume", "extend_volume", "attach_interface",
+DEVICES = ("attach_volume", "detach_volume", "extend_volume", "swap_volume", "attach_interface",
            "detach_interface")  # fmt: skip
 """Verbs with stories of their own in ``test_device_recipes.py``."""
 STEPS = [

@@ -74,6 +74,12 @@ from minicloud.compute.recipes.snapshot import (
     rotate_backups,
     upload_copy,
 )
+from minicloud.compute.recipes.swap import (
+    claim_place,
+    give_place_up,
+    leave_old_place,
+    move_disk,
+)
 from minicloud.compute.recipes.volume_images import (
     drop_snapshots,
     ensure_image_of_snapshots,
@@ -279,6 +285,11 @@ RECIPES: Mapping[str, Recipe[Job]] = {
             ),
         ),
         Recipe("detach_volume:end", (step("attachment", give_volume_back),)),
+        Recipe(
+            "swap_volume",
+            (step("volume", claim_place, give_place_up), step("guest", move_disk)),
+        ),
+        Recipe("swap_volume:end", (step("volumes", leave_old_place),)),
         Recipe("extend_volume", (step("guest", show_new_size),)),
         Recipe(
             "attach_interface",

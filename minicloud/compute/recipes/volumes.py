@@ -266,14 +266,20 @@ def _drop(job: Job, *, everything_made: bool) -> None:
         _delete_volume(job, volume_id)
 
 
+def _is_becoming(volume: Volume) -> bool:
+    return volume.status in _BECOMING or volume.migrates
+
+
 def _delete_volume(job: Job, volume_id: str) -> None:
     """The volume is being deleted, unless something else needs it."""
     give_up_at = time.monotonic() + _LET_GO_S
     client, pause = job.clients.volume, 0.05
     try:
-        while (status := client.volume_get(volume_id).value.status) in _BECOMING:
+        while _is_becoming(volume := client.volume_get(volume_id).value):
             if job.cancelled.wait(pause) or time.monotonic() > give_up_at:
-                raise HostProblem(reason=f"volume {volume_id} cannot be deleted while {status}")
+                raise HostProblem(
+                    reason=f"volume {volume_id} cannot be deleted while {volume.status}"
+                )
             pause = min(pause * 2, 1.0)
         client.volume_delete(volume_id)
     except NotFound:
