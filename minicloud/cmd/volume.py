@@ -132,7 +132,6 @@ def build(
     scratch = Scratch(settings.data_dir / "incoming")
     filling = Filling(database, backends, live, images, backups_at, scratch)
     roll = Roll(database, backends, host=host)
-    guests = Guests(session)
     volumes = VolumeService(
         database,
         backends,

@@ -17,7 +17,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from minicloud.domain.errors import HostProblem, Invalid, MinicloudError
+from minicloud.domain.errors import (
+    HostProblem,
+    Invalid,
+    MinicloudError,
+    Unauthenticated,
+    Unavailable,
+)
 from minicloud.domain.ids import new_id
 from minicloud.kit import clock
 from minicloud.kit.context import Context
@@ -147,9 +153,9 @@ class Moving:
         server_id = volume.attachments[0].server_id
         try:
             self._guests.swap(server_id, volume.id, target.id)
+        except (Unavailable, Unauthenticated):
+            raise  # the compute service is away: the pass asks again
         except MinicloudError as problem:
-            if problem.retryable:
-                raise  # the compute service is away: the pass asks again
             self._stay(volume, target, problem)
 
     def _arrive(self, volume: Volume, target: Volume) -> None:
@@ -218,10 +224,15 @@ class Moving:
             self._drop(target)
 
     def _drop(self, target: Volume) -> None:
+        """Delete a place that is one still, and nobody's."""
         values = {"status": VolumeStatus.DELETING.value, "migration_status": "deleting"}
         with self._database.write() as tx:
+            store.volume_lock(tx, target.id)
+            now = store.volume_get(tx, target.id)
+            if now is None or now.target_of != target.target_of or now.attachments:
+                return
             store.volume_update(tx, target.id, values, clock.now())
-        self._volumes.finish_deleting(target)
+        self._volumes.finish_deleting(now)
 
 
 def _target(volume: Volume) -> str:

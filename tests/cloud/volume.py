@@ -37,6 +37,7 @@ class VolumeCloud:
         self.database = database
         self.files = settings.data_dir
         self.sockets = settings.export_dir
+        self.more_backends = settings.more_backends
 
     def call(self, method: str, path: str, token: str = "demo", **arguments: Any) -> Any:
         """``path`` below the token's project; one that begins with two slashes is taken as is."""
