@@ -1,8 +1,8 @@
-"""The journal of one operation, sent to the conductor in batches.
+"""The journals of a host's operations, sent to the conductor in batches.
 
-A batch goes out at most 50 ms after what it tells, in one message. A journal lost with its
-daemon loses nothing that matters: a resumed recipe starts at its first step, and undo covers
-every step, begun or not.
+A batch goes out at most 50 ms after what it tells: one message for all operations of the host. A
+journal lost with its daemon loses nothing that matters: a resumed recipe starts at its first step,
+and undo covers every step, begun or not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from minicloud.kit.context import Context
 from minicloud.rpc.conductor import ConductorRPC
 
 LOG = logging.getLogger(__name__)
-_BATCH_S = 0.05
 
 
 class StepJournal(Protocol):
@@ -45,20 +44,51 @@ class NoJournal:
     ) -> None: ...  # fmt: skip
 
 
+class Outbox:
+    """Sends what the journals of this host have to tell; ``batch_s`` seconds after the first."""
+
+    def __init__(self, conductor: ConductorRPC, *, batch_s: float = 0.05) -> None:
+        self._conductor, self._batch_s = conductor, batch_s
+        self._lock = threading.Lock()
+        self._due: dict[OperationJournal, None] = {}
+
+    def put(self, journal: OperationJournal) -> None:
+        """``journal`` has something to tell: it is asked for it soon."""
+        with self._lock:
+            if not self._due:
+                timer = threading.Timer(self._batch_s, self.send)
+                timer.daemon = True
+                timer.start()
+            self._due[journal] = None
+
+    def send(self) -> None:
+        """Tell now what is due."""
+        with self._lock:
+            due, self._due = self._due, {}
+        # In order, so that no two batches wait for each other's rows.
+        told = sorted(
+            (journal for each in due if (journal := each.take()).says_anything),
+            key=lambda journal: journal.operation_id,
+        )
+        if not told:
+            return  # it went out with the operations' ends
+        try:
+            self._conductor.operation_journal(Context(), journal=told[0], more=told[1:])
+        except MinicloudError as problem:
+            LOG.warning("The journal of %s operations was not sent: %s", len(told),
+                        problem.message)  # fmt: skip
+
+
 class OperationJournal:
     """Implements ``kit.operations.Journal``; also takes the records of the 28 steps."""
 
-    def __init__(
-        self, ctx: Context, operation: Operation, *, host: str, conductor: ConductorRPC
-    ) -> None:
-        self._ctx, self._operation, self._host = ctx, operation, host
-        self._conductor = conductor
+    def __init__(self, operation: Operation, *, host: str, outbox: Outbox) -> None:
+        self._operation, self._host, self._outbox = operation, host, outbox
         self._lock = threading.Lock()
         self._events: list[OperationEvent] = []
         self._steps: list[StepRecord] = []
         self._task_state: TaskState | None = None
         self._started: dict[str, float] = {}
-        self._timer: threading.Timer | None = None
 
     def started(self, step: str) -> None:
         now = clock.now()
@@ -68,13 +98,13 @@ class OperationJournal:
             phase = PHASES.get(self._operation.verb, {}).get(step)
             if phase is not None:
                 self._task_state = phase
-            self._schedule()
+        self._outbox.put(self)
 
     def finished(self, step: str, *, problem: str | None) -> None:
         now = clock.now()
         with self._lock:
             self._events.append(self._event(step, self._started.get(step, now), now, problem))
-            self._schedule()
+        self._outbox.put(self)
 
     def step(
         self, number: int, start: float, duration: float | None, *, service: str = "compute",
@@ -91,11 +121,8 @@ class OperationJournal:
             self._steps.append(record)
 
     def take(self) -> Journal:
-        """What has not been sent yet; the timer is stopped."""
+        """What has not been taken yet."""
         with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
             journal = Journal(
                 operation_id=self._operation.id,
                 server_id=self._operation.server_id,
@@ -106,19 +133,6 @@ class OperationJournal:
             )
             self._events, self._steps, self._task_state = [], [], None
         return journal
-
-    def _schedule(self) -> None:
-        if self._timer is None:
-            self._timer = threading.Timer(_BATCH_S, self._send)
-            self._timer.daemon = True
-            self._timer.start()
-
-    def _send(self) -> None:
-        journal = self.take()
-        try:
-            self._conductor.operation_journal(self._ctx, journal=journal)
-        except MinicloudError as problem:
-            LOG.warning("The journal of %s was not sent: %s", journal.operation_id, problem.message)
 
     def _event(
         self, step: str, started: float, finished: float | None, problem: str | None

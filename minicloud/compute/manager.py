@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager
 
 from minicloud.compute.clients import Clients
 from minicloud.compute.consoles import ConsoleDoors
-from minicloud.compute.journal import OperationJournal
+from minicloud.compute.journal import OperationJournal, Outbox
 from minicloud.compute.recipes import RECIPES, HostTools, Job
 from minicloud.domain.errors import Conflict, MinicloudError, StaleOperation, Unavailable
 from minicloud.domain.models import (
@@ -93,6 +93,7 @@ class ComputeManager(ComputeRPC):
         self._network_changed = network_changed
         self._tools = tools
         self._conductor = conductor
+        self._outbox = Outbox(conductor)
         self._clients = clients
         self._consoles = ConsoleDoors(tools.driver.open_console, address=console_address)
         self.epoch = 0
@@ -238,9 +239,7 @@ class ComputeManager(ComputeRPC):
         if clock.now() - operation.created_at > _FRESH_S or not ctx.token:
             ctx = Context(request_id=operation.request_id, project_id=operation.project_id)
         with working_for(ctx):
-            journal = OperationJournal(
-                ctx, operation, host=self._tools.name, conductor=self._conductor
-            )
+            journal = OperationJournal(operation, host=self._tools.name, outbox=self._outbox)
             self._record_arrival(journal, work, received, called, took)
             job = Job(
                 server=work.server,

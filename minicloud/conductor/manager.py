@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from minicloud.conductor.endings import Next, end_operation
 from minicloud.conductor.observe import correct_servers
@@ -81,9 +81,12 @@ class ConductorManager(ConductorRPC):
             conductor_host=self._host,
         )
 
-    def operation_journal(self, ctx: Context, *, journal: Journal) -> None:
+    def operation_journal(
+        self, ctx: Context, *, journal: Journal, more: Sequence[Journal] = ()
+    ) -> None:
         with self._database.write() as tx:
-            self._keep(tx, journal)
+            for each in (journal, *more):
+                self._keep(tx, each)
 
     def operation_finish(self, ctx: Context, *, outcome: Outcome) -> bool:
         with self._database.write() as tx:

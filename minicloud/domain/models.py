@@ -477,7 +477,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Journal(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch of what happened on a host, oldest first."""
+    """What happened of one operation on a host, oldest first."""
 
     operation_id: str
     server_id: str
@@ -485,6 +485,10 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     events: Sequence[OperationEvent] = ()
     steps: Sequence[StepRecord] = ()
     task_state: TaskState | None = None
+
+    @property
+    def says_anything(self) -> bool:
+        return bool(self.events or self.steps or self.task_state)
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from minicloud.domain.models import HostOrders, HostReport, Journal, Outcome, Work
 from minicloud.kit.context import Context
 from minicloud.kit.rpc import call, cast
@@ -26,8 +28,12 @@ class ConductorRPC:
         raise NotImplementedError
 
     @cast
-    def operation_journal(self, ctx: Context, *, journal: Journal) -> None:
-        """Keep what happened so far: for people and for ``task_state``."""
+    def operation_journal(
+        self, ctx: Context, *, journal: Journal, more: Sequence[Journal] = ()
+    ) -> None:
+        """Keep what happened so far, of one operation or of ``more``: for people and for
+        ``task_state``.
+        """
         raise NotImplementedError
 
     @call()

@@ -1,16 +1,20 @@
-"""What daemons write of one launch at the same moment, on both databases."""
+"""What daemons write of launches at the same moment, on both databases."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
 
+from minicloud.compute.journal import OperationJournal, Outbox
+from minicloud.conductor.manager import ConductorManager
 from minicloud.db import operations
-from minicloud.domain.models import OperationEvent
+from minicloud.domain.models import Journal, Operation, OperationEvent
+from minicloud.domain.states import VmState
 from minicloud.domain.steps import StepRecord
+from minicloud.kit.context import Context
 from minicloud.kit.db import Database, migrate
 
 SERVER = "00000000-0000-4000-8000-000000000001"
@@ -72,3 +76,47 @@ def test_the_end_of_a_step_stays_whatever_comes_after(database: Database) -> Non
     with database.read() as tx:
         (kept,) = operations.events_of_operation(tx, "o")
     assert (kept.finished_at, kept.result) == (2.0, "Success")
+
+
+class Conductor(ConductorManager):
+    """Remembers of how many operations each message told."""
+
+    told: list[int]
+
+    def operation_journal(
+        self, ctx: Context, *, journal: Journal, more: Sequence[Journal] = ()
+    ) -> None:
+        super().operation_journal(ctx, journal=journal, more=more)
+        self.told.append(1 + len(more))
+
+
+def an_operation(name: str) -> Operation:
+    return Operation(
+        id=name, request_id=f"req-{name}", verb="create", server_id=SERVER, project_id="p",
+        user_id="u", state="running", host="h", attempt=1, excluded=(), params={},
+        prior_state=VmState.BUILDING, message=None, created_at=1.0, updated_at=1.0,
+        deadline_at=2.0,
+    )  # fmt: skip
+
+
+def test_one_message_tells_of_all_operations_of_a_host(database: Database) -> None:
+    conductor = Conductor(
+        database, host="c", max_attempts=1, unplaced=lambda: None, compute=lambda host: None
+    )
+    conductor.told = []
+    outbox = Outbox(conductor, batch_s=3600)
+    names = ["o3", "o1", "o2", "o4"]
+    journals = {
+        name: OperationJournal(an_operation(name), host="h", outbox=outbox) for name in names
+    }
+    for journal in journals.values():
+        journal.started("image")
+        journal.finished("image", problem=None)
+    journals["o4"].take()  # as at an operation's end, with which the rest goes out
+    outbox.send()
+    outbox.send()  # there is nothing left to tell
+    assert conductor.told == [3]
+    with database.read() as tx:
+        kept = {name: operations.events_of_operation(tx, name) for name in names}
+    assert [len(kept[name]) for name in names] == [1, 1, 1, 0]
+    assert kept["o1"][0].result == "Success"
