@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from minicloud.domain.errors import HostProblem, Invalid, MinicloudError, NotFound
+from minicloud.domain.errors import HostProblem, Invalid, MinicloudError, NotFound, Unavailable
 from minicloud.domain.ids import derive, is_uuid, new_id
 from minicloud.kit import clock
 from minicloud.kit.context import Context
@@ -27,7 +27,7 @@ from minicloud.volume.backends.disks import Disk, DiskFile
 from minicloud.volume.filling import Filling
 from minicloud.volume.jobs import Jobs
 from minicloud.volume.listing import Listing
-from minicloud.volume.live import LiveVolumes
+from minicloud.volume.live import PATIENCE_S, LiveVolumes
 from minicloud.volume.quotas import Quotas
 from minicloud.volume.records import GIB, Backup, Snapshot, Volume
 from minicloud.volume.scratch import Scratch
@@ -162,9 +162,12 @@ class BackupService:
         stored = 0
         try:
             stored = self._store(backup)
-        except StoreAway:
-            raise  # the pass tries again
         except MinicloudError as failed:
+            waited = clock.now() - backup.created_at
+            if isinstance(failed, StoreAway) or (
+                isinstance(failed, Unavailable) and waited < PATIENCE_S
+            ):
+                raise  # the pass tries again
             problem = failed
             LOG.error("Backup %s: %s", backup.id, failed.message)
         with self._database.write() as tx:
@@ -197,14 +200,8 @@ class BackupService:
         if backup.snapshot_id:
             source = backend.snapshot_disk(backup.snapshot_id)
             return self._write(backup, source)
-        moment = derive("backup", backup.id)
-        try:
-            backend.ensure_snapshot(moment, volume.bytes_id, self._live.switch(volume.id))
-            self._live.match(volume.id)
-            return self._write(backup, backend.snapshot_disk(moment))
-        finally:
-            backend.ensure_snapshot_absent(moment)
-            backend.compact(volume.bytes_id, self._live.idle(volume.id))
+        with self._live.moment(backend, derive("backup", backup.id), volume) as source:
+            return self._write(backup, source)
 
     def _write(self, backup: Backup, source: Disk) -> int:
         if isinstance(source, DiskFile) and source.format == "raw":

@@ -61,6 +61,13 @@ class DesiredExports:
         if volume is not None:
             self._backends.of(volume).fence(bytes_id)
 
+    def attached(self) -> list[Volume]:
+        """The volumes of this host with attachments."""
+        with self._database.read() as tx:
+            rows = attachments_on(tx, self._host)
+            volumes = store.volumes_by_id(tx, {each.volume_id for each in rows})
+        return list(volumes.values())
+
     def opener(self, volume_id: str) -> Attachment | None:
         """The attachment whose guest may have the volume's file open."""
         with self._database.read() as tx:

@@ -20,12 +20,12 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from minicloud.domain.errors import HostProblem, MinicloudError
-from minicloud.volume import processes
+from minicloud.volume import graph, merging, processes
+from minicloud.volume.backends.base import Merge
 from minicloud.volume.backends.disks import Disk, DiskFile, options
 from minicloud.volume.qmp import Qmp
 
@@ -35,7 +35,6 @@ _LONGEST_ID = "0" * 36
 _CLIENTS = 2  # the guest, and the same guest anew while the server has not missed the old one
 _RECONNECT_S = 60
 _FLOCK = "hhqqi4x"  # struct flock: kind, whence, start, length, pid
-_NODE_NAME = 28  # characters that are left of QEMU's 31
 
 
 class Export(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +155,15 @@ class Exporter:
                     raise
                 # It died of something else: its successor begins with the file.
 
+    def merge(self, volume_id: str, merge: Merge | None) -> None:
+        """Have the volume's daemon, if there is one, bring on a merge; None: let go of what was
+        merged. HostProblem.
+        """
+        with self._alone(volume_id):
+            if self._runs(volume_id):
+                with Qmp(self._qmp_path(volume_id)) as qmp:
+                    merging.bring_on(qmp, self.socket_path(volume_id), merge)
+
     def ids(self) -> set[str]:
         """Every volume that has a pid file: it is served, or was."""
         gateways = {path.name.split(".")[0] for path in self._control.glob("*.*.pid")}
@@ -190,10 +198,11 @@ class Exporter:
 
     def _go_on(self, volume_id: str, disk: DiskFile) -> None:
         with Qmp(self._qmp_path(volume_id)) as qmp:
-            top, name = _top(qmp), _node_name(disk)
-            if top == name or _opened(qmp, top) == disk.path:
+            merging.stop(qmp)
+            top, name = graph.top(qmp), graph.node_name(disk)
+            if graph.file_of(qmp, top) == disk.path:
                 return
-            if name not in _nodes(qmp):
+            if name not in graph.told(qmp):
                 qmp.ask("blockdev-add", **{**disk.blockdev(name), "backing": None})
             qmp.ask("blockdev-snapshot", node=top, overlay=name)
         LOG.info("Volume %s goes on in %s", volume_id, disk.path.name)
@@ -228,10 +237,10 @@ class Exporter:
         LOG.info("Volume %s is served", volume_id)
 
     def _match(self, qmp: Qmp, served: Served) -> None:
-        top = _top(qmp)
+        top = graph.top(qmp)
         # A qcow2 keeps its map in memory until it is flushed: answered writes must survive kill -9
         # of the daemon, so it is flushed with each. A raw file has no map.
-        through = _driver(qmp, top) == "qcow2"
+        through = graph.driver(qmp, top) == "qcow2"
         wanted = {_export_name(export, through): export for export in served.exports}
         now = {str(each["id"]) for each in qmp.ask("query-block-exports")}
         for name, export in list(wanted.items()):
@@ -369,31 +378,7 @@ def _plain(path: Path) -> bool:
 def _export_name(export: Export, through: bool) -> str:
     """All that an export is: another one has another name."""
     kind = ("w" if export.writable else "r") + ("t" if through else "c")
-    return f"e-{kind}-{export.id}"
-
-
-def _node_name(disk: DiskFile) -> str:
-    return f"d-{disk.path.stem.replace('-', '')[:_NODE_NAME]}"
-
-
-def _nodes(qmp: Qmp) -> dict[str, Any]:
-    """The files that the daemon was told to open, by name."""
-    found = qmp.ask("query-named-block-nodes", flat=True)
-    return {each["node-name"]: each for each in found if each["node-name"].startswith("d-")}
-
-
-def _top(qmp: Qmp) -> str:
-    """The node that is written: it stands on all the others."""
-    nodes = _nodes(qmp)
-    return max(nodes, key=lambda name: int(nodes[name]["backing_file_depth"]))
-
-
-def _driver(qmp: Qmp, node: str) -> str:
-    return str(_nodes(qmp)[node]["drv"])
-
-
-def _opened(qmp: Qmp, node: str) -> Path:
-    return Path(_nodes(qmp)[node]["file"])
+    return f"{graph.EXPORT}{kind}-{export.id}"
 
 
 def free_port(address: str, ports: Iterable[int], taken: set[int]) -> int | None:

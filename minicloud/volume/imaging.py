@@ -135,15 +135,9 @@ class Imaging:
         """From a snapshot taken for it, so that a guest may go on writing."""
         backend = self._backends.of(volume)
         moment = derive("upload", image_id)
-        try:
-            backend.ensure_snapshot(moment, volume.bytes_id, self._live.switch(volume.id))
-            self._live.match(volume.id)
-            with self._scratch.file() as path:
-                qemu_img.copy(backend.snapshot_disk(moment), path, kind)
-                self._images.put(image_id, path)
-        finally:
-            backend.ensure_snapshot_absent(moment)
-            backend.compact(volume.bytes_id, self._live.idle(volume.id))
+        with self._live.moment(backend, moment, volume) as source, self._scratch.file() as path:
+            qemu_img.copy(source, path, kind)
+            self._images.put(image_id, path)
 
     # -- an image over a volume ------------------------------------------------------------------
     def reimage(self, ctx: Context, volume_id: str, image_id: str, *, reserved: bool) -> None:

@@ -6,14 +6,20 @@ them is looked up when it matters, for it may change until then.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
-from minicloud.volume.backends.base import Quiet, Switch
-from minicloud.volume.backends.disks import DiskFile
+from minicloud.domain.errors import Unavailable
+from minicloud.volume.backends.base import Backend, Merge, Merging, Quiet, Switch
+from minicloud.volume.backends.disks import Disk, DiskFile
 from minicloud.volume.desired import DesiredExports
 from minicloud.volume.exports import Exporter
 from minicloud.volume.guests import Guests
+from minicloud.volume.records import Volume
+
+PATIENCE_S = 600.0
+"""How long whoever has a volume open may take to go on in another file."""
 
 
 class LiveVolumes:
@@ -41,6 +47,24 @@ class LiveVolumes:
 
         return go_on
 
+    @contextmanager
+    def moment(self, backend: Backend, moment_id: str, volume: Volume) -> Iterator[Disk]:
+        """What the volume has now, kept while it is worked with. Unavailable: somebody is away, and
+        it stays for the next try, or until no row needs it.
+        """
+        kept = False
+        try:
+            backend.ensure_snapshot(moment_id, volume.bytes_id, self.switch(volume.id))
+            self.match(volume.id)
+            yield backend.snapshot_disk(moment_id)
+        except Unavailable:
+            kept = True
+            raise
+        finally:
+            if not kept:
+                backend.ensure_snapshot_absent(moment_id)
+                backend.compact(volume.bytes_id, self.idle(volume.id))
+
     def pausing(self, volume_id: str) -> Quiet:
         """Work on the volume's files while its guests wait. A guest that opens the file for itself
         does not: what QEMU's locks do not let happen is to be left to it.
@@ -54,6 +78,15 @@ class LiveVolumes:
                 work()
 
         return work_on
+
+    def merging(self, volume_id: str) -> Merging:
+        """How whoever has the volume open merges layers of it."""
+
+        def bring_on(merge: Merge | None) -> None:
+            if self._desired.opener(volume_id) is None:
+                self._exporter.merge(self._desired.bytes_id(volume_id), merge)
+
+        return bring_on
 
     def idle(self, volume_id: str) -> Quiet:
         """Work on the volume's files if nobody has it, and let nobody be served meanwhile."""

@@ -75,6 +75,7 @@ class Reconciler:
         self._finish_snapshots()
         self._finish_backups()
         self._finish_attachments()
+        self._merge_layers()
         for name, backend in self._backends:
             try:
                 backend.sweep(partial(self._known, name))
@@ -156,6 +157,22 @@ class Reconciler:
                 self._services.attachments.finish_detaching(attachment)
             except MinicloudError as problem:
                 LOG.error("Attachment %s stays detaching: %s", attachment.id, problem.message)
+
+    def _merge_layers(self) -> None:
+        """Of volumes in use; what nobody has is compacted when a snapshot goes."""
+        in_use = self._desired.attached()
+        for name, backend in self._backends:
+            here = {each.bytes_id: each.id for each in in_use if each.backend == name}
+            try:
+                deep = backend.mergeable(here) if here else ()
+            except MinicloudError as problem:
+                LOG.error("Backend %s cannot tell what to merge: %s", name, problem.message)
+                continue
+            for bytes_id in deep:
+                try:
+                    backend.merge(bytes_id, self._live.merging(here[bytes_id]))
+                except MinicloudError as problem:
+                    LOG.error("Layers of volume %s: %s", here[bytes_id], problem.message)
 
     def _match_exports(self) -> None:
         desired = self._desired.all()

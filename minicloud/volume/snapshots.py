@@ -23,7 +23,7 @@ from minicloud.volume.backends import Backends
 from minicloud.volume.backends.base import Backend, StoreAway
 from minicloud.volume.jobs import try_now
 from minicloud.volume.listing import Listing
-from minicloud.volume.live import LiveVolumes
+from minicloud.volume.live import PATIENCE_S, LiveVolumes
 from minicloud.volume.quotas import Quotas
 from minicloud.volume.records import Snapshot, Volume
 from minicloud.volume.service import METADATA_ITEMS, VolumeService, refused
@@ -31,8 +31,6 @@ from minicloud.volume.states import SnapshotStatus, VolumeStatus
 
 LOG = logging.getLogger(__name__)
 _S = SnapshotStatus
-_PATIENCE_S = 600.0
-"""How long a guest that has the volume's file open may take to go on in another."""
 DELETABLE = (_S.AVAILABLE, _S.ERROR, _S.ERROR_DELETING)
 SETTABLE = (_S.AVAILABLE, _S.ERROR, _S.CREATING, _S.ERROR_DELETING)
 
@@ -144,7 +142,7 @@ class SnapshotService:
         except StoreAway:
             raise
         except Unavailable as failed:
-            if clock.now() - snapshot.created_at < _PATIENCE_S:
+            if clock.now() - snapshot.created_at < PATIENCE_S:
                 LOG.warning("Snapshot %s is tried again: %s", snapshot.id, failed.message)
                 return
             to, problem = _S.ERROR, failed

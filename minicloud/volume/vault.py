@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from minicloud.domain.errors import HostProblem
-from minicloud.volume.backends.files import data_extents
+from minicloud.volume.backends.extents import data_extents
 
 CHUNK = 1024 * 1024
 _NEW = ".new"

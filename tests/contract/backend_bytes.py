@@ -41,10 +41,10 @@ def io(disk: Disk, command: str, *how: str) -> str:
 
 
 @contextlib.contextmanager
-def opened(disk: Disk) -> Iterator[None]:
+def opened(disk: Disk, *how: str) -> Iterator[None]:
     """Some QEMU has the volume open for writing."""
     pipe = subprocess.PIPE
-    words = ["qemu-io", *disk.arguments()]
+    words = ["qemu-io", *how, *disk.arguments()]
     with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True) as guest:
         assert guest.stdin is not None
         assert guest.stdout is not None
@@ -53,6 +53,11 @@ def opened(disk: Disk) -> Iterator[None]:
         assert "iB" in guest.stdout.readline()
         yield
         guest.stdin.close()
+
+
+def reading(disk: Disk) -> contextlib.AbstractContextManager[None]:
+    """Some QEMU has the volume open for reading, as qemu-img has: others may write."""
+    return opened(disk, "-r", "-U")
 
 
 def quiet(work: Callable[[], None]) -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import grp
 import os
 import shutil
+import subprocess
 import uuid
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
-from backend_bytes import MIB, bytes_of, opened, quiet, read, still, write
+from backend_bytes import MIB, bytes_of, opened, quiet, read, reading, still, write
 
 from minicloud.domain.errors import HostProblem, Unavailable
-from minicloud.domain.ids import derive
 from minicloud.volume.backends import qemu_img
-from minicloud.volume.backends.base import Known
+from minicloud.volume.backends.base import Known, Merge
 from minicloud.volume.backends.disks import DiskFile
 from minicloud.volume.backends.files import FileBackend
 from minicloud.volume.scratch import Scratch
@@ -116,7 +116,7 @@ def test_a_snapshot_waits_until_nobody_writes_below(backend: FileBackend, volume
 def test_a_snapshot_half_taken_ends_below_one_taken_since(
     backend: FileBackend, volume: str
 ) -> None:
-    first, second, late = (str(uuid.uuid4()) for _ in range(3))
+    first, second = (str(uuid.uuid4()) for _ in range(2))
     backend.ensure(volume, MIB)
     write(backend, volume, b"one")
 
@@ -127,18 +127,12 @@ def test_a_snapshot_half_taken_ends_below_one_taken_since(
         backend.ensure_snapshot(first, volume, fails)
     backend.ensure_snapshot(second, volume, still)
     write(backend, volume, b"two")
+    backend.ensure_snapshot(str(uuid.uuid4()), volume, still)
+    assert not backend.mergeable([volume]), "nothing is written into what is to be kept"
     backend.ensure_snapshot(first, volume, still)
     assert read(backend, volume, 3) == b"two"
     for moment in (first, second):
         assert bytes_of(backend.snapshot_disk(moment), 3) == b"one"
-
-    # Killed before the volume's link moved: the layer is there, and grew too small since.
-    backend.ensure(late, MIB)
-    stale = backend.disk(late).path.with_name(f"{derive('layer-after', late)}.qcow2")
-    qemu_img.create_overlay(stale, backend.disk(late), MIB)
-    backend.ensure(late, 2 * MIB)
-    backend.ensure_snapshot(late, late, still)
-    assert backend.size(late) == 2 * MIB
 
 
 def test_compacting_gives_back_the_depth(
@@ -219,3 +213,92 @@ def test_what_is_deleted_is_overwritten_where_asked(make: Make, volume: str) -> 
 def test_a_volume_takes_no_space_until_it_is_written(backend: FileBackend, volume: str) -> None:
     backend.ensure(volume, 1024 * MIB)
     assert backend.disk(volume).path.stat().st_blocks * 512 < MIB
+
+
+@pytest.fixture
+def moments(backend: FileBackend, volume: str) -> list[str]:
+    """Snapshots of a volume that says 0 to 3 at each MiB, and the last number at its begin."""
+    found = []
+    backend.ensure(volume, 4 * MIB)
+    for number in range(4):
+        write(backend, volume, b"%d" % number, at=number * MIB)
+        write(backend, volume, b"%d" % number, at=4096)
+        found.append(str(uuid.uuid4()))
+        backend.ensure_snapshot(found[-1], volume, still)
+    return found
+
+
+def commit(merge: Merge | None) -> None:
+    """What who has the volume open does, here while nobody has."""
+    if merge is not None:
+        qemu_img.commit(merge.upper)
+        lower = ["-F", merge.lower.format, "-b", merge.lower.name]
+        subprocess.run(
+            ["qemu-img", "rebase", "-q", "-u", "-f", "qcow2", *lower, str(merge.above.path)],
+            check=True,
+        )
+
+
+def test_layers_that_nothing_else_needs_are_merged_below_the_top(
+    backend: FileBackend, volume: str, moments: list[str], layers: Callable[[], list[Path]]
+) -> None:
+    other = str(uuid.uuid4())
+    assert backend.mergeable([volume, other]) == []
+    backend.ensure_snapshot_absent(moments[0])
+    assert backend.mergeable([volume]) == [], "what is above the only one is a snapshot's"
+    backend.ensure_from(other, moments[2], 4 * MIB)
+    for moment in moments[1:3]:
+        backend.ensure_snapshot_absent(moment)
+    depths = []
+    while backend.mergeable([volume]):
+        backend.merge(volume, commit)
+        depths.append(backend.depth(volume))
+    assert depths == [4], "two stand on the third"
+    assert read(backend, other, 1, at=4096) == b"2"
+    backend.ensure_absent(other)
+    while backend.mergeable([volume]):
+        backend.merge(volume, commit)
+    assert backend.depth(volume) == 3
+    assert len(layers()) == 3
+    for number in range(4):
+        assert read(backend, volume, 1, at=number * MIB) == b"%d" % number
+    assert bytes_of(backend.snapshot_disk(moments[3]), 1, at=4096) == b"3"
+
+
+def test_what_was_merged_stays_while_somebody_reads_it(
+    make: Make, volume: str, moments: list[str], layers: Callable[[], list[Path]]
+) -> None:
+    backend = make(young_s=0.0)
+    for moment in moments:
+        backend.ensure_snapshot_absent(moment)
+    asked: list[Merge | None] = []
+    backend.merge(volume, asked.append)
+    (merge,) = asked
+    assert merge is not None
+    with reading(merge.upper):
+        backend.merge(volume, commit)
+        backend.sweep(lambda: Known(volumes={volume}, snapshots=()))
+        assert merge.upper.path in layers()
+        assert backend.mergeable([volume]) == [volume]
+        backend.merge(volume, asked.append)
+        assert asked[-1] is None, "the layer below is not needed by one alone"
+    backend.merge(volume, asked.append)
+    assert merge.upper.path not in layers()
+    backend.merge(volume, asked.append)
+    assert asked[-1] not in (None, merge)
+
+
+def test_a_volume_in_use_gets_only_so_many_layers(backend: FileBackend, volume: str) -> None:
+    backend.ensure(volume, MIB)
+    moments = [str(uuid.uuid4()) for _ in range(15)]
+    for moment in moments:
+        backend.ensure_snapshot(moment, volume, still)
+    last, late = str(uuid.uuid4()), str(uuid.uuid4())
+    with opened(backend.disk(volume)), pytest.raises(Unavailable, match="not gone on"):
+        backend.ensure_snapshot(last, volume, still)
+    for moment in moments[:2]:
+        backend.ensure_snapshot_absent(moment)
+    with opened(backend.disk(volume)), pytest.raises(Unavailable, match="being merged"):
+        backend.ensure_snapshot(late, volume, still)
+    backend.ensure_snapshot(last, volume, still)
+    backend.ensure_snapshot(late, volume, still)

@@ -1,5 +1,5 @@
 """kill -9 of the volume service, of its exporters or of all at once before effects of what takes
-several: a file made, renamed or removed, a process started, a question to an exporter, a
+several: a file made, renamed or removed, a process started, an order to an exporter, a
 commit. Afterwards every byte, row, file and process is as if nothing had happened.
 """
 
@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,7 @@ from minicloud.domain.errors import MinicloudError
 from minicloud.volume.backends.disks import DiskFile
 from minicloud.volume.kinds import BACKUPS, VOLUMES
 from minicloud.volume.listing import Listing
+from minicloud.volume.qmp import Qmp
 from minicloud.volume.records import Volume
 from minicloud.volume.service import NewVolume
 
@@ -40,7 +42,7 @@ EVERY = int(os.environ.get("MINICLOUD_KILL_EVERY", "3"))
 SURVIVED = 77
 """Exit status of a child that had fewer effects than it was to die at."""
 _EFFECTS = ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate",
-            "socket.connect", "subprocess.Popen")  # fmt: skip
+            "subprocess.Popen")  # fmt: skip
 
 
 @pytest.fixture
@@ -58,6 +60,14 @@ class Strike:
         self._directory, self._left, self._blow = str(place.directory), at, blow
         self.fallen = False
         sys.addaudithook(self._audit)
+        asked = Qmp.ask
+
+        def counted(qmp: Qmp, command: str, **arguments: Any) -> Any:
+            if not command.startswith(("query-", "qmp_")):
+                self._count()
+            return asked(qmp, command, **arguments)
+
+        Qmp.ask = counted  # type: ignore[method-assign]  # of this process, which ends soon
         sa.event.listen(daemon.database.engine, "commit", self._commit)
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -156,6 +166,7 @@ def assert_agreed(place: Place, daemon: Daemon) -> None:
     for name, path in (("files", place.directory / "data"), ("fast", place.directory / "fast")):
         here = {each.id for each in volumes if each.backend == name}
         assert names(path / "volumes") == here
+        assert names(path / "begun") == set()
         assert names(path / "snapshots") == {i for i, s in kept.items() if s.backend == name}
         assert not [each for each in (path / "scratch").rglob("*") if not each.is_dir()]
         backend: Any = daemon.backends.named(name)
@@ -374,6 +385,44 @@ def is_uploaded(daemon: Daemon, had: dict[str, Any], begun: bool) -> None:
     assert reads(had["url"], 0x22)
 
 
+def with_layers(daemon: Daemon) -> dict[str, Any]:
+    """A volume in use whose snapshots are gone, but for the one before the last."""
+    had = attached(with_data)(daemon)
+    kept = [daemon.keep(had["volume"])]
+    for number in range(1, 5):
+        write(had["url"], 0x11 * (number + 1), f"{number}M")
+        write(had["url"], 0x11 * (number + 1), "512k")
+        kept.append(daemon.keep(had["volume"]))
+    write(had["url"], 0x66, "5M")
+    last = kept.pop(-2)
+    for each in kept:
+        daemon.snapshots.delete(CTX, each.id)
+    return {**had, "snapshot": last.id}
+
+
+def merge(daemon: Daemon, had: dict[str, Any] | None = None) -> None:
+    """Passes until nothing is left to merge."""
+    give_up_at = time.monotonic() + 60
+    while daemon.backend.mergeable([each.id for each in daemon.all()]):
+        daemon.reconciler.run()
+        assert time.monotonic() < give_up_at
+
+
+def is_merged(daemon: Daemon, had: dict[str, Any], begun: bool) -> None:
+    merge(daemon)
+    daemon.reconciler.run()
+    assert daemon.backend.depth(had["volume"]) == 4
+    assert len(list((daemon.directory / "data" / "layers").iterdir())) == 4
+    for disk in (had["url"], daemon.backend.snapshot_disk(had["snapshot"])):
+        assert all(reads(disk, 0x11 * (number + 1), f"{number}M") for number in range(4))
+    assert reads(had["url"], 0x55, "512k")
+    assert reads(had["url"], 0x55, "4M")
+    assert reads(had["url"], 0x66, "5M")
+    assert reads(daemon.backend.snapshot_disk(had["snapshot"]), 0x44, "512k")
+    write(had["url"], 0x77)
+    assert reads(had["url"], 0x77)
+
+
 STORIES = {
     "restore": Story(
         with_backup,
@@ -416,6 +465,7 @@ STORIES = {
         is_gone,
     ),
     "snapshot": Story(attached(with_data), lambda daemon, had: daemon.keep(had["volume"]), is_kept),
+    "merge": Story(with_layers, merge, is_merged),
     "clone": Story(
         attached(with_data),
         lambda daemon, had: daemon.make(source_volid=had["volume"]),
@@ -430,8 +480,11 @@ STORIES = {
 }
 CASES = [
     *((name, "service") for name in STORIES),
-    *((name, "exporters") for name in ("incremental backup", "extend", "snapshot", "clone")),
-    *((name, "all") for name in ("extend above a snapshot", "snapshot")),
+    *(
+        (name, "exporters")
+        for name in ("incremental backup", "extend", "snapshot", "merge", "clone")
+    ),
+    *((name, "all") for name in ("extend above a snapshot", "snapshot", "merge")),
 ]
 WITH_IMAGES = {
     "volume of an image": Story(

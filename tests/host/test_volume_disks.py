@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,3 +125,46 @@ def test_a_guests_disk_outlives_its_exporter_and_grows(
     wait_for(lambda: not driver.has_device(server_id, disk), "the disk to go", 10)
     nodes = driver._connection.ask_qemu(server_id, "query-named-block-nodes", {"flat": True})
     assert not [each for each in nodes if each["node-name"].startswith("mc-")]
+
+
+@pytest.mark.skipif(not shutil.which("qemu-storage-daemon"), reason="needs QEMU")
+def test_layers_are_merged_while_the_guest_writes(
+    cloud: VolumeCloud, lab: LabHost, driver: LibvirtDriver, tmp_path: Path
+) -> None:
+    server_id = boot(driver, tmp_path)
+    volume = cloud.create(1)
+    io = GuestIo(lab, driver, server_id, volume["id"])
+    attach(cloud, driver, server_id, volume["id"])
+    body = {"snapshot": {"volume_id": volume["id"], "force": True}}
+    kept = []
+    for number in range(4):
+        io.does(f"write -P {number + 1} {number * 48}M 96M")
+        made = cloud.ask("POST", "/snapshots", 202, json=body, headers=NEWEST)
+        kept.append(made["snapshot"]["id"])
+
+    def layers() -> int:
+        return len(list((cloud.files / "layers").iterdir()))
+
+    assert layers() == 5
+    for each in kept:
+        cloud.ask("DELETE", f"/snapshots/{each}", 202)
+    other = cloud.ask("POST", "/snapshots", 202, json=body, headers=NEWEST)["snapshot"]["id"]
+    cloud.ask("DELETE", f"/snapshots/{other}", 202)
+    assert layers() == 6
+    writes, give_up_at = 0, time.monotonic() + 300
+    while layers() > 2:
+        assert time.monotonic() < give_up_at
+        cloud.turn()
+        # Above what was written before, some of it while the blocks below are on their way.
+        io.does(f"write -P 0x77 {writes % 192}M 4k")
+        io.does(f"read -P 0x77 {writes % 192}M 4k")
+        writes += 1
+        if writes == 3:
+            cloud.kill(volume["id"])
+    for at in range(192 + 48):
+        skipped = 4 if at < writes else 0  # KiB
+        number = min(at // 48, 3) + 1
+        where = f"{at * 1024 + skipped}k {1024 - skipped}k"
+        io.does(f"read -P {number} {where}")
+        if skipped:
+            io.does(f"read -P 0x77 {at}M 4k")

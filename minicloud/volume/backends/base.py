@@ -47,6 +47,22 @@ own lock held, and never takes that lock within: the other way round two could w
 """
 
 
+class Merge(msgspec.Struct, frozen=True, kw_only=True):
+    """``upper``, which only ``above`` needs, is to be written into ``lower``, which only it needs;
+    then ``above`` stands on that. Whoever reads ``above`` meanwhile reads the same.
+    """
+
+    above: DiskFile
+    upper: DiskFile
+    lower: DiskFile
+
+
+Merging = Callable[[Merge | None], None]
+"""Has whoever has a volume open bring on a merge, without waiting for what takes long; None: let go
+of what was merged. Called again until nothing is left to do; what is stopped half way begins anew.
+"""
+
+
 class Backend(abc.ABC):
     protocol: ClassVar[str] = "nbd"
     """Where the bytes come from, as Cinder's ``storage_protocol`` names it."""
@@ -137,6 +153,16 @@ class Backend(abc.ABC):
         """Give back space and depth that deleted snapshots left behind. HostProblem; then nothing
         has changed.
         """
+
+    def mergeable(self, volume_ids: Collection[str]) -> Collection[str]:
+        """Those of the volumes whose bytes lie in more layers than anything needs, even while
+        somebody writes them.
+        """
+        return ()
+
+    def merge(self, volume_id: str, merging: Merging) -> None:
+        """Bring on the next merge of a volume of ``mergeable``. HostProblem."""
+        return
 
     @abc.abstractmethod
     def capacity(self) -> Capacity:

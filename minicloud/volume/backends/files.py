@@ -5,6 +5,7 @@
     layers/NAME.raw, NAME.qcow2   the bytes; a qcow2 names the layer below it
     volumes/ID, snapshots/ID,
     images/ID                     symbolic links to a layer: what a thing's bytes are
+    begun/ID                      the same of a snapshot to which somebody may still be writing
     managed/                      files that a person puts there to become volumes
     scratch/                      files until they get their name
 
@@ -16,30 +17,32 @@ nobody's and goes.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import grp
 import logging
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from minicloud.domain.errors import HostProblem, Unavailable
-from minicloud.domain.ids import derive, is_uuid
+from minicloud.domain.ids import is_uuid
 from minicloud.kit import clock
-from minicloud.volume.backends import qemu_img
-from minicloud.volume.backends.base import Backend, Capacity, Known, Quiet, Switch
+from minicloud.volume.backends import chains, qemu_img
+from minicloud.volume.backends.base import Backend, Capacity, Known, Merging, Quiet, Switch
 from minicloud.volume.backends.disks import Disk, DiskFile
+from minicloud.volume.backends.extents import has_data, overwrite
 from minicloud.volume.scratch import Scratch
 
 LOG = logging.getLogger(__name__)
-_LINKS = ("volumes", "snapshots", "images")
-_BLOCK = 4 * 1024 * 1024
+_LINKS = ("volumes", "snapshots", "begun", "images")
 _QUICKLY_MERGED = 256 * 1024 * 1024
 """More bytes than that are not copied while everybody else waits."""
+_DEEP = 16
+"""Layers of a volume in use above which merging comes before another one."""
 
 
 class FileBackend(Backend):
@@ -77,7 +80,7 @@ class FileBackend(Backend):
 
     def grow(self, volume_id: str, size_bytes: int, quiet: Quiet) -> None:
         with self._acting("grow", volume_id), self._alone():
-            if _size(self.disk(volume_id).path) < size_bytes:
+            if chains.size_of(self.disk(volume_id).path) < size_bytes:
                 quiet(lambda: self._grow(volume_id, size_bytes))
 
     def ensure_from(self, volume_id: str, origin_id: str, size_bytes: int) -> None:
@@ -86,7 +89,7 @@ class FileBackend(Backend):
                 below = self._layer("snapshots", origin_id) or self._layer("images", origin_id)
                 if below is None:
                     raise HostProblem(reason=f"There is no snapshot or image {origin_id} here")
-                size = max(size_bytes, _size(below))
+                size = max(size_bytes, chains.size_of(below))
                 self._link("volumes", volume_id, self._overlay(below, size))
                 if self._layer("images", origin_id) is not None:
                     os.utime(self._directory / "images" / origin_id, follow_symlinks=False)
@@ -109,7 +112,7 @@ class FileBackend(Backend):
 
     def size(self, volume_id: str) -> int | None:
         layer = self._layer("volumes", volume_id)
-        return None if layer is None else _size(layer)
+        return None if layer is None else chains.size_of(layer)
 
     def disk(self, volume_id: str) -> DiskFile:
         return self._disk("volumes", volume_id)
@@ -124,13 +127,13 @@ class FileBackend(Backend):
                 for directory in (self._layers, self._directory):
                     self._admit(directory, 0o710)
                 self._admit(disk.path, 0o660)
-                for below in _chain(_below(disk.path)):
+                for below in chains.chain(chains.below(disk.path)):
                     self._admit(below, 0o640)
             return disk
 
     def is_written(self, volume_id: str) -> bool:
         with self._acting("look at", volume_id):
-            return any(map(qemu_img.is_written, _chain(self.disk(volume_id).path)))
+            return any(map(qemu_img.is_written, chains.chain(self.disk(volume_id).path)))
 
     def fence(self, volume_id: str) -> None:
         """The kernel closes the files of who is dead."""
@@ -138,32 +141,45 @@ class FileBackend(Backend):
     # -- what is frozen --------------------------------------------------------------------------
     def ensure_snapshot(self, snapshot_id: str, volume_id: str, switch: Switch) -> None:
         """The volume's link moves to a new layer before anybody writes there: whoever opens the
-        volume from now on finds all that was written. The snapshot gets its link last, when
-        nobody writes below any more. A new layer that something leads to says that the volume's
-        link moved, in a call that was interrupted; others may have moved it further since.
+        volume from now on finds all that was written. The layer it had is the snapshot's from the
+        begin on, so that nothing is merged into it, and gets its name when nobody writes it any
+        more.
         """
         with self._acting("take snapshot", snapshot_id), self._alone():
             if self._layer("snapshots", snapshot_id) is not None:
                 return
-            now = self._layer("volumes", volume_id)
+            now, frozen = self._layer("volumes", volume_id), self._layer("begun", snapshot_id)
             if now is None:
                 raise HostProblem(reason=f"There is no volume {volume_id} here")
-            above = self._layers / f"{derive('layer-after', snapshot_id)}.qcow2"
-            if not self._users(above):
-                self._overlay(now, _size(now), above)
+            if frozen is None:
+                self._check_depth(now)
+            if frozen in (None, now):
+                frozen, above = now, self._overlay(now, chains.size_of(now))
                 _as_open(above, now)
+                self._link("begun", snapshot_id, frozen)
                 self._link("volumes", volume_id, above)
             switch(self.disk(volume_id))
-            frozen = _below(above)
-            if frozen is None:
-                raise HostProblem(reason=f"{above.name} stands on nothing")
-            if any(map(qemu_img.is_written, _chain(frozen))):
+            if any(map(qemu_img.is_written, chains.chain(frozen))):
                 raise Unavailable(service="The guest", reason="it has not gone on in its new file")
             frozen.chmod(frozen.stat().st_mode & ~0o022)
-            self._link("snapshots", snapshot_id, frozen)
+            (self._directory / "begun" / snapshot_id).rename(
+                self._directory / "snapshots" / snapshot_id
+            )
+            _sync(self._directory / "snapshots")
+
+    def _check_depth(self, top: Path) -> None:
+        layers = list(chains.chain(top))
+        if len(layers) < _DEEP or not qemu_img.is_written(top):
+            return
+        if chains.merge_in(layers, self._users()) is not None:
+            raise Unavailable(
+                service="The volume",
+                reason=f"its bytes lie in {len(layers)} layers, which are being merged",
+            )
 
     def ensure_snapshot_absent(self, snapshot_id: str) -> None:
-        self._unlink("snapshots", snapshot_id)
+        for kind in ("begun", "snapshots"):
+            self._unlink(kind, snapshot_id)
 
     def snapshot_disk(self, snapshot_id: str) -> DiskFile:
         return self._disk("snapshots", snapshot_id)
@@ -174,7 +190,9 @@ class FileBackend(Backend):
             if frozen is None:
                 raise HostProblem(reason=f"There is no snapshot or image {origin_id} here")
             old = self._layer("volumes", volume_id)
-            self._link("volumes", volume_id, self._overlay(frozen, max(size_bytes, _size(frozen))))
+            self._link(
+                "volumes", volume_id, self._overlay(frozen, max(size_bytes, chains.size_of(frozen)))
+            )
             if old is not None:
                 self._collect(old)
 
@@ -205,20 +223,20 @@ class FileBackend(Backend):
     def _merge_all(self, volume_id: str) -> None:
         while pair := self._mergeable(volume_id):
             top, below = pair
-            size = _size(top)
-            qemu_img.commit(_disk_file(top))
-            if _size(below) < size:
-                qemu_img.grow(_disk_file(below), size)
+            size = chains.size_of(top)
+            qemu_img.commit(chains.disk_of(top))
+            if chains.size_of(below) < size:
+                qemu_img.grow(chains.disk_of(below), size)
             self._link("volumes", volume_id, below)
             self._remove(top)
 
     def _mergeable(self, volume_id: str) -> tuple[Path, Path] | None:
-        """The volume's layer and the one below it, where nothing else needs that and nobody has
+        """The volume's layer and the one below it, where nothing else needs them and nobody has
         them open.
         """
         top = self._layer("volumes", volume_id)
-        below = _below(top) if top is not None else None
-        if top is None or below is None or self._users(below) != {top}:
+        below, users = chains.below(top) if top is not None else None, self._users()
+        if top is None or below is None or len(users[top]) > 1 or users[below] != {top}:
             return None
         if top.stat().st_blocks * 512 > _QUICKLY_MERGED:
             return None
@@ -226,9 +244,27 @@ class FileBackend(Backend):
             return None
         return top, below
 
+    def mergeable(self, volume_ids: Collection[str]) -> Collection[str]:
+        with self._acting("look at", "layers"), self._alone():
+            users = self._users()
+            chained = {each: self._layers_of(each) for each in volume_ids}
+            return [
+                each
+                for each, layers in chained.items()
+                if chains.merge_in(layers, users) or chains.leftovers(layers, users)
+            ]
+
+    def merge(self, volume_id: str, merging: Merging) -> None:
+        with self._acting("merge", volume_id), self._alone():
+            merging(chains.merge_in(self._layers_of(volume_id), self._users()))
+            self._drop(chains.leftovers(self._layers_of(volume_id), self._users()))
+
+    def _layers_of(self, volume_id: str) -> list[Path]:
+        return list(chains.chain(self._layer("volumes", volume_id)))
+
     def depth(self, volume_id: str) -> int:
         """How many layers the volume's bytes lie in."""
-        return sum(1 for _ in _chain(self._layer("volumes", volume_id)))
+        return len(self._layers_of(volume_id))
 
     def capacity(self) -> Capacity:
         usage = shutil.disk_usage(self._directory)
@@ -267,13 +303,13 @@ class FileBackend(Backend):
             top = self._layer("volumes", volume_id)
             if top is None:
                 return target.name
-            if top.suffix == ".raw" and len(self._users(top)) == 1:
+            if top.suffix == ".raw" and len(self._users()[top]) == 1:
                 with self._alone():
                     if top.exists():
                         top.rename(target)
             else:
                 part = self._scratch.new(".raw")
-                qemu_img.copy(_disk_file(top), part, "raw")
+                qemu_img.copy(chains.disk_of(top), part, "raw")
                 self._finish(part, target)
         self._unlink("volumes", volume_id)
         return target.name
@@ -283,21 +319,18 @@ class FileBackend(Backend):
         # a row afterwards has lost it.
         links = {
             kind: [path.name for path in (self._directory / kind).iterdir() if self._is_old(path)]
-            for kind in ("volumes", "snapshots")
+            for kind in ("volumes", "begun", "snapshots")
         }
         old = [path for path in self._layers.iterdir() if self._is_old(path)]
         rows = known() if old or any(links.values()) else Known(volumes=(), snapshots=())
         for name in set(links["volumes"]) - set(rows.volumes):
             self._sweep_volume(name)
-        for name in set(links["snapshots"]) - set(rows.snapshots):
+        for name in {*links["begun"], *links["snapshots"]} - set(rows.snapshots):
             # What it kept and a volume still needs stays with the volume.
             self.ensure_snapshot_absent(name)
         with self._alone():
             self._forget_images()
-            needed = self._needed()
-            for path in old:
-                if path not in needed:
-                    self._remove(path)
+            self._drop(set(old) - self._needed())
         self._scratch.sweep()
 
     # -- parts -----------------------------------------------------------------------------------
@@ -311,7 +344,7 @@ class FileBackend(Backend):
         layer = self._layer(kind, name)
         if layer is None or not layer.exists():
             raise HostProblem(reason=f"The bytes of {name} are not here")
-        return _disk_file(layer)
+        return chains.disk_of(layer)
 
     def _admit(self, path: Path, mode: int) -> None:
         if self._group is not None:
@@ -337,19 +370,22 @@ class FileBackend(Backend):
     def _collect(self, layer: Path) -> None:
         """Remove ``layer`` and what is below it as far as nothing else leads there."""
         here: Path | None = layer
-        while here is not None and here.exists() and not self._users(here):
-            below = _below(here)
+        while here is not None and here.exists() and not self._users()[here]:
+            below = chains.below(here)
             self._remove(here)
             here = below
 
-    def _users(self, layer: Path) -> set[Path]:
-        """The links that lead to ``layer``, and the layers right above it."""
-        found = set()
+    def _users(self) -> defaultdict[Path, set[Path]]:
+        """Of each layer the links that lead to it, and the layers right above it."""
+        found: defaultdict[Path, set[Path]] = defaultdict(set)
         for kind in _LINKS:
             for path in (self._directory / kind).iterdir():
-                if self._layer(kind, path.name) == layer:
-                    found.add(path)
-        return found | {each for each in self._layers.glob("*.qcow2") if _below(each) == layer}
+                if (layer := self._layer(kind, path.name)) is not None:
+                    found[layer].add(path)
+        for layer in self._layers.glob("*.qcow2"):
+            if (below := chains.below(layer)) is not None:
+                found[below].add(layer)
+        return found
 
     def _needed(self) -> set[Path]:
         """Every layer that some link leads to, however far."""
@@ -359,7 +395,7 @@ class FileBackend(Backend):
                 layer = self._layer(kind, path.name)
                 while layer is not None and layer not in needed:
                     needed.add(layer)
-                    layer = _below(layer)
+                    layer = chains.below(layer)
         return needed
 
     def _new_raw(self, volume_id: str, size_bytes: int) -> None:
@@ -369,17 +405,16 @@ class FileBackend(Backend):
             self._finish(part, layer)
             self._link("volumes", volume_id, layer)
 
-    def _overlay(self, below: Path, size_bytes: int, layer: Path | None = None) -> Path:
-        layer = layer or self._layers / f"{uuid.uuid4()}.qcow2"
-        with self._scratch.file(".qcow2") as part:
-            qemu_img.create_overlay(part, _disk_file(below), size_bytes)
+    def _overlay(self, below: Path, size_bytes: int) -> Path:
+        with self._new(".qcow2") as (part, layer):
+            qemu_img.create_overlay(part, chains.disk_of(below), size_bytes)
             self._finish(part, layer)
         return layer
 
     def _grow(self, volume_id: str, size_bytes: int) -> None:
         # Never smaller: what looks like a smaller size may be an old request.
         disk = self._disk("volumes", volume_id)
-        if _size(disk.path) >= size_bytes:
+        if chains.size_of(disk.path) >= size_bytes:
             return
         if disk.format == "raw":
             os.truncate(disk.path, size_bytes)
@@ -399,14 +434,24 @@ class FileBackend(Backend):
         part.rename(final)
         _sync(final.parent)
 
+    def _drop(self, layers: Collection[Path]) -> None:
+        """Remove what nothing leads to, and nobody reads any more."""
+        gone = [each for each in layers if each.exists() and not qemu_img.is_open(each)]
+        if gone:
+            # What says that they are not needed must not be lost to a power cut after them.
+            for layer in self._needed():
+                _sync(layer)
+        for layer in gone:
+            self._remove(layer)
+
     def _remove(self, layer: Path) -> None:
         if self._wipe:
-            _overwrite(layer)
+            overwrite(layer)
         layer.unlink(missing_ok=True)
 
     def _sweep_volume(self, name: str) -> None:
         layer = self._layer("volumes", name)
-        if layer is not None and layer.exists() and (layer.suffix != ".raw" or _has_data(layer)):
+        if layer is not None and layer.exists() and (layer.suffix != ".raw" or has_data(layer)):
             LOG.error(
                 "The volume file %s holds data and no volume %s accounts for it; it is kept until "
                 "a person decides",
@@ -473,72 +518,9 @@ def _as_open(layer: Path, to: Path) -> None:
         layer.chmod(there.st_mode & 0o777)
 
 
-def _disk_file(layer: Path) -> DiskFile:
-    return DiskFile(path=layer, format=layer.suffix[1:])
-
-
-def _size(layer: Path) -> int:
-    return layer.stat().st_size if layer.suffix == ".raw" else qemu_img.qcow2_header(layer)[0]
-
-
-def _below(layer: Path) -> Path | None:
-    if layer.suffix == ".raw":
-        return None
-    try:
-        name = qemu_img.qcow2_header(layer)[1]
-    except FileNotFoundError:
-        return None
-    return layer.with_name(name) if name else None
-
-
-def _chain(layer: Path | None) -> Iterator[Path]:
-    """``layer`` and all that it stands on."""
-    while layer is not None:
-        yield layer
-        layer = _below(layer)
-
-
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def data_extents(handle: int) -> Iterator[tuple[int, int]]:
-    """(start, end) of each stretch of ``handle`` that takes space."""
-    at, end = 0, os.fstat(handle).st_size
-    while at < end:
-        try:
-            start = os.lseek(handle, at, os.SEEK_DATA)
-        except OSError as problem:
-            if problem.errno == errno.ENXIO:  # holes from here on
-                return
-            raise
-        at = os.lseek(handle, start, os.SEEK_HOLE)
-        yield start, at
-
-
-def _has_data(path: Path) -> bool:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        return next(data_extents(handle), None) is not None
-    finally:
-        os.close(handle)
-
-
-def _overwrite(path: Path) -> None:
-    """Zeroes over everything that takes space, down to the disk."""
-    try:
-        handle = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return
-    try:
-        zeroes = bytes(_BLOCK)
-        for start, end in list(data_extents(handle)):
-            for at in range(start, end, _BLOCK):
-                os.pwrite(handle, zeroes[: min(_BLOCK, end - at)], at)
         os.fsync(handle)
     finally:
         os.close(handle)

@@ -30,8 +30,8 @@ _LONGEST_NAME = 1023
 _FLOCK = "hhqqi4x"
 """struct flock: kind, whence, start, length, pid."""
 _NO_LOCKS = (errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-_WRITE_LOCK = 101
-"""The byte of a file that QEMU locks while it may write there."""
+_READ_LOCK, _WRITE_LOCK = 100, 101
+"""The bytes of a file that QEMU locks while it may read or write there."""
 _LOCKED = "Is another process using the image"
 
 
@@ -93,17 +93,30 @@ def is_written(path: Path) -> bool:
     """Whether some QEMU has the file open for writing, of this host or of another one where the
     file system has locks between hosts. Where it has none nobody is seen.
     """
+    return _is_held(path, _WRITE_LOCK)
+
+
+def is_open(path: Path) -> bool:
+    """The same for reading."""
+    return _is_held(path, _READ_LOCK)
+
+
+def is_locked(path: Path) -> bool:
+    """As ``is_written``. OSError where the file system has no locks."""
+    return _is_locked(path, _WRITE_LOCK)
+
+
+def _is_held(path: Path, byte: int) -> bool:
     try:
-        return is_locked(path)
+        return _is_locked(path, byte)
     except OSError as problem:
         if problem.errno not in _NO_LOCKS:
             raise
         return False
 
 
-def is_locked(path: Path) -> bool:
-    """As ``is_written``. OSError where the file system has no locks."""
-    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, _WRITE_LOCK, 1, 0)
+def _is_locked(path: Path, byte: int) -> bool:
+    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
     handle = os.open(path, os.O_RDONLY)
     try:
         found = fcntl.fcntl(handle, fcntl.F_OFD_GETLK, asked)
