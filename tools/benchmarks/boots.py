@@ -1,7 +1,8 @@
 """100 launches with the fake driver, 8 clients at once, then as many stops, starts and deletes.
 
 The Compute daemons are the benchmark's own processes, with rows, files and a RabbitMQ virtual host
-of their own; identity, image, network and volume are the live cloud's.
+of their own; identity, image, network and volume are the live cloud's. Clients, daemons and broker
+share the machine's cores: what each of them spent is told besides.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import requests
-from cloud import Bench, Figure, figure, free_port, median
+from cloud import Bench, Figure, Spent, figure, free_port, median
 
 from minicloud.db import flavors
 from minicloud.deploy.config import BROKER_HOST, BROKER_PORT
@@ -25,6 +26,8 @@ from minicloud.domain.models import Flavor
 from minicloud.kit.db import Database, migrate
 
 COUNT, CLIENTS, LIMIT_S = 100, 8, 120
+LOOK_S = 0.1
+"""Between two looks whether all are done: a list of 100 servers each, which the API makes."""
 NODES = ("minicloud@localhost", "rabbit@localhost", f"rabbit@{os.uname().nodename}")
 VHOST, NETWORK = "minicloud-bench", "bench"
 DAEMONS = ("conductor", "scheduler", "compute", "api")
@@ -60,21 +63,32 @@ def _boots(bench: Bench, url: str, image: str, network: str) -> Iterator[Figure]
     with ThreadPoolExecutor(CLIENTS) as clients:
         launch(0)
         _until(lambda: _count(session, url, "ACTIVE") == 1)
-        started = time.perf_counter()
+        started, spent = time.perf_counter(), Spent()
         posts = list(clients.map(launch, range(COUNT)))
         _until(lambda: _count(session, url, "ACTIVE") == COUNT + 1)
         took = time.perf_counter() - started
         yield figure("100 launches, fake driver, 8 clients", COUNT / took, "servers/s", aim="50")
+        yield from _cpu(spent, "a launch of these", COUNT)
         yield figure("POST of these, median", median(posts), "ms", aim="100")
         yield figure("POST of these, 95 %", sorted(posts)[int(COUNT * 0.95) - 1], "ms")
         servers = session.get(f"{url}/servers").json()["servers"]
         for action, becomes in (("os-stop", "SHUTOFF"), ("os-start", "ACTIVE")):
             yield _actions(session, url, clients, servers, action, becomes)
-        started = time.perf_counter()
+        started, spent = time.perf_counter(), Spent()
         list(clients.map(lambda s: session.delete(f"{url}/servers/{s['id']}"), servers))
         _until(lambda: _count(session, url, "") == 0)
         took = time.perf_counter() - started
         yield figure("101 deletes of these", len(servers) / took, "servers/s", aim="100")
+        yield from _cpu(spent, "a delete of these", len(servers))
+
+
+def _cpu(spent: Spent, of: str, count: int) -> Iterator[Figure]:
+    """What ``count`` of them took, and how much of it was not the cloud's but the clients'."""
+    seconds = spent.since()
+    for who in ("daemons", "broker"):
+        yield figure(f"CPU of {of}, {who}", 1000 * seconds[who] / count, "ms")
+    share = 100 * seconds["clients"] / (sum(seconds.values()) or 1)
+    yield figure(f"CPU of {of}, the clients' share of all", share, "%")
 
 
 def _actions(
@@ -116,7 +130,7 @@ def _until(condition) -> None:
     while not condition():
         if time.monotonic() > give_up_at:
             raise SystemExit("the benchmark's own daemons did not do it in time")
-        time.sleep(0.02)
+        time.sleep(LOOK_S)
 
 
 @contextmanager
