@@ -76,6 +76,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ceph: Ceph = Ceph()
     open_files: Mapping[str, Collection[str] | None] = {}
     """Backend -> the hosts whose guests open its files; None: all."""
+    open_rbd: Mapping[str, Collection[str] | None] = {}
+    """The same of backends in Ceph, and their images."""
     file_group: str = ""
     nbd_address: str = ""
     """Empty: volumes are exported to this host alone."""
@@ -121,6 +123,8 @@ def build(
         rbd=rbd,
         state=settings.data_dir / "ceph",
     )
+    _check_openers("open_files", settings.open_files, {DEFAULT, *settings.more_backends})
+    _check_openers("open_rbd", settings.open_rbd, settings.ceph.pools)
     desired = DesiredExports(database, backends, host=host, address=address, peer=settings.tls_peer)
     exports = exporter(settings.export_dir, tls_dir=settings.tls_dir, fence=desired.fence)
     guests = ask_guests(session)
@@ -148,7 +152,7 @@ def build(
     snapshots = SnapshotService(database, backends, live, quotas, volumes)
     attachments = AttachmentService(
         database, backends, live, desired, host=host, address=address, ports=settings.nbd_ports,
-        open_files=settings.open_files,
+        open_files=settings.open_files, open_images=settings.open_rbd,
     )  # fmt: skip
     imaging = Imaging(database, backends, live, images, filling, volumes, guests, jobs, scratch)
     moving = Moving(database, volumes, attachments, guests, jobs)
@@ -195,6 +199,16 @@ def build(
     )
 
 
+def _check_openers(
+    option: str, chosen: Mapping[str, Collection[str] | None], backends: Collection[str]
+) -> None:
+    """ValueError: a backend is named that is none of the option's kind."""
+    wrong = sorted(set(chosen) - set(backends))
+    if wrong:
+        kind = ", ".join(sorted(backends)) or "there are none"
+        raise ValueError(f"{option} names {wrong[0]}, which is none of its backends: {kind}")
+
+
 def ports_of(text: str) -> range:
     """``10810-11809`` as a range of both ends. ValueError."""
     match = re.fullmatch(r"(\d{1,5})-(\d{1,5})", text.strip())
@@ -209,7 +223,9 @@ def hosts_of(texts: Mapping[str, str]) -> dict[str, frozenset[str] | None]:
     for backend, text in texts.items():
         hosts = frozenset(name.strip() for name in text.split("+"))
         if "" in hosts:
-            raise ValueError(f"open_files must be NAME:HOST+HOST or NAME:all, not {text!r}")
+            raise ValueError(
+                f"hosts that open volumes must be NAME:HOST+HOST or NAME:all, not {text!r}"
+            )
         found[backend] = None if hosts == {"all"} else hosts
     return found
 
@@ -229,6 +245,7 @@ def main() -> None:
         more_backends={name: Path(path) for name, path in chosen.more_backends.items()},
         ceph=Ceph(pools=chosen.rbd_backends, conf=Path(chosen.ceph_conf), user=chosen.rbd_user),
         open_files=hosts_of(chosen.open_files),
+        open_rbd=hosts_of(chosen.open_rbd),
         file_group=chosen.file_group or "",
         nbd_address=chosen.nbd_address or "",
         nbd_ports=ports_of(chosen.nbd_ports),

@@ -47,6 +47,13 @@ OPTS = [
         "the hosts that have the backend's directory under the same name: NAME:HOST+HOST, or "
         "NAME:all. Guests of other hosts go on to use NBD. Unset: no backend.",
     ),
+    cfg.DictOpt(
+        "open_rbd",
+        default={},
+        help="Backends in Ceph whose volumes guests open by QEMU's own driver instead of reaching "
+        "them over NBD, with the hosts that have the key ([libvirt] rbd_user): NAME:HOST+HOST, or "
+        "NAME:all. Guests of other hosts go on to use NBD. Unset: no backend.",
+    ),
     cfg.StrOpt(
         "file_group",
         help="Group of the files that guests open: both this service's user and QEMU's must be in "

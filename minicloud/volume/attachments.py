@@ -48,7 +48,8 @@ _CLAIMED = frozenset(
 
 class AttachmentService:
     """``address`` and ``ports``: where exports to other hosts listen; an empty address: nowhere.
-    ``open_files``: backend -> the hosts whose guests open a volume's file, None: all hosts.
+    ``open_files`` and ``open_images``: backend -> the hosts whose guests open a volume's file, or
+    its image in Ceph, None: all hosts.
     """
 
     def __init__(
@@ -62,9 +63,11 @@ class AttachmentService:
         address: str,
         ports: Sequence[int],
         open_files: Mapping[str, Collection[str] | None],
+        open_images: Mapping[str, Collection[str] | None],
     ) -> None:
         self._database, self._backends = database, backends
-        self._live, self._desired, self._open_files = live, desired, open_files
+        self._live, self._desired = live, desired
+        self._open_files, self._open_images = open_files, open_images
         self._host, self._address, self._ports = host, address, ports
 
     # -- reading ---------------------------------------------------------------------------------
@@ -142,8 +145,9 @@ class AttachmentService:
         else:
             self._connect_row(attachment, volume, connector)
         served = self._match(attachment, volume, connector)
-        opener = self._desired.opener(volume.id)
-        if opener is not None and opener.id == attachment_id:
+        with self._database.read() as tx:
+            row = attachment_store.attachment_get(tx, attachment_id)
+        if row is not None and row.opens_file:
             self._backends.of(volume).open_to_guests(volume.bytes_id)
         elif attachment_id not in served:
             raise Conflict(reason=f"Attachment {attachment_id} was given up meanwhile.")
@@ -395,7 +399,7 @@ class AttachmentService:
             try:
                 with self._database.write() as tx:
                     store.volume_lock(tx, volume.id)
-                    self._check_opener(tx, attachment, direct=direct)
+                    self._check_opener(tx, attachment, volume, direct=direct)
                     port = self._port(tx, attachment) if remote else None
                     known = {**connector, OPENS_FILE: direct}
                     if not attachment_store.attachment_connect(tx, attachment.id, known, port):
@@ -409,35 +413,47 @@ class AttachmentService:
     def _opens_file(
         self, attachment: Attachment, volume: Volume, connector: Mapping[str, Any]
     ) -> bool:
-        """Whether the connector's host sees the volume's file, and may have it for itself."""
-        hosts = self._open_files.get(volume.backend, ())
-        sees = hosts is None or connector["host"] in hosts
-        alone = not volume.multiattach and attachment.mode == "rw"
-        return sees and alone and connector.get("local_files") is True
+        """Whether the connector's host sees the volume's bytes, and may have them for itself."""
+        if volume.multiattach or attachment.mode != "rw":
+            return False
+        if connector.get("local_files") is True and _sees(self._open_files, volume, connector):
+            return True
+        return _sees(self._open_images, volume, connector)
 
-    def _check_opener(self, tx: Transaction, attachment: Attachment, *, direct: bool) -> None:
-        """Invalid: QEMU locks the file that it has open, so a guest that opens it is alone."""
+    def _check_opener(
+        self, tx: Transaction, attachment: Attachment, volume: Volume, *, direct: bool
+    ) -> None:
+        """Invalid: a guest that opens the volume for itself is alone. QEMU locks a file that it has
+        open; an image goes over to another host with its server, as that moves.
+        """
         rows = attachment_store.attachments_of_volumes(tx, [attachment.volume_id])
         for each in rows.get(attachment.volume_id, ()):
-            if each.id != attachment.id and each.connector and (direct or each.opens_file):
+            if each.id == attachment.id or not each.connector or not (direct or each.opens_file):
+                continue
+            moves = direct and each.opens_file and each.server_id == attachment.server_id
+            if not (moves and volume.backend in self._open_images):
                 raise Invalid(
                     reason=f"Invalid volume: Volume {attachment.volume_id} is open on host "
                     f"{each.host} by attachment {each.id}, which cannot share it."
                 )
 
     def _wait_until_closed(self, attachment: Attachment) -> None:
+        """A guest that still has the volume open is cut off, or HostProblem."""
         with self._database.read() as tx:
             volume = store.volume_get(tx, attachment.volume_id)
-        if volume is None:
+
+        def unused() -> bool:
+            with self._database.read() as tx:
+                rows = attachment_store.attachments_of_volumes(tx, [attachment.volume_id])
+            known = rows.get(attachment.volume_id, ())
+            return [each.id for each in known if each.connector] == [attachment.id]
+
+        if volume is None or not unused():
             return
         backend, give_up_at = self._backends.of(volume), time.monotonic() + _CLOSED_S
-        while backend.is_written(volume.bytes_id):
-            if time.monotonic() > give_up_at:
-                raise HostProblem(
-                    reason=f"A guest of host {attachment.host} still has the file of volume "
-                    f"{volume.id} open."
-                )
+        while backend.is_written(volume.bytes_id) and time.monotonic() < give_up_at:
             time.sleep(0.1)
+        backend.close_to_guests(volume.bytes_id, unused)
 
     def _port(self, tx: Transaction, attachment: Attachment) -> int:
         if attachment.port is not None:
@@ -489,3 +505,10 @@ class AttachmentService:
                 attached_at=None,
             ),
         )
+
+
+def _sees(
+    hosts: Mapping[str, Collection[str] | None], volume: Volume, connector: Mapping[str, Any]
+) -> bool:
+    chosen = hosts.get(volume.backend, ())
+    return chosen is None or connector["host"] in chosen

@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 
-from minicloud.domain.errors import HostProblem
+from minicloud.domain.errors import HostProblem, Unavailable
 from minicloud.domain.ids import derive
 from minicloud.kit.clock import iso_micro
 from minicloud.kit.web.versions import Conversion
 from minicloud.volume.backends.disks import Disk, DiskFile
+from minicloud.volume.ceph_connection import ceph_connection
 from minicloud.volume.limits import limits_of
 from minicloud.volume.records import (
     Attachment,
@@ -171,7 +172,7 @@ def connection(
         return {}
     limits = limits_of(qos, volume.size_gb) if qos else None
     if attachment.opens_file:
-        return _file_connection(attachment, volume, way, limits)
+        return _own_connection(attachment, volume, way, limits)
     where: Json = {"socket": str(way.socket(volume.bytes_id))}
     if attachment.port is not None:
         where = {"host": way.address, "port": attachment.port, "tls": way.tls}
@@ -192,25 +193,30 @@ def connection(
     }
 
 
-def _file_connection(attachment: Attachment, volume: Volume, way: Way, limits: Json | None) -> Json:
+def _own_connection(attachment: Attachment, volume: Volume, way: Way, limits: Json | None) -> Json:
+    """Of a guest that opens the volume for itself."""
     try:
         disk = way.disk(volume)
-    except HostProblem:
-        return {}
-    if not isinstance(disk, DiskFile):
+    except (HostProblem, Unavailable):
         return {}
     return {
-        "driver_volume_type": "local",
+        **(_file_connection(disk) if isinstance(disk, DiskFile) else ceph_connection(disk)),
         "attachment_id": attachment.id,
         "volume_id": volume.id,
-        "device_path": str(disk.path),
-        "format": disk.format,
-        "direct_io": disk.takes_direct(),
         "access_mode": attachment.mode,
         "encrypted": False,
         "discard": True,
         "cacheable": False,
         "qos_specs": limits,
+    }
+
+
+def _file_connection(disk: DiskFile) -> Json:
+    return {
+        "driver_volume_type": "local",
+        "device_path": str(disk.path),
+        "format": disk.format,
+        "direct_io": disk.takes_direct(),
     }
 
 

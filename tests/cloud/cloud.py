@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -51,7 +51,7 @@ _DISK = b"a disk of a guest that never runs" * 1000
 
 class Cloud:
     """``hosts``: names of compute hosts; the volume service runs on the first. ``urls``: databases
-    that are not SQLite files, by service. ``open_files``: of the volume service's settings.
+    that are not SQLite files, by service. ``volumes``: settings of the volume service.
     """
 
     def __init__(
@@ -65,12 +65,12 @@ class Cloud:
         place_wait_s: float = 2.0,
         shelved_offload: bool = True,
         urls: Mapping[str, str] = MappingProxyType({}),
-        open_files: Mapping[str, Collection[str] | None] = MappingProxyType({}),
+        volumes: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.directory = directory
         self.transport = LocalTransport(call_timeout_s=call_timeout_s)
         self.rest = RestServices(
-            directory, host=hosts[0], token_cache_s=token_cache_s, urls=urls, open_files=open_files
+            directory, host=hosts[0], token_cache_s=token_cache_s, urls=urls, volumes=volumes
         )
         self.database = self.rest.database("compute")
         self._max_attempts = max_attempts

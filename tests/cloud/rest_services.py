@@ -92,7 +92,7 @@ def _noting(name: str, app: Any, noted: list[Request]) -> Any:
 class RestServices:
     """identity, image, network and volume, bootstrapped. ``token_cache_s``: how long services
     believe a token; ``urls``: databases that are not SQLite files in ``directory``, by service;
-    ``open_files``: of the volume service's settings.
+    ``volumes``: settings of the volume service.
     """
 
     def __init__(
@@ -102,9 +102,9 @@ class RestServices:
         host: str,
         token_cache_s: float,
         urls: Mapping[str, str],
-        open_files: Mapping[str, Collection[str] | None] = MappingProxyType({}),
+        volumes: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        self._urls, self._open_files = urls, open_files
+        self._urls, self._volumes = urls, volumes
         self.noted: list[Request] = []
         self.databases: dict[str, Database] = {}
         self.services: dict[str, RestService] = {}
@@ -231,7 +231,7 @@ class RestServices:
             nbd_address="127.0.0.1",
             nbd_ports=range(21810, 21910),
             more_backends={"fast": self._directory / "volume-fast"},
-            open_files=self._open_files,
+            **self._volumes,
         )
         graph = volume_daemon.build(
             settings, self.database("volume"), self.tokens().authenticate, self.new_session()

@@ -23,10 +23,10 @@ SNAPSHOTS = "/v2.1/os-assisted-volume-snapshots"
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    sharing = {"files": {"lab1", "lab2"}}
+    sharing = {"open_files": {"files": {"lab1", "lab2"}}}
     names = ("lab1", "lab2", "lab3")
     directory = tmp_path_factory.mktemp("files")
-    with running(directory, hosts=names, place_wait_s=0.3, open_files=sharing) as cloud:
+    with running(directory, hosts=names, place_wait_s=0.3, volumes=sharing) as cloud:
         cloud.enable_only("lab1")
         yield cloud
 

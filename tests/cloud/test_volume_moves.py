@@ -25,7 +25,10 @@ NEWEST = {"OpenStack-API-Version": "volume 3.71"}
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     directory = tmp_path_factory.mktemp("moves")
     with running(
-        directory, hosts=("lab1", "lab2"), place_wait_s=0.3, open_files={"files": {"lab1"}}
+        directory,
+        hosts=("lab1", "lab2"),
+        place_wait_s=0.3,
+        volumes={"open_files": {"files": {"lab1"}}},
     ) as cloud:
         cloud.enable_only("lab1")
         admin = cloud.user("admin")

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import msgspec
 
-from minicloud.domain.errors import Unavailable
+from minicloud.domain.errors import HostProblem, Unavailable
 from minicloud.volume.backends.disks import Disk, DiskFile
 
 
@@ -117,6 +117,14 @@ class Backend(abc.ABC):
         """Let nobody write any more who has the volume open now: the caller knows that all of them
         are dead, which the store may not have missed yet. HostProblem.
         """
+
+    def close_to_guests(self, volume_id: str, unused: Callable[[], bool]) -> None:
+        """No guest that opened the volume for itself writes it any more; one that still does is cut
+        off where the store can do that. ``unused``, asked when it is known who has the volume open:
+        whether nobody is to have it; else nothing is done. HostProblem: a guest has it still.
+        """
+        if self.is_written(volume_id) and unused():
+            raise HostProblem(reason=f"A guest still has the file of volume {volume_id} open.")
 
     # -- what is frozen --------------------------------------------------------------------------
     @abc.abstractmethod

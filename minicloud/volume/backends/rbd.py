@@ -22,7 +22,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -136,6 +136,16 @@ class RbdBackend(Backend):
     def fence(self, volume_id: str) -> None:
         """Those alone of whom this host itself can tell that they are dead: see ``rbd_clients``."""
         self._fence(f"volume-{volume_id}")
+
+    def close_to_guests(self, volume_id: str, unused: Callable[[], bool]) -> None:
+        name = f"volume-{volume_id}"
+        with self._cli.alone(volume_id):
+            clients = self._clients(name)
+            if not unused():
+                return
+            if clients and not self._cut_off(name, clients):
+                raise HostProblem(reason=f"A guest still has the image {name} open.")
+            self._cli.set_meta(self._at(name), rbd_clients.GUESTS, "closed")
 
     # -- what is frozen --------------------------------------------------------------------------
     def ensure_snapshot(self, snapshot_id: str, volume_id: str, switch: Switch) -> None:
@@ -412,20 +422,28 @@ class RbdBackend(Backend):
         return depth
 
     def _fence(self, name: str) -> None:
+        dead = rbd_clients.dead_among(self._clients(name), name)
+        if dead and self._cli.get_meta(self._at(name), rbd_clients.GUESTS) != name:
+            self._cut_off(name, dead)
+
+    def _clients(self, name: str) -> list[str]:
+        """Who has an image open, to write it."""
         found = self._cli.ask("status", self._at(name))
-        watchers = [str(each["address"]) for each in (found or {}).get("watchers", ())]
-        dead = rbd_clients.dead_among(watchers, name)
-        if not dead or self._cli.get_meta(self._at(name), rbd_clients.GUESTS) == name:
-            return
-        for client in dead:
+        return [str(each["address"]) for each in (found or {}).get("watchers", ())]
+
+    def _cut_off(self, name: str, clients: Sequence[str]) -> bool:
+        """What these still write is refused from when the cluster does not list them any more:
+        whether it does not.
+        """
+        for client in clients:
             self._cli.block(client)
-            LOG.warning("The client %s of %s is dead, and blocked", client, name)
+            LOG.warning("The client %s of %s is blocked", client, name)
         give_up_at = time.monotonic() + _BLOCKED_S
-        while time.monotonic() < give_up_at:
-            found = self._cli.ask("status", self._at(name))
-            if not any(each["address"] in dead for each in (found or {}).get("watchers", ())):
-                return
+        while set(clients) & set(self._clients(name)):
+            if time.monotonic() > give_up_at:
+                return False
             time.sleep(0.1)
+        return True
 
     def _is_old(self, name: str) -> bool:
         found = self._info(name)

@@ -34,6 +34,8 @@ _AWAY_S = 5.0
 """Nobody asks for so long after that: one pass of the service asks about many things."""
 _TIMED_OUT = f"[errno {errno.ETIMEDOUT}]".encode()
 """So ``ceph`` says it, which ends with 1 whatever it was."""
+_BLOCKED_S = 365 * 86400
+"""A guest on a host that nobody hears of may try to write for as long as it runs."""
 _FLOCK = "hhqqi4x"
 """struct flock: kind, whence, start, length, pid."""
 _OPTIONS = f"""
@@ -141,7 +143,7 @@ class RbdCli:
         """Have the cluster take nothing any more from ``client``, an address of one connection.
         HostProblem; StoreAway.
         """
-        self._run("ceph", ("osd", "blocklist", "add", client), (), QUICK_S)
+        self._run("ceph", ("osd", "blocklist", "add", client, str(_BLOCKED_S)), (), QUICK_S)
 
     def _run(
         self, tool: str, words: tuple[str, ...], fine: Collection[int], limit_s: int
