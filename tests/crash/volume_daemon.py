@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -10,11 +11,12 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ceph_cluster import CephPool
 from tokens import authenticate
 
 from minicloud.client.identity import ServiceSession
@@ -22,8 +24,10 @@ from minicloud.cmd.volume import Settings, build
 from minicloud.kit.context import Context
 from minicloud.kit.db import Database, migrate
 from minicloud.volume import attachment_store, store
+from minicloud.volume.backends.base import Backend
 from minicloud.volume.backends.disks import Disk, DiskFile
 from minicloud.volume.backends.files import FileBackend
+from minicloud.volume.backends.rbd import RbdBackend
 from minicloud.volume.exports import Export, Exporter, Served
 from minicloud.volume.guests import Guests
 from minicloud.volume.kinds import SNAPSHOTS
@@ -137,16 +141,31 @@ class MortalVault(Vault):
 
 
 class Daemon:
-    """A volume daemon on one directory, with a backend ``fast`` besides; ``when`` it dies."""
+    """A volume daemon on one directory, with a backend ``fast`` besides; ``when`` it dies.
+    ``pool``: where the backend ``files`` keeps its volumes, instead of in files.
+    """
 
     def __init__(
-        self, directory: Path, sockets: Path, when: str = "", session: ServiceSession | None = None
+        self,
+        directory: Path,
+        sockets: Path,
+        when: str = "",
+        session: ServiceSession | None = None,
+        pool: CephPool | None = None,
     ) -> None:
         self.directory, self.sockets, self.session = directory, sockets, session
         self.database = Database(f"sqlite:///{directory / 'volume.sqlite'}")
         guests = type("Guests", (FileGuests,), {"when": when, "place": sockets / "guests"})
         self.guests: FileGuests = guests(session)
-        backend = type("Backend", (MortalBackend,), {"when": when})
+        files = type("Backend", (MortalBackend,), {"when": when})
+
+        def backend(path: Path, **options: Any) -> Backend:
+            if pool is None or path.name != "data":
+                return files(path, young_s=0.0, **options)
+            return RbdBackend(
+                path / "ceph", conf=pool.conf, user=pool.user, pool=pool.name, young_s=0.0
+            )
+
         exporter = type("Exporter", (MortalExporter,), {"when": when})
         graph = build(
             Settings(
@@ -160,7 +179,7 @@ class Daemon:
             self.database,
             authenticate,
             session,
-            backend=partial(backend, young_s=0.0),
+            backend=backend,
             exporter=exporter,
             vault=type("Vault", (MortalVault,), {"when": when}),
             ask_guests=guests,
@@ -219,15 +238,15 @@ class Daemon:
 class Place:
     """Where daemons live and die one after the other."""
 
-    def __init__(self, directory: Path, sockets: Path) -> None:
-        self.directory, self.sockets = directory, sockets
+    def __init__(self, directory: Path, sockets: Path, pool: CephPool | None = None) -> None:
+        self.directory, self.sockets, self.pool = directory, sockets, pool
         self.session: Callable[[], ServiceSession | None] = lambda: None
         database = Database(f"sqlite:///{directory / 'volume.sqlite'}")
         migrate.upgrade("volume", database)
         database.close()
 
     def daemon(self, when: str = "") -> Daemon:
-        return Daemon(self.directory, self.sockets, when, self.session())
+        return Daemon(self.directory, self.sockets, when, self.session(), self.pool)
 
     def dies_of(self, when: str, work: Callable[[Daemon], object]) -> None:
         """Do ``work`` in a child that is killed at ``when``."""
@@ -242,10 +261,23 @@ class Place:
         assert os.WTERMSIG(status) == signal.SIGKILL
 
     def files(self) -> set[str]:
-        return {path.name for path in (self.directory / "data" / "volumes").iterdir()}
+        """The volumes of the backend ``files``."""
+        return self.listed("volume")
+
+    def listed(self, kind: str) -> set[str]:
+        """Ids of what the backend ``files`` has: of volumes, snapshots or images."""
+        if self.pool is None:
+            directory = self.directory / "data" / f"{kind}s"
+            return {each.name for each in directory.iterdir()}
+        names = self.pool.rbd("ls", self.pool.name).splitlines()
+        return {each.removeprefix(f"{kind}-") for each in names if each.startswith(f"{kind}-")}
 
     def layers(self) -> int:
-        return len(list((self.directory / "data" / "layers").iterdir()))
+        """How many things that backend has that take space."""
+        if self.pool is None:
+            return len(list((self.directory / "data" / "layers").iterdir()))
+        trash = self.pool.rbd("trash", "ls", self.pool.name)
+        return len((self.pool.rbd("ls", self.pool.name) + trash).splitlines())
 
     def processes(self, program: str) -> list[int]:
         """Pids of what runs of ``program`` for this place, as the kernel lists it."""
@@ -302,8 +334,14 @@ def of_volume(volume_id: str) -> Listing:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
+    with a_place(tmp_path) as place:
+        yield place
+
+
+@contextlib.contextmanager
+def a_place(directory: Path, pool: CephPool | None = None) -> Iterator[Place]:
     sockets = Path(tempfile.mkdtemp(prefix="mc-volume-"))
-    place = Place(tmp_path, sockets)
+    place = Place(directory, sockets, pool)
     yield place
     for pid in place.exporters().values():
         os.kill(pid, signal.SIGKILL)

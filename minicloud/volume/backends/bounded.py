@@ -14,8 +14,8 @@ def run(
     argv: Sequence[str], *, limit_s: int, outlives: bool = False, keep: Collection[int] = ()
 ) -> subprocess.CompletedProcess[bytes]:
     """``limit_s``: of its processors' time; it may wait as long again. It ends with this process,
-    whose successor begins anew, unless it ``outlives`` it. ``keep``: descriptors that it inherits.
-    OSError, subprocess.TimeoutExpired.
+    whose successor begins anew, unless it ``outlives`` it and its group. ``keep``: descriptors
+    that it inherits. OSError, subprocess.TimeoutExpired.
     """
     fate = [] if outlives else ["setpriv", "--pdeathsig=KILL"]
     bounds = ["prlimit", f"--data={_MEMORY}", f"--cpu={limit_s}", "--core=0"]
@@ -27,6 +27,7 @@ def run(
         timeout=2 * limit_s,
         env={**os.environ, "LC_ALL": "C", "TZ": "UTC0"},
         pass_fds=tuple(keep),
+        start_new_session=outlives,
     )
 
 

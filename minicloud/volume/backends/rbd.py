@@ -70,7 +70,6 @@ class RbdBackend(Backend):
         self._conf, self._user, self._pool = conf, user, pool
         self._young_s, self._image_cache_s = young_s, image_cache_s
         self._cli = RbdCli(directory, conf=conf, user=user)
-        self._seen: set[str] = set()
         self._reported: set[str] = set()
         self._upkeep_at = 0.0
 
@@ -103,7 +102,6 @@ class RbdBackend(Backend):
 
     def ensure_absent(self, volume_id: str) -> None:
         with self._cli.alone(volume_id):
-            self._seen.discard(volume_id)
             while self._settled(volume_id) is not None:
                 self._remove(f"volume-{volume_id}")
 
@@ -112,10 +110,7 @@ class RbdBackend(Backend):
         return None if found is None else int(found["size"])
 
     def disk(self, volume_id: str) -> RbdImage:
-        # Each pass asks for each volume that is served: the cluster is asked once.
-        if volume_id not in self._seen:
-            self._there(f"volume-{volume_id}")
-            self._seen.add(volume_id)
+        self._there(f"volume-{volume_id}")
         return RbdImage(
             conf=self._conf, user=self._user, pool=self._pool, image=f"volume-{volume_id}"
         )
@@ -242,7 +237,6 @@ class RbdBackend(Backend):
             if self._settled(volume_id) is not None:
                 self._thaw_all(f"volume-{volume_id}")
                 self._rename(f"volume-{volume_id}", target)
-            self._seen.discard(volume_id)
         return target
 
     def sweep(self, known: Callable[[], Known]) -> None:
