@@ -6,7 +6,6 @@ and what a server's ports are when a client lists them.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -47,14 +46,6 @@ class Lookups(Protocol):
 
     def image(self, ctx: Context, image_id: str) -> Image:
         """NotFound."""
-
-    def image_create(
-        self, ctx: Context, *, name: str, min_disk: int, properties: Mapping[str, str]
-    ) -> str:
-        """The id of a new image of the caller's, without bytes yet. ``min_disk``: GiB."""
-
-    def image_delete(self, ctx: Context, image_id: str) -> None:
-        """It is gone; not there is fine."""
 
     def networks(self, ctx: Context, ids: Sequence[str] = ()) -> Sequence[Network]:
         """The networks the caller sees; of ``ids`` where some are given."""
@@ -97,18 +88,6 @@ class RestLookups:
 
     def image(self, ctx: Context, image_id: str) -> Image:
         return ImageClient(self._rest("image", ctx)).image_get(image_id).value
-
-    def image_create(
-        self, ctx: Context, *, name: str, min_disk: int, properties: Mapping[str, str]
-    ) -> str:
-        client = ImageClient(self._rest("image", ctx))
-        return client.image_create(
-            name, disk_format="qcow2", min_disk=min_disk, properties=properties
-        ).value.id
-
-    def image_delete(self, ctx: Context, image_id: str) -> None:
-        with contextlib.suppress(NotFound):
-            ImageClient(self._rest("image", ctx)).image_delete(image_id)
 
     def networks(self, ctx: Context, ids: Sequence[str] = ()) -> Sequence[Network]:
         query = {"id": list(ids)} if ids else {}

@@ -114,8 +114,14 @@ class Operator:
             self._tell(call, operation)
         return operation
 
-    def end_of(self, operation: Operation, *, limit_s: float = _END_S) -> Operation:
-        """The operation when it has ended, or as it is after ``limit_s`` seconds.
+    def end_of(
+        self,
+        operation: Operation,
+        *,
+        limit_s: float = _END_S,
+        or_when: Callable[[], bool] = lambda: False,
+    ) -> Operation:
+        """The operation when it has ended or ``or_when``, or as it is after ``limit_s`` seconds.
 
         Raises what made it fail.
         """
@@ -126,10 +132,16 @@ class Operator:
                 operation = operations.operation_get(tx, operation.id)
             if operation.state in ("failed", "stuck", "cancelled"):
                 raise _problem_of(operation)
-            if operation.state == "done" or time.monotonic() > give_up_at:
+            if operation.state == "done" or or_when() or time.monotonic() > give_up_at:
                 return operation
             time.sleep(pause)  # the rows are all that API and host share
             pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+
+    def has_done(self, operation: Operation, step: str) -> bool:
+        """Whether the operation's host has told that ``step`` succeeded."""
+        with self._database.read() as tx:
+            events = operations.events_of_operation(tx, operation.id)
+        return any(event.step == step and event.result == "Success" for event in events)
 
     def by_call(
         self,

@@ -1,7 +1,7 @@
 """Images made of servers: createImage, createBackup, and the one that a shelved server becomes.
 
-The image's record is made here, with the caller's token, so that it is the caller's and its id can
-be answered at once; the host gives it its bytes.
+The host makes the image, record and bytes, so that no more than the operation has to outlive this
+request; its id is chosen here and answered when the record is there.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class ServerImages:
         if not server.image_id:
             self._operator.begin(call, "shelve", params)
         else:
-            self._begin(call, server, "shelve", f"{server.name}-shelved", {}, params)
+            params.update(_image(server, f"{server.name}-shelved", {}))
+            self._operator.begin(call, "shelve", params)
         return Reply()
 
     def shelve_offload(self, call: Call) -> Reply:
@@ -102,13 +103,10 @@ class ServerImages:
         properties = {**body.metadata, "image_type": "snapshot"}
         if not server.image_id:
             return self._snapshot_of_volumes(call, body.name, body.metadata)
-        return self._begin(call, server, "createImage", body.name, properties, {})
+        return self._begin(call, "createImage", _image(server, body.name, properties))
 
     def _snapshot_of_volumes(self, call: Call, name: str, metadata: Mapping[str, str]) -> str:
-        """The root disk is a volume: a snapshot of every volume, and an image that names them.
-
-        The host makes both, so that no more than the operation has to outlive this request.
-        """
+        """The root disk is a volume: a snapshot of every volume, and an image that names them."""
         image_id = new_id()
 
         def plan(server: Server) -> Mapping[str, Any]:
@@ -139,41 +137,49 @@ class ServerImages:
         body = call.body
         if not server.image_id:
             raise Invalid(reason="Backup is not supported for volume-backed instances.")
-        params = {"backup_type": body.backup_type, "rotation": int(body.rotation)}
+        rotation = {"backup_type": body.backup_type, "rotation": int(body.rotation)}
         properties = {
             **body.metadata,
             "image_type": "backup",
             "backup_type": body.backup_type,
         }
-        return self._begin(call, server, "createBackup", body.name, properties, params)
+        image = _image(server, body.name, properties)
+        return self._begin(call, "createBackup", {**image, **rotation})
 
-    def _begin(
-        self,
-        call: Call,
-        server: Server,
-        verb: str,
-        name: str,
-        properties: Mapping[str, str],
-        params: Mapping[str, Any],
-    ) -> str:
-        """Make the image and begin ``verb`` with it; no image is left when that is refused."""
-        if not server.image_id:
-            raise Invalid(reason=f"Instance {server.id} is volume-backed: snapshot its volumes.")
-        image_id = self._lookups.image_create(
-            call.ctx,
-            name=name,
-            min_disk=server.flavor.disk,
-            properties={**_inherited(server), **properties},
-        )
+    def _begin(self, call: Call, verb: str, params: Mapping[str, Any]) -> str:
+        """Begin ``verb``, and return the id of its image when that is there."""
+        image_id: str = params["image_id"]
+        operation = self._operator.begin(call, verb, params)
         try:
-            self._operator.begin(call, verb, {**params, "image_id": image_id})
-        except MinicloudError:
-            self._lookups.image_delete(call.ctx, image_id)
-            raise
+            self._operator.end_of(operation, or_when=lambda: self._is_there(call, image_id))
+        except MinicloudError as problem:
+            if self._operator.has_done(operation, "record"):
+                return image_id
+            if problem.http < 500:
+                raise
+            raise Conflict(reason=problem.message) from None
         return image_id
+
+    def _is_there(self, call: Call, image_id: str) -> bool:
+        try:
+            self._lookups.image(call.ctx, image_id)
+        except MinicloudError:
+            return False
+        return True
 
     def _located(self, call: Call, image_id: str) -> Reply:
         return Reply(headers={"Location": f"{call.base_url}/v2.1/images/{image_id}"})
+
+
+def _image(server: Server, name: str, properties: Mapping[str, str]) -> dict[str, Any]:
+    """Of an operation: the image that its host is to make of the root disk."""
+    return {
+        "image_id": new_id(),
+        "name": name,
+        "disk_format": "qcow2",
+        "min_disk": server.flavor.disk,
+        "properties": {**_inherited(server), **properties},
+    }
 
 
 def _inherited(server: Server) -> dict[str, str]:

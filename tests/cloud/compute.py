@@ -224,19 +224,6 @@ class FakeLookups:
         except KeyError:
             raise NotFound(kind="Image", id=image_id) from None
 
-    def image_create(
-        self, ctx: Context, *, name: str, min_disk: int, properties: Mapping[str, str]
-    ) -> str:
-        self._note("image_create")
-        image = _image(new_id(), size=0, min_ram=0)
-        self.images[image.id] = msgspec.structs.replace(
-            image, name=name, status="queued", min_disk=min_disk, properties=properties
-        )
-        return image.id
-
-    def image_delete(self, ctx: Context, image_id: str) -> None:
-        self.images.pop(image_id, None)
-
     def networks(self, ctx: Context, ids: Sequence[str] = ()) -> Sequence[Network]:
         self._note("networks")
         return [n for n in self.networks_ if not ids or n.id in ids]

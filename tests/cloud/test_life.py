@@ -10,7 +10,9 @@ import pytest
 from cloud import Cloud, running, wait_until
 from user import User
 
+from minicloud.compute.recipes import RECIPES, Job
 from minicloud.domain.states import Power
+from minicloud.kit.operations import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +185,46 @@ def test_a_server_deleted_while_its_host_is_down_is_reaped(tmp_path: Path) -> No
         cloud.settle()
         assert cloud.traces(server_id) == {}
         assert host.network.taps() == frozenset()
+
+
+@pytest.mark.parametrize("step", ["record", "copy"])
+def test_a_server_deleted_in_the_middle_of_its_image_while_no_host_is_up(
+    tmp_path: Path, step: str
+) -> None:
+    """Nothing is left of the image when the host is back; whole ones stay."""
+
+    def die(_job: Job) -> None:
+        raise SystemExit
+
+    whole = RECIPES["createImage"]
+    steps = [s._replace(do=die) if s.name == step else s for s in whole.steps]
+    with running(tmp_path) as cloud:
+        user, host = cloud.user(), cloud.hosts["lab1"]
+        server_id = user.launch(cloud.image_id)
+        assert wait_until(lambda: user.status(server_id) == "ACTIVE")
+        kept = user.act(server_id, createImage={"name": "kept"})["image_id"]
+        cloud.settle()
+        host.stop()
+        host.recipes = {**RECIPES, "createImage": Recipe("createImage", steps)}
+        host.start()
+        action = {"createImage": {"name": "shot"}}
+        path = f"/v2.1/servers/{server_id}/action"
+        asked = threading.Thread(target=user.call, args=("compute", "POST", path),
+                                 kwargs={"json": action}, daemon=True)  # fmt: skip
+        asked.start()
+        assert wait_until(lambda: cloud.operations(server_id)[0].verb == "createImage")
+        assert wait_until(lambda: not host.manager.busy_servers())
+        host.stop()
+        host.recipes = RECIPES
+        user.delete(server_id)
+        cloud.silence("lab1")
+        cloud.turn()
+        assert not user.status(server_id)
+        host.start()
+        cloud.settle()
+        assert cloud.traces(server_id) == {}
+        images = user.ask("image", "GET", "/v2/images", 200)["images"]
+        assert [i["id"] for i in images if i.get("instance_uuid") == server_id] == [kept]
 
 
 def test_a_launch_cut_off_at_its_port_is_reaped_when_the_host_is_back(tmp_path: Path) -> None:

@@ -224,6 +224,14 @@ def test_an_image_that_fails_is_not_left_queued(cloud: Cloud, user: User, server
     assert "no space is left" in (cloud.operations(server_id)[0].message or "")
 
 
+def test_an_image_that_the_image_service_refuses(cloud: Cloud, user: User, server_id: str) -> None:
+    before = images(user)
+    refused = user.act(server_id, 403, createImage={"name": "shot", "metadata": {"checksum": "x"}})
+    assert "checksum" in refused["forbidden"]["message"]
+    becomes(cloud, user, server_id, "ACTIVE")
+    assert images(user) == before
+
+
 def test_backups_rotate(cloud: Cloud, user: User, server_id: str) -> None:
     for number in range(3):
         body = {"name": f"daily{number}", "backup_type": "daily", "rotation": 2}

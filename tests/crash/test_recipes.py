@@ -86,6 +86,8 @@ STORIES: Mapping[str, Story] = {
 DEVICES = ("attach_volume", "detach_volume", "extend_volume", "swap_volume", "attach_interface",
            "detach_interface")  # fmt: skip
 """Verbs with stories of their own in ``test_device_recipes.py``."""
+ANSWERED_LATER = ("createImage", "createImage:volumes", "createBackup")
+"""Recipes of requests that are answered when an image is there."""
 STEPS = [
     (name, step, after)
     for name, story in STORIES.items()
@@ -251,9 +253,10 @@ def prepare(cloud: Cloud, user: User, admin: User, name: str) -> str:
 def set_off(cloud: Cloud, user: User, admin: User, name: str, server_id: str) -> None:
     if name == "delete":
         user.delete(server_id)
-    elif STORIES[name].recipe == "createImage:volumes":
-        aside(admin, f"/v2.1/servers/{server_id}/action", _IMAGE)
-        assert wait_until(lambda: cloud.operations(server_id)[0].verb == "createImage")
+    elif STORIES[name].recipe in ANSWERED_LATER:
+        aside(admin, f"/v2.1/servers/{server_id}/action", STORIES[name].act)
+        (verb,) = STORIES[name].act
+        assert wait_until(lambda: cloud.operations(server_id)[0].verb == verb)
     elif STORIES[name].recipe == "rebuild":
         act(admin, server_id, {"rebuild": {"imageRef": cloud.image_id}})
     else:
@@ -379,6 +382,7 @@ def test_failed(cloud: Cloud, user: User, admin: User, name: str, step: str, aft
 @pytest.mark.parametrize(
     ("name", "step"),
     [
+        ("createImage", "record"),
         ("createImage", "copy"),
         ("createImage, of volumes", "record"),
         ("createImage, of volumes", "snapshots"),

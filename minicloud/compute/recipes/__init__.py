@@ -71,6 +71,7 @@ from minicloud.compute.recipes.snapshot import (
     drop_copy,
     drop_image,
     drop_shelved_image,
+    ensure_image_record,
     rotate_backups,
     upload_copy,
 )
@@ -83,7 +84,6 @@ from minicloud.compute.recipes.swap import (
 from minicloud.compute.recipes.volume_images import (
     drop_snapshots,
     ensure_image_of_snapshots,
-    ensure_image_record,
     ensure_snapshots,
 )
 from minicloud.compute.recipes.volumes import (
@@ -117,8 +117,9 @@ _WIRED = (step("ports", ensure_ports), step("volumes", ensure_volumes))
 """What a guest needs before it runs: nothing is done where it is there already."""
 
 _COPIED = (
+    step("record", ensure_image_record, drop_image),
     step("copy", copy_root_disk, drop_copy),
-    step("upload", upload_copy, drop_image),
+    step("upload", upload_copy),
     step("copy away", drop_copy),
 )
 

@@ -1,7 +1,7 @@
 """A server's root disk as an image: copied as it is at one moment, then uploaded.
 
-The image's record was made by the API with the user's token; here it gets its bytes. A failure
-removes it again, so that no image stays queued for ever.
+The image's id is the operation's, so that no more than the operation has to outlive its request. A
+failure removes the image again, so that none stays queued for ever.
 """
 
 from __future__ import annotations
@@ -10,6 +10,25 @@ import contextlib
 
 from minicloud.compute.recipes.job import Job
 from minicloud.domain.errors import NotFound
+
+
+def ensure_image_record(job: Job) -> None:
+    """The image is there, its owner's, and waits for what it is to have."""
+    image_id = job.params.get("image_id")
+    if not image_id:
+        return  # the root disk is a volume, which keeps itself
+    client, params = job.clients.image, job.params
+    try:
+        client.image_get(image_id)
+    except NotFound:
+        client.image_create(
+            params["name"],
+            image_id=image_id,
+            owner=job.operation.project_id,
+            disk_format=params.get("disk_format", "raw"),
+            min_disk=params.get("min_disk", 0),
+            properties=params["properties"],
+        )
 
 
 def copy_root_disk(job: Job) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,21 +20,6 @@ from minicloud.domain.models import BlockDevice
 
 IMAGE_KEY = "minicloud-image"
 _READY_S = 600.0
-
-
-def ensure_image_record(job: Job) -> None:
-    """The image is there; it waits for its properties."""
-    client, image_id = job.clients.image, job.params["image_id"]
-    try:
-        client.image_get(image_id)
-    except NotFound:
-        client.image_create(
-            job.params["name"],
-            image_id=image_id,
-            owner=job.operation.project_id,
-            disk_format="raw",
-            properties=job.params["properties"],
-        )
 
 
 def ensure_snapshots(job: Job) -> None:
@@ -79,13 +64,24 @@ def drop_unfinished_images(job: Job) -> None:
     user's, unless it was only to keep the server.
     """
     client = job.clients.image
-    for image_id, verb in job.params.get("images", {}).items():
+    images = job.params["images"] if "images" in job.params else _unfinished(job)
+    for image_id, verb in images.items():
         with contextlib.suppress(NotFound):
             if verb != "shelve" and client.image_get(image_id).value.status == "active":
                 continue
         _drop_snapshots_of(job, image_id)
         with contextlib.suppress(NotFound, NotAllowed):
             client.image_delete(image_id)
+
+
+def _unfinished(job: Job) -> Mapping[str, str]:
+    """Image id -> verb, of a server whose records were deleted while no host was up."""
+    found = job.clients.own_image.images_by_properties(instance_uuid=job.server.id).value
+    return {
+        image.id: "createImage"
+        for image in found
+        if image.owner == job.server.project_id and image.status in ("queued", "saving")
+    }
 
 
 def _drop_snapshots_of(job: Job, image_id: str) -> None:
