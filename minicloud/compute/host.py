@@ -51,6 +51,7 @@ class HostReporter:
         ctx = Context()
         if not self._manager.epoch:
             self._manager.epoch = self._conductor.host_register(ctx, host=self._tools.name)
+        begun = self._manager.begun
         try:
             orders = self._conductor.host_report(ctx, report=self._report())
         except StaleOperation:
@@ -62,6 +63,7 @@ class HostReporter:
             # To the process: a signal to this thread would not wake the main one.
             os.kill(os.getpid(), signal.SIGTERM)
             return
+        self._manager.retry_writes(orders.still, begun)
         self._follow(ctx, orders)
 
     def _report(self) -> HostReport:

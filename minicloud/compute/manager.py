@@ -88,7 +88,9 @@ class ComputeManager(ComputeRPC):
         network_changed: Callable[[Sequence[str], str], None] = lambda _things, _origin: None,
         console_address: str = "127.0.0.1",
         recipes: Mapping[str, Recipe[Job]] = RECIPES,
+        retry_s: float = 30.0,
     ) -> None:
+        """``retry_s``: between two tries of a guest that found no space on a disk."""
         self._recipes = recipes
         self._network_changed = network_changed
         self._tools = tools
@@ -104,6 +106,9 @@ class ComputeManager(ComputeRPC):
         self._working: dict[str, _Running] = {}
         self._turns: dict[str, _Turn] = {}
         self._rests: dict[str, _Rest] = {}
+        self._retry_s, self._retried = retry_s, dict[str, float]()
+        self.begun = 0
+        """How many operations this daemon has begun."""
 
     # -- RPC -----------------------------------------------------------------------------------
     def operation_run(self, ctx: Context, *, operation_id: str, server_id: str) -> None:
@@ -165,6 +170,27 @@ class ComputeManager(ComputeRPC):
             finally:
                 turn.guest.release()
 
+    def retry_writes(self, still: Sequence[str], begun: int) -> None:
+        """Have guests go on that stand still for want of space on a disk, now and then: where there
+        is none yet they stand still again. None of them is to be paused, unless an operation was
+        begun after so many.
+        """
+        now = time.monotonic()
+        self._retried = {each: at for each, at in self._retried.items()
+                         if each in still and now - at < self._retry_s}  # fmt: skip
+        for server_id in set(still) - set(self._retried):
+            with self._turn(server_id) as turn:
+                if not turn.guest.acquire(blocking=False):
+                    continue
+                try:
+                    if self.begun == begun and self._tools.driver.retry_writes(server_id):
+                        self._retried[server_id] = now
+                        LOG.warning("Server %s found no space on a disk; it tries again", server_id)
+                except MinicloudError as problem:
+                    LOG.warning("Server %s stands still: %s", server_id, problem.message)
+                finally:
+                    turn.guest.release()
+
     def inject_nmi(self, ctx: Context, *, server_id: str) -> None:
         self._tools.driver.inject_nmi(server_id)
 
@@ -210,6 +236,7 @@ class ComputeManager(ComputeRPC):
         with working_for(ctx), self._turn(server_id) as turn, turn.lock, turn.guest:
             running.lend_guest = turn.lend_guest
             with self._lock:
+                self.begun += 1
                 self._working[server_id] = running
             OPERATIONS_RUNNING.inc()
             try:

@@ -63,8 +63,8 @@ class ConductorManager(ConductorRPC):
             services.service_report(tx, hosts.COMPUTE, report.host)
             pending = operations.operations_of_host(tx, report.host)
             busy = {server_id for _, server_id in pending}
-            reap = correct_servers(tx, report, busy, settle_s=self._settle_s)
-        return HostOrders(operations=pending, reap=reap)
+            reap, still = correct_servers(tx, report, busy, settle_s=self._settle_s)
+        return HostOrders(operations=pending, reap=reap, still=still)
 
     def operation_take(self, ctx: Context, *, operation_id: str, host: str, epoch: int) -> Work:
         received, watch = clock.now(), time.perf_counter()

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 from minicloud.db import servers
 from minicloud.domain.models import HostReport, Server
-from minicloud.domain.states import OBSERVED, Power
+from minicloud.domain.states import OBSERVED, Power, VmState
 from minicloud.kit import clock
 from minicloud.kit.db import Transaction
 
@@ -16,8 +16,9 @@ LOG = logging.getLogger(__name__)
 
 def correct_servers(
     tx: Transaction, report: HostReport, busy: Collection[str], *, settle_s: float
-) -> Sequence[Server]:
-    """Correct resting servers of the host; answer the servers whose remains it should remove.
+) -> tuple[Sequence[Server], Sequence[str]]:
+    """Correct resting servers of the host: (servers whose remains it should remove, ids of those
+    whose guests stand still and are not to).
 
     A server that changed less than ``settle_s`` seconds ago is left alone: the report may have
     been written before, and would undo what an operation has just done. A domain whose server
@@ -25,7 +26,7 @@ def correct_servers(
     """
     known = servers.servers_for_host(tx, report.host, list(report.domains))
     settled = clock.now() - settle_s
-    reap = []
+    reap, still = [], []
     for server in known.values():
         if not server.is_on(report.host):
             if server.id not in busy:
@@ -36,6 +37,8 @@ def correct_servers(
         if server.operation_id is not None or server.updated_at > settled:
             continue
         power = Power(report.domains.get(server.id, Power.NOSTATE))
+        if power is Power.PAUSED and server.vm_state is not VmState.PAUSED:
+            still.append(server.id)
         becomes = OBSERVED.get((server.vm_state, power))
         if becomes is not None and servers.server_observed(
             tx, server.id, was=server.vm_state, becomes=becomes, power=power
@@ -45,4 +48,4 @@ def correct_servers(
             servers.server_observed(
                 tx, server.id, was=server.vm_state, becomes=server.vm_state, power=power
             )
-    return reap
+    return reap, still

@@ -463,6 +463,8 @@ class HostOrders(msgspec.Struct, frozen=True, kw_only=True):
     """(operation id, server id) of live and stuck operations of this host, oldest first."""
     reap: Sequence[Server] = ()
     """Servers that were deleted, or live elsewhere: remove what is left of them here."""
+    still: Sequence[str] = ()
+    """Servers at rest whose guests were reported to stand still, and are not to."""
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):

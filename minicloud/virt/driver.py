@@ -174,6 +174,12 @@ class Driver(ABC):
         """The guest stands still, its memory kept. HostProblem where it does not run."""
 
     @abstractmethod
+    def retry_writes(self, server_id: str) -> bool:
+        """A guest that stands still since a disk had no space for what it wrote tries that again,
+        and stands still again where there is none yet; any other is left alone. Whether it did.
+        """
+
+    @abstractmethod
     def ensure_suspended(self, server_id: str) -> None:
         """The guest's memory is in a file of the hypervisor's and the guest is off.
 

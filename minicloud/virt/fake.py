@@ -52,6 +52,10 @@ class _Domain(msgspec.Struct, kw_only=True):
     power: Power
     saved: bool = False
     """Suspended: its memory is kept while it is off."""
+    starved: bool = False
+    """Stands still: there was no space for what it wrote."""
+    tries: int = 0
+    """Of such writes again."""
 
 
 class _Fault(msgspec.Struct, kw_only=True):
@@ -116,6 +120,22 @@ class FakeDriver(Driver):
         with self._lock:
             self._set_power(server_id, Power.SHUTDOWN)
 
+    def fill_disk(self, server_id: str) -> None:
+        """The guest finds no space for what it writes, until ``free_disk``."""
+        with self._lock:
+            (self._domains / f"{server_id}.full").touch()
+            domain = self._running(server_id)
+            domain.starved = True
+            self._write(domain)
+            self._set_power(server_id, Power.PAUSED)
+
+    def free_disk(self, server_id: str) -> None:
+        (self._domains / f"{server_id}.full").unlink()
+
+    def tries(self, server_id: str) -> int:
+        """How often the guest has tried writes again for which there was no space."""
+        return self._running(server_id).tries
+
     def domain(self, server_id: str) -> DomainSpec:
         """What the guest has now."""
         return self._running(server_id).spec
@@ -167,6 +187,18 @@ class FakeDriver(Driver):
             if domain is None or domain.power is Power.SHUTDOWN:
                 raise HostProblem(reason=f"the guest of server {server_id} does not run")
             self._set_power(server_id, Power.PAUSED)
+
+    def retry_writes(self, server_id: str) -> bool:
+        with self._call("retry_writes"):
+            domain = self._read(server_id)
+            if domain is None or domain.power is not Power.PAUSED or not domain.starved:
+                return False
+            domain.tries += 1
+            domain.starved = (self._domains / f"{server_id}.full").exists()
+            self._write(domain)
+            if not domain.starved:
+                self._set_power(server_id, Power.RUNNING)
+            return True
 
     def ensure_suspended(self, server_id: str) -> None:
         with self._call("ensure_suspended"):

@@ -53,6 +53,7 @@ class FakeHost:
             always_config_drive=True,
         )
         self.recipes = RECIPES
+        self.retry_s = 0.0
         self.is_up = False
         self.start()
 
@@ -66,6 +67,7 @@ class FakeHost:
             lambda ctx: Clients(session, ctx),
             operations=8,
             recipes=self.recipes,
+            retry_s=self.retry_s,
         )
         own = Clients(session, Context())
         self.reporter = HostReporter(self.tools, conductor_calls, self.manager, own)

@@ -32,7 +32,7 @@ from minicloud.virt.driver import (
     NbdDisk,
     Nic,
 )
-from minicloud.virt.libvirt import devices, layers, moves, patience, xml
+from minicloud.virt.libvirt import devices, layers, moves, patience, starved, xml
 from minicloud.virt.libvirt.connection import Connection, RawDomain
 from minicloud.virt.libvirt.keyring import CephUser
 from minicloud.virt.libvirt.secrets import Secrets
@@ -120,6 +120,11 @@ class LibvirtDriver(Driver):
             domain = self._ours(server_id)
         if domain is None or domain.power is not Power.PAUSED:
             raise HostProblem(reason=f"the guest of server {server_id} does not run")
+
+    def retry_writes(self, server_id: str) -> bool:
+        return self._ours(server_id) is not None and starved.retry_writes(
+            self._connection, server_id
+        )
 
     def ensure_suspended(self, server_id: str) -> None:
         domain = self._ours(server_id)
