@@ -19,6 +19,7 @@ import pytest
 from ceph_cluster import CephCluster, CephPool
 from clients.command_line import CommandLine
 from clients.conftest import CLOUDS, CONFIG, LiveCloud, until
+from clients.test_volume_guests import processes
 
 pytestmark = [pytest.mark.clients, pytest.mark.host]
 
@@ -55,7 +56,7 @@ def pool(live_cloud: LiveCloud, admin: CommandLine, ceph: CephCluster) -> Iterat
             f"ceph_conf = {conf}\n"
         )
         path.chmod(0o644)
-        _restart(admin)
+        _restart(admin, "volume")
         for each in ("ceph", "files"):
             admin("volume type create --property", f"volume_backend_name={each}", each)
         yield pool
@@ -63,7 +64,7 @@ def pool(live_cloud: LiveCloud, admin: CommandLine, ceph: CephCluster) -> Iterat
         admin("volume type delete ceph files")
         path.unlink() if before is None else path.write_text(before)
         shutil.rmtree(CEPH, ignore_errors=True)
-        _restart(admin)
+        _restart(admin, "volume")
 
 
 def _given_to_the_service(pool: CephPool) -> Path:
@@ -78,11 +79,12 @@ def _given_to_the_service(pool: CephPool) -> Path:
     return conf
 
 
-def _restart(admin: CommandLine) -> None:
-    """The supervisor starts the volume service again."""
-    old = until(_process)
-    os.kill(old, signal.SIGKILL)
-    until(lambda: _process() not in (None, old))
+def _restart(admin: CommandLine, *daemons: str) -> None:
+    """The supervisor starts them again."""
+    for daemon in daemons:
+        old = until(lambda daemon=daemon: _process(daemon))
+        os.kill(old, signal.SIGKILL)
+        until(lambda daemon=daemon, old=old: _process(daemon) not in (None, old))
 
     def answers() -> bool:
         with contextlib.suppress(AssertionError):
@@ -92,12 +94,28 @@ def _restart(admin: CommandLine) -> None:
     until(answers)
 
 
-def _process() -> int | None:
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if (entry / "cmdline").read_bytes().split(b"\0")[0] == b"minicloud-volume":
-                return int(entry.name)
-    return None
+def _process(daemon: str) -> int | None:
+    return next(iter(processes(lambda words: words[0] == f"minicloud-{daemon}")), None)
+
+
+@contextlib.contextmanager
+def _opened_by_guests(admin: CommandLine, pool: CephPool) -> Iterator[None]:
+    """Guests of this host open what is in Ceph for themselves."""
+    key = f"[libvirt]\nrbd_user = {pool.user}\nrbd_keyring = {CEPH / 'keyring'}\n"
+    wanted = {
+        CONFIG / "volume.conf": "open_rbd = ceph:all\n",
+        CONFIG / "compute.conf": f"\n{key}rbd_secret_uuid = {uuid.uuid4()}\n",
+    }
+    before = {path: path.read_text() for path in wanted}
+    try:
+        for path, more in wanted.items():
+            path.write_text(before[path] + more)
+        _restart(admin, "volume", "compute")
+        yield
+    finally:
+        for path, text in before.items():
+            path.write_text(text)
+        _restart(admin, "volume", "compute")
 
 
 class Things:
@@ -278,6 +296,57 @@ def test_a_guest_that_boots_from_ceph_and_a_cluster_that_is_away(
         assert in_guest(name, "sudo head -c 6 /dev/vd[b-z]") == "before"
     finally:
         demo("server delete --wait", name)
+
+
+def test_a_guest_that_opens_its_volumes_for_itself(
+    live_cloud: LiveCloud, demo: CommandLine, admin: CommandLine, pool: CephPool, things: Things
+) -> None:
+    with _opened_by_guests(admin, pool):
+        root = things.volume("--type", "ceph", "--size", "1", "--image", "tiny", "--bootable")
+        data = things.volume("--type", "ceph", "--size", "1")
+        name = f"t-{uuid.uuid4().hex[:8]}"
+        demo(
+            "server create --flavor m1.nano --network private --key-name demo --volume", root, name
+        )
+        try:
+            live_cloud.wait_for_status(name, "ACTIVE")
+            live_cloud.wait_for_ssh(name, limit_s=LIMIT_S)
+            demo("server add volume", name, data)
+            becomes(demo, "volume", data, "in-use")
+            in_guest = live_cloud.guest
+            until(lambda: "vdb" in in_guest(name, "ls /sys/block"))
+            server = demo.json("server show", name)["id"]
+            defined = _run("virsh", "-c", "qemu:///system", "dumpxml", "--security-info", server)
+            assert defined.count("protocol='rbd'") == 2
+            assert pool.key not in defined
+            assert not processes(
+                lambda words: words[0] == "qemu-storage-daemon" and data in str(words)
+            )
+
+            in_guest(name, "printf before | sudo dd of=/dev/vdb conv=fsync,sync")
+            snapshot = demo.json("volume snapshot create --force --volume", data, "moment")["id"]
+            becomes(demo, "volume snapshot", snapshot, "available")
+            in_guest(name, "printf behind | sudo dd of=/dev/vdb conv=fsync,sync")
+            demo("volume set --size 2", data)
+            until(lambda: in_guest(name, "cat /sys/block/vdb/size").strip() == str(2 << 21))
+
+            (qemu,) = processes(lambda words: "qemu-system" in words[0] and server in str(words))
+            os.kill(qemu, signal.SIGKILL)
+            live_cloud.wait_for_status(name, "SHUTOFF")
+            demo("server start", name)
+            live_cloud.wait_for_status(name, "ACTIVE")
+            live_cloud.wait_for_ssh(name, limit_s=LIMIT_S)
+            assert in_guest(name, "sudo head -c 6 /dev/vdb") == "behind"
+
+            demo("server remove volume", name, data)
+            becomes(demo, "volume", data, "available")
+            of_snapshot = things.volume("--snapshot", snapshot)
+            demo("server add volume", name, of_snapshot)
+            becomes(demo, "volume", of_snapshot, "in-use")
+            until(lambda: "vd" in in_guest(name, "ls /sys/block | grep -v vda; true"))
+            assert in_guest(name, "sudo head -c 6 /dev/vd[b-z]") == "before"
+        finally:
+            demo("server delete --wait", name)
 
 
 @contextlib.contextmanager
