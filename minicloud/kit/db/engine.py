@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
@@ -29,6 +30,7 @@ _BUSY_TIMEOUT_S = 15
 class Database:
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         parsed = make_url(url)
+        json = {"json_serializer": _json_text, "json_deserializer": msgspec.json.decode}
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite:
             if parsed.database and parsed.database != ":memory:":
@@ -40,13 +42,14 @@ class Database:
                 connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False},
                 pool_size=pool_size,
                 max_overflow=20,
+                **json,
             )
             event.listen(self.engine, "connect", _tune_sqlite)
         else:
             if parsed.drivername == "postgresql":
                 parsed = parsed.set(drivername="postgresql+psycopg")
             self.engine = sa.create_engine(
-                parsed, pool_size=pool_size, max_overflow=20, pool_pre_ping=True
+                parsed, pool_size=pool_size, max_overflow=20, pool_pre_ping=True, **json
             )
         self._writer = self.engine.execution_options(minicloud_write=True)
         if self.is_sqlite:
@@ -100,6 +103,10 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def _json_text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _tune_sqlite(connection: Any, _record: Any) -> None:
