@@ -9,11 +9,11 @@ from minicloud.api.schemas.migrations import (
     migration_view,
     server_migration_view,
 )
-from minicloud.api.scope import check_unlocked, server_of
+from minicloud.api.scope import server_of
 from minicloud.api.server_queries import moment
 from minicloud.db import migrations
 from minicloud.db.migrations import LIVE, RUNNING, MigrationQuery
-from minicloud.domain.errors import NotFound, WrongState
+from minicloud.domain.errors import NotFound
 from minicloud.kit.db import Database
 from minicloud.kit.web import Call, Query
 from minicloud.kit.web.paging import next_link
@@ -83,17 +83,3 @@ class Migrations:
         if not is_running_live(migration):
             raise NotFound(kind="In-progress live migration", id=f"{text} for server {server.id}")
         return {"migration": server_migration_view(migration)}
-
-    def force_complete(self, call: Call) -> Any:
-        return self._refuse(call, "force_complete")
-
-    def abort(self, call: Call) -> Any:
-        return self._refuse(call, "abort live migration")
-
-    def _refuse(self, call: Call, verb: str) -> Any:
-        """What there is to be done to a live migration: no server is in one here."""
-        with self._database.read() as tx:
-            server = server_of(tx, call)
-        check_unlocked(call.ctx, server)
-        raise WrongState(verb=verb, id=server.id, attribute="task_state",
-                         state=str(server.task_state), allowed=["migrating"])  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from minicloud.api.placing import Placer
 from minicloud.api.scope import check_unlocked, server_of
 from minicloud.db import hosts, migrations, operations, servers
-from minicloud.db.migrations import KINDS
+from minicloud.db.migrations import KINDS, LIVE
 from minicloud.domain.errors import Conflict, MinicloudError, Unavailable, WrongState, rebuilt
 from minicloud.domain.models import Operation, Server
 from minicloud.domain.states import BUSY, VERBS, Power, VmState, check
@@ -262,6 +262,7 @@ def _record_move(tx: Transaction, call: Call, server: Server, operation: Operati
         call.ctx,
         server,
         kind=KINDS[operation.verb],
+        status="accepted" if KINDS[operation.verb] == LIVE else "queued",
         operation_id=operation.id,
         new_flavor_id=None if flavor is None else flavor["id"],
     )

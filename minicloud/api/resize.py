@@ -75,15 +75,6 @@ class Resize:
         self._operator.begin(call, "revertResize", plan=plan)
         return Reply()
 
-    def migrate_live(self, call: Call) -> Reply:
-        """Guests are moved while they are off: nothing of a running guest is moved here."""
-        with self._database.read() as tx:
-            server = server_of(tx, call)
-        raise Invalid(
-            reason=f"Server {server.id} cannot be moved while it runs: this cloud has no live "
-            "migration. Use migrate, which stops the guest for the move."
-        )
-
     def evacuate(self, call: Call) -> Reply:
         """Built anew on another host, because its own is down."""
         self._evacuate(call)
@@ -99,7 +90,7 @@ class Resize:
             server = server_of(tx, call)
             if server.host is None:
                 raise Conflict(reason=f"Instance {server.id} is not ready")
-            if _is_up(hosts.host_get(tx, server.host), self._service_down_s):
+            if hosts.host_get(tx, server.host).is_up(self._service_down_s, clock.now()):
                 raise Invalid(
                     reason=f"Compute service of {server.host} is still in use: evacuate is for "
                     "servers whose host is down."
@@ -152,7 +143,3 @@ def _known_host(tx: Transaction, name: str) -> None:
         hosts.host_get(tx, name)
     except NotFound:
         raise Invalid(reason=f"Compute host {name[:255]} could not be found.") from None
-
-
-def _is_up(host: Any, down_s: float) -> bool:
-    return not host.forced_down and clock.now() - host.last_seen <= down_s

@@ -23,6 +23,7 @@ from minicloud.api.instance_actions import InstanceActions
 from minicloud.api.interfaces import Interfaces
 from minicloud.api.keypairs import Keypairs
 from minicloud.api.launch import Launcher
+from minicloud.api.live_migration import LiveMigration
 from minicloud.api.lookups import Lookups
 from minicloud.api.migrations import Migrations
 from minicloud.api.operations import Operator
@@ -131,6 +132,7 @@ def routes(parts: Parts) -> list[Route]:
     database, down_s = parts.database, parts.service_down_s
     operator = Operator(database, parts.compute, parts.placer, service_down_s=down_s)
     servers = Servers(database, operator, service_down_s=down_s)
+    live = LiveMigration(database, operator, parts.compute)
     launcher = Launcher(
         database,
         lookups=parts.lookups,
@@ -146,7 +148,7 @@ def routes(parts: Parts) -> list[Route]:
             ServerImages(operator, parts.lookups, offload=parts.shelved_offload),
             Rebuilder(database, operator, parts.lookups, servers),
         ),
-        *move_routes(Resize(database, operator, parts.limits, service_down_s=down_s)),
+        *move_routes(Resize(database, operator, parts.limits, service_down_s=down_s), live),
         *part_routes(Metadata(database, parts.limits), Tags(database), Addresses(database)),
         *interface_routes(Interfaces(database, operator, parts.lookups)),
         *volume_routes(VolumeAttachments(database, operator, parts.lookups)),
@@ -164,7 +166,7 @@ def routes(parts: Parts) -> list[Route]:
         ),
         *group_routes(ServerGroups(database, parts.limits)),
         *aggregate_routes(Aggregates(database, parts.lookups, parts.compute)),
-        *migration_routes(Migrations(database)),
+        *migration_routes(Migrations(database), live),
         *extension_routes(),
         *audit_routes(AuditLog(database)),
         *absent_routes(Shares(database), Topology(database)),

@@ -18,6 +18,7 @@ from minicloud.domain.errors import Conflict, InUse, Invalid, NoAddressLeft, Not
 from minicloud.domain.ids import is_uuid
 
 _INDEX_KEY = "minicloud_index"
+_MIGRATION_KEY = "migrating_to"
 _PAGE = 1000
 Json = Mapping[str, Any]
 
@@ -54,6 +55,7 @@ class Port(msgspec.Struct, frozen=True, kw_only=True):
     """(subnet id, address) pairs."""
     security_groups: Sequence[str]
     host: str
+    profile: Json
     wiring: Json | None
     """``network`` and ``port``, each as ``hostnet/wiring.py`` describes it; None while the port
     is not bound.
@@ -169,6 +171,17 @@ class NetworkClient:
             if problem.facts.get("type") == "PortInUse":
                 raise InUse(kind="Port", id=port_id, reason="another server has it") from None
             raise
+        return self._rest.timed(answer, _port(answer.json["port"]))
+
+    def port_await(self, port: Port, host: str) -> Timed[Port]:
+        """The port's guest is on its way to ``host``, which gets ready for it while the port stays
+        bound where it is; "": on its way no more. NotFound.
+        """
+        profile = {key: value for key, value in port.profile.items() if key != _MIGRATION_KEY}
+        if host:
+            profile[_MIGRATION_KEY] = host
+        body = {"port": {"binding:profile": profile}}
+        answer = self._one("PUT", "Port", "/ports", port.id, body)
         return self._rest.timed(answer, _port(answer.json["port"]))
 
     def port_unbind(self, port_id: str) -> Timed[Port]:
@@ -292,5 +305,6 @@ def _port(body: Json) -> Port:
         fixed_ips=[(fixed["subnet_id"], fixed["ip_address"]) for fixed in body["fixed_ips"]],
         security_groups=body["security_groups"],
         host=body.get("binding:host_id") or "",
+        profile=profile,
         wiring=details.get("wiring"),
     )

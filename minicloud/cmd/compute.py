@@ -13,6 +13,7 @@ from minicloud.compute.host import HostReporter
 from minicloud.compute.image_sweep import ImageSweep
 from minicloud.compute.images import ImageCache
 from minicloud.compute.manager import ComputeManager
+from minicloud.compute.passages import Passages
 from minicloud.compute.recipes import HostTools
 from minicloud.compute.storage import FakeStorage, FileStorage, Storage
 from minicloud.compute.wiring import NetworkPass, Place
@@ -128,4 +129,5 @@ def host_tools(options: Any) -> HostTools:
             is_gateway=options.compute.gateway,
             physical_networks=sorted(physical_networks(options)),
         ),
+        passages=Passages(address=options.compute.tunnel_address or own_address()),
     )

@@ -14,15 +14,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from typing import Any
+
+import msgspec
 
 from minicloud.compute.clients import Clients
 from minicloud.compute.consoles import ConsoleDoors
 from minicloud.compute.journal import OperationJournal, Outbox
+from minicloud.compute.moving import Move, Wishes
 from minicloud.compute.recipes import RECIPES, HostTools, Job
+from minicloud.compute.storage import DiskLayout
 from minicloud.domain.errors import Conflict, MinicloudError, StaleOperation, Unavailable
 from minicloud.domain.models import (
     ConsoleDoor,
     Diagnostics,
+    MigrationDoor,
     Operation,
     Outcome,
     Problem,
@@ -48,6 +54,7 @@ class _Running:
     def __init__(self, operation_id: str) -> None:
         self.operation_id = operation_id
         self.cancelled = threading.Event()
+        self.wishes = Wishes()
         self.lend_guest: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
 
 
@@ -191,6 +198,26 @@ class ComputeManager(ComputeRPC):
                 finally:
                     turn.guest.release()
 
+    def migration_open(
+        self, ctx: Context, *, server_id: str, disks: list[dict[str, Any]]
+    ) -> MigrationDoor:
+        driver, storage = self._tools.driver, self._tools.storage
+        if driver.get(server_id) is not None:
+            raise Unavailable(
+                service=f"Host {self._tools.name}", reason="an earlier try is still there"
+            )
+        for layout in msgspec.convert(disks, list[DiskLayout]):
+            # What an earlier try has filled would show through.
+            storage.disk_named(server_id, layout.name).unlink(missing_ok=True)
+            storage.ensure_empty(server_id, layout)
+        return self._tools.passages.open(server_id, driver.ways_in(server_id))
+
+    def migration_steer(self, ctx: Context, *, operation_id: str, wish: str) -> None:
+        with self._lock:
+            found = [each for each in self._working.values() if each.operation_id == operation_id]
+        for running in found:
+            running.wishes.take({"aborted": wish == "abort", "forced": wish == "pause"})
+
     def inject_nmi(self, ctx: Context, *, server_id: str) -> None:
         self._tools.driver.inject_nmi(server_id)
 
@@ -204,6 +231,7 @@ class ComputeManager(ComputeRPC):
         with self._lock:
             for running in self._working.values():
                 running.cancelled.set()
+        self._tools.passages.close_all()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _supersede(self, ctx: Context, busy: _Running, newcomer: str) -> None:
@@ -276,7 +304,17 @@ class ComputeManager(ComputeRPC):
                 operation=operation,
                 cancelled=running.cancelled,
                 lend_guest=running.lend_guest,
+                move=Move(
+                    ctx,
+                    self._conductor,
+                    operation,
+                    host=self._tools.name,
+                    epoch=self.epoch,
+                    wishes=running.wishes,
+                    cancelled=running.cancelled,
+                ),
             )
+            running.wishes.take(operation.params)
             recipe = self._recipes[operation.recipe]
             try:
                 if operation.state == "stuck" and any(step.undo for step in recipe.steps):
@@ -332,6 +370,7 @@ class ComputeManager(ComputeRPC):
             power_state=domain.power if domain is not None else Power.NOSTATE,
             nics=job.nic_infos if result == "done" and job.looked_at_ports else None,
             volumes=job.volumes if result == "done" and job.looked_at_volumes else None,
+            found=job.found,
             journal=journal.take(),
         )
         OPERATIONS.labels(operation.verb, result).inc()

@@ -11,12 +11,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+import msgspec
+
 from minicloud.domain.errors import HostProblem
 from minicloud.virt.fake import EMPTY_QCOW2, empty_overlay
 from minicloud.virt.libvirt import disks
 
 _GIB = 1 << 30
 _KEPT = ".before"
+
+
+class DiskLayout(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server's disk is, without its bytes."""
+
+    name: str
+    """Of its file."""
+    size_bytes: int
+    base: str = ""
+    """The image that it lies on; empty: on nothing."""
 
 
 class Storage(ABC):
@@ -149,6 +161,14 @@ class Storage(ABC):
         """``copy_named`` is a flat copy of the named disk of a guest that is off."""
 
     @abstractmethod
+    def layout(self, server_id: str, name: str) -> DiskLayout:
+        """Of the named disk, which may be in use."""
+
+    @abstractmethod
+    def ensure_empty(self, server_id: str, layout: DiskLayout) -> None:
+        """A disk with that layout, to be filled; its base is there."""
+
+    @abstractmethod
     def keep_disk(self, server_id: str, name: str) -> None:
         """``kept_disk`` is the named disk as it is; nothing where one is kept already."""
 
@@ -179,6 +199,15 @@ class FileStorage(Storage):
         copy = self.copy_named(server_id, name)
         disks.ensure_flat_copy(self.disk_named(server_id, name), copy)
         return copy
+
+    def layout(self, server_id: str, name: str) -> DiskLayout:
+        found = disks.image_info(self.disk_named(server_id, name), "qcow2")
+        base = Path(found.backing).stem if found.backing else ""
+        return DiskLayout(name=name, size_bytes=found.virtual_size, base=base)
+
+    def ensure_empty(self, server_id: str, layout: DiskLayout) -> None:
+        base = self.base_image(layout.base) if layout.base else None
+        disks.ensure_empty(self.disk_named(server_id, layout.name), layout.size_bytes, base)
 
     def keep_disk(self, server_id: str, name: str) -> None:
         disks.ensure_same(self.disk_named(server_id, name), self.kept_disk(server_id, name))
@@ -228,6 +257,17 @@ class FakeStorage(Storage):
         copy = self.copy_named(server_id, name)
         copy.write_bytes(EMPTY_QCOW2)
         return copy
+
+    def layout(self, server_id: str, name: str) -> DiskLayout:
+        path = self.disk_named(server_id, name)
+        return DiskLayout(name=name, size_bytes=_GIB, base=Path(disks.backing_name(path)).stem)
+
+    def ensure_empty(self, server_id: str, layout: DiskLayout) -> None:
+        path = self.disk_named(server_id, layout.name)
+        if layout.base:
+            self._ensure_overlay(path, layout.base)
+        else:
+            path.touch()
 
     def keep_disk(self, server_id: str, name: str) -> None:
         kept = self.kept_disk(server_id, name)

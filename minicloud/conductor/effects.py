@@ -94,6 +94,17 @@ def _evacuated(tx: Transaction, operation: Operation, server: Server) -> Values:
     return {"host": operation.host, "launched_at": clock.now()}
 
 
+def _arrived(tx: Transaction, operation: Operation, server: Server) -> Values:
+    hosts.host_claim_move(tx, server.id)
+    hosts.host_unclaim(tx, server.id, hosts.PREVIOUS)
+    return {"host": operation.host}
+
+
+def _live_migrated(tx: Transaction, operation: Operation, _server: Server) -> Values:
+    migrations.migration_follow(tx, operation.id, status="completed")
+    return {}
+
+
 def _volume_attached(_tx: Transaction, operation: Operation, server: Server) -> Values:
     disk = msgspec.convert(operation.params["disk"], BlockDevice)
     return {"block_devices": [*server.block_devices, disk]}
@@ -128,12 +139,22 @@ EFFECTS: Mapping[str, Effect] = {
     "unshelve": _unshelved,
     "unshelve_here": _unshelved,
     "evacuate": _evacuated,
+    "live-migration:arrive": _arrived,
+    "live-migration:finish": _live_migrated,
     "attach_volume": _volume_attached,
     "detach_volume": _volume_detached,
     "attach_interface": _interface_attached,
     "detach_interface": _interface_detached,
 }
 """By recipe. What is not here changes nothing but the state."""
+
+
+MIGRATION_STATUS: Mapping[str, str] = {
+    "live-migration:prepare": "preparing",
+    "live-migration:move": "running",
+    "live-migration:arrive": "post-migrating",
+}
+"""Recipe -> what a migration is from when a host begins it."""
 
 
 def new_flavor(operation: Operation, server: Server) -> Flavor:

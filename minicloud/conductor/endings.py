@@ -27,7 +27,8 @@ from minicloud.kit.db import Transaction
 
 _DEVICES = ("nics", "volumes", "requested_nics", "block_devices")
 _ENDABLE = (*operations.LIVE, "stuck")
-
+ABORTABLE = frozenset({"live-migration:prepare", "live-migration:move"})
+"""Recipes that are not begun when the operation is to be aborted."""
 
 _TAKES_APART = frozenset({"resize", "migrate", "shelve"})
 """Verbs in whose middle a server is not what it was: a hard reboot puts it together again."""
@@ -54,9 +55,7 @@ def end_operation(
     elif outcome.result == "elsewhere" and operation.state != "stuck":
         return _elsewhere(tx, operation, outcome, max_attempts)
     elif operation.params.get("back") and not operation.goes_back:
-        recipe, host = operation.params["back"]
-        _hand_over(tx, operation, recipe, host, then=(), message=outcome.message)
-        return Next.TELL
+        return _go_back(tx, operation, outcome.message)
     else:
         broken = VmState.ERROR if operation.goes_back else None
         fail(
@@ -72,12 +71,10 @@ def end_operation(
 
 def _done(tx: Transaction, operation: Operation, outcome: Outcome) -> Next:
     if operation.goes_back:
-        values = _wiring(outcome)
-        if values:
-            servers.server_update(tx, operation.server_id, **values)
-        fail(tx, operation, "", undone=True)
-        return Next.NOTHING
+        return _went_back(tx, operation, outcome)
     then = operation.params.get("then") or ()
+    if then and then[0][0] in ABORTABLE and operation.params.get("aborted"):
+        return _go_back(tx, operation, "The migration was aborted.")
     verb = VERBS.get(operation.recipe, VERBS[operation.verb])
     if verb.ok is VmState.DELETED:
         operations.operation_update(tx, operation.id, states=_ENDABLE, state="done", message=None)
@@ -92,7 +89,10 @@ def _done(tx: Transaction, operation: Operation, outcome: Outcome) -> Next:
     if then:
         servers.server_update(tx, server.id, **values)
         (recipe, host), *rest = then
-        _hand_over(tx, operation, recipe, host, then=rest, message=operation.message)
+        _hand_over(
+            tx, operation, recipe, host, message=operation.message, then=rest,
+            **({"found": outcome.found} if outcome.found else {}),
+        )  # fmt: skip
         return Next.TELL
     operations.operation_update(tx, operation.id, states=_ENDABLE, state="done", message=None)
     values = {
@@ -129,19 +129,41 @@ def _hand_over(
     recipe: str,
     host: str | None,
     *,
-    then: Sequence[Any],
     message: str | None,
+    **params: Any,
 ) -> None:
-    """``recipe`` is next, on ``host``; None: where the last one was."""
+    """``recipe`` is next, on ``host``; None: where the last one was. ``params``: that change."""
     operations.operation_update(
         tx,
         operation.id,
         states=_ENDABLE,
         state="queued",
         host=host or operation.host,
-        params={**operation.params, "recipe": recipe, "then": list(then)},
+        params={**operation.params, "recipe": recipe, **params},
         message=message,
     )
+
+
+def _go_back(tx: Transaction, operation: Operation, message: str) -> Next:
+    """A stage has failed: what was done before is put back."""
+    recipe, host = operation.params["back"]
+    _hand_over(tx, operation, recipe, host, message=message, then=[])
+    return Next.TELL
+
+
+def _went_back(tx: Transaction, operation: Operation, outcome: Outcome) -> Next:
+    values = _wiring(outcome)
+    if values:
+        servers.server_update(tx, operation.server_id, **values)
+    if operation.params.get("back_then"):
+        (recipe, host), *rest = operation.params["back_then"]
+        _hand_over(
+            tx, operation, recipe, host, message=operation.message, back=[recipe, host],
+            back_then=rest,
+        )  # fmt: skip
+        return Next.TELL
+    fail(tx, operation, "", undone=True)
+    return Next.NOTHING
 
 
 def _recover(tx: Transaction, operation: Operation, values: dict[str, Any]) -> None:
@@ -193,7 +215,8 @@ def fail(
     operations.operation_update(
         tx, operation.id, states=_ENDABLE, state="failed", message=message, problem=problem
     )
-    migrations.migration_follow(tx, operation.id, status="error")
+    ended = "cancelled" if operation.params.get("aborted") else "error"
+    migrations.migration_follow(tx, operation.id, status=ended)
     verb = VERBS[operation.verb]
     if operation.verb == "shelve" and operation.recipe == "shelveOffload":
         becomes = verb.ok  # it is shelved, and only has not left its host

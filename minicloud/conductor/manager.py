@@ -9,12 +9,22 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
+from minicloud.conductor.effects import MIGRATION_STATUS
 from minicloud.conductor.endings import Next, end_operation
 from minicloud.conductor.observe import correct_servers
-from minicloud.db import hosts, operations, servers, services
+from minicloud.db import hosts, migrations, operations, servers, services
 from minicloud.domain.errors import StaleOperation, Unavailable
-from minicloud.domain.models import HostOrders, HostReport, Journal, Operation, Outcome, Work
+from minicloud.domain.models import (
+    HostOrders,
+    HostReport,
+    Journal,
+    MigrationDoor,
+    Operation,
+    Outcome,
+    Work,
+)
 from minicloud.kit import clock
 from minicloud.kit.context import Context
 from minicloud.kit.db import Database, Transaction
@@ -72,6 +82,9 @@ class ConductorManager(ConductorRPC):
             operation = self._owned(tx, operation_id, host, epoch)
             if operation.state == "queued":
                 operations.operation_update(tx, operation_id, state="running")
+                if operation.recipe in MIGRATION_STATUS:
+                    status = MIGRATION_STATUS[operation.recipe]
+                    migrations.migration_follow(tx, operation_id, status=status)
             server = servers.server_get(tx, operation.server_id, deleted=None)
         return Work(
             operation=operation,
@@ -107,6 +120,25 @@ class ConductorManager(ConductorRPC):
         elif following is Next.TELL:
             self._tell(ctx, operation)
         return False
+
+    def migration_door(
+        self, ctx: Context, *, operation_id: str, host: str, epoch: int
+    ) -> MigrationDoor:
+        with self._database.read() as tx:
+            operation = self._owned(tx, operation_id, host, epoch)
+        if operation.recipe != "live-migration:move":
+            raise StaleOperation(id=operation_id)
+        params = operation.params
+        return self._compute(params["to"]).migration_open(
+            ctx, server_id=operation.server_id, disks=params["found"]["disks"]
+        )
+
+    def migration_progress(
+        self, ctx: Context, *, operation_id: str, host: str, epoch: int, progress: dict[str, int]
+    ) -> None:
+        with suppress(StaleOperation), self._database.write() as tx:
+            self._owned(tx, operation_id, host, epoch)
+            migrations.migration_follow(tx, operation_id, progress=progress)
 
     def _tell(self, ctx: Context, operation: Operation) -> None:
         """The next host has work. If the message is lost, it finds the row by itself."""

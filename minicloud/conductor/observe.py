@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Sequence
 
-from minicloud.db import servers
+from minicloud.db import operations, servers
+from minicloud.db.servers import HostServer
 from minicloud.domain.models import HostReport, Server
 from minicloud.domain.states import OBSERVED, Power, VmState
 from minicloud.kit import clock
@@ -29,7 +30,7 @@ def correct_servers(
     reap, still = [], []
     for server in known.values():
         if not server.is_on(report.host):
-            if server.id not in busy:
+            if server.id not in busy and not _is_awaited(tx, server, report.host):
                 reap.append(servers.server_get(tx, server.id, deleted=None))
             continue
         if server.host != report.host:
@@ -49,3 +50,13 @@ def correct_servers(
                 tx, server.id, was=server.vm_state, becomes=server.vm_state, power=power
             )
     return reap, still
+
+
+def _is_awaited(tx: Transaction, server: HostServer, host: str) -> bool:
+    """Whether the server is on its way to the host, which has what it made ready for it."""
+    if server.deleted:
+        return False
+    return any(
+        operation.params.get("to") == host and (operation.live or operation.state == "stuck")
+        for operation in operations.operations_of_server(tx, server.id)
+    )

@@ -11,10 +11,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from minicloud.conductor.endings import delete_server, expire, place_again
+from minicloud.conductor.endings import delete_server, end_operation, expire, place_again
 from minicloud.db import hosts, operations
 from minicloud.domain.errors import MinicloudError, Unavailable
-from minicloud.domain.models import Operation
+from minicloud.domain.models import Operation, Outcome
 from minicloud.domain.states import MAY_GO_ELSEWHERE, VERBS, VmState
 from minicloud.kit import clock
 from minicloud.kit.context import Context, working_for
@@ -46,7 +46,7 @@ class Reconciler:
             down = {
                 host.name
                 for host in hosts.host_list(tx)
-                if host.forced_down or now - host.last_seen > self._service_down_s
+                if not host.is_up(self._service_down_s, now)
             }
         unplaced = []
         for operation in live:
@@ -64,6 +64,8 @@ class Reconciler:
             return operation.attempt > 1 or waited > self._unplaced_grace_s
         elif operation.verb in MAY_GO_ELSEWHERE and operation.state == "queued":
             return operation.host in down and self._take_back(operation)
+        elif operation.recipe == "live-migration:prepare" and operation.host in down:
+            self._fail_for(operation, f"{operation.host} went down")
         elif _needs_any_host(operation, down):
             self._give_to_another_host(operation)
         return False
@@ -74,6 +76,19 @@ class Reconciler:
             current = operations.operation_get(tx, operation.id)
             if current.live:
                 expire(tx, current)
+
+    def _fail_for(self, operation: Operation, why: str) -> None:
+        """The host does not come to its part of the operation."""
+        with self._database.write() as tx:
+            current = operations.operation_get(tx, operation.id)
+            if current.live and (current.host, current.recipe) == (
+                operation.host, operation.recipe
+            ):  # fmt: skip
+                outcome = Outcome(
+                    operation_id=current.id, host=current.host or "", epoch=0, result="failed",
+                    message=why,
+                )  # fmt: skip
+                end_operation(tx, current, outcome, max_attempts=1)
 
     def _take_back(self, operation: Operation) -> bool:
         """The host went down before it took the launch: it may be placed again at once."""
@@ -110,7 +125,7 @@ class Reconciler:
                 operations.operation_update(tx, operation.id, host=other)
         if other is not None:
             LOG.info("%s of server %s goes to %s", operation.verb, operation.server_id, other)
-        elif operation.host is not None:
+        elif operation.host is not None and operation.verb == "delete":
             self._delete_without_host(operation)
 
     def _delete_without_host(self, operation: Operation) -> None:
@@ -123,6 +138,8 @@ class Reconciler:
 
 
 def _needs_any_host(operation: Operation, down: set[str]) -> bool:
+    if operation.recipe == "live-migration:back":
+        return operation.host in down
     if operation.verb == "delete":
         return operation.host is None or operation.host in down
     return operation.host is None and operation.prior_state is VmState.SHELVED_OFFLOADED

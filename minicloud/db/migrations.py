@@ -16,12 +16,18 @@ from minicloud.db.rows import record, records
 from minicloud.domain.errors import Invalid, NotFound
 from minicloud.domain.ids import new_id
 from minicloud.domain.models import Migration, Server
+from minicloud.domain.states import LIVE_MIGRATION
 from minicloud.kit import clock
 from minicloud.kit.context import Context
 from minicloud.kit.db import Transaction
 
 RESIZE, COLD, LIVE, EVACUATION = "resize", "migration", "live-migration", "evacuation"
-KINDS: Mapping[str, str] = {"resize": RESIZE, "migrate": COLD, "evacuate": EVACUATION}
+KINDS: Mapping[str, str] = {
+    "resize": RESIZE,
+    "migrate": COLD,
+    "evacuate": EVACUATION,
+    LIVE_MIGRATION: LIVE,
+}
 """Verb -> the kind of move that it is."""
 RUNNING = ("accepted", "queued", "preparing", "pre-migrating", "running", "migrating",
            "post-migrating", "confirming", "reverting")  # fmt: skip

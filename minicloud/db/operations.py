@@ -116,6 +116,18 @@ def operation_new(ctx: Context, server: Server, verb: Verb, params: Mapping[str,
     )
 
 
+def operation_note(tx: Transaction, ctx: Context, server: Server, action: str) -> None:
+    """Record an action that is no operation of its own: something that was asked of one."""
+    now = clock.now()
+    noted = Operation(
+        id=new_id(), request_id=ctx.request_id, verb=action, server_id=server.id,
+        project_id=ctx.project_id, user_id=ctx.user_id, state="done", host=None, attempt=1,
+        excluded=(), params={}, prior_state=server.vm_state, message=None, created_at=now,
+        updated_at=now, deadline_at=now,
+    )  # fmt: skip
+    operation_insert(tx, noted)
+
+
 def operation_insert(tx: Transaction, operation: Operation) -> None:
     tx.execute(_INSERT, msgspec.to_builtins(operation))
 

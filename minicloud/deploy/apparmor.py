@@ -12,6 +12,8 @@ from pathlib import Path
 from minicloud.deploy import blocks, files
 from minicloud.deploy.ledger import Ledger
 
+MIGRATIONS = "/run/minicloud/migrations"
+"""Where guests that move while they run have their sockets: libvirt's ``migration.Place``."""
 _MARKS = blocks.Marks("# minicloud's tools/up keeps the lines from here", "# to here")
 _DIRECTORY = "libvirt-qemu.d"
 _LOCAL = "local/abstractions/libvirt-qemu"
@@ -71,4 +73,5 @@ class AppArmor:
             f"{self.state}/volume/exports/* rw,",
             f"{self.state}/compute/instances/** rwk,",
             f"{self.state}/compute/images/** rk,",
+            f"{MIGRATIONS}/** rw,",
         ]

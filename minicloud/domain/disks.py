@@ -30,6 +30,24 @@ def ephemeral_gb(disks: Sequence[BlockDevice]) -> int:
     return sum(disk.size_gb for disk in disks if disk.is_ephemeral)
 
 
+def storage_mismatch(server: Server, block_migration: bool | None) -> str:
+    """Why a live migration with, or without, the copying of disks is not what the server needs;
+    "" where it is. ``block_migration`` None: whatever it needs.
+    """
+    on_host = server.root_volume is None or any(not disk.is_volume for disk in server.block_devices)
+    if block_migration is False and on_host:
+        return (
+            f"{server.host} is not on shared storage: Shared storage live-migration requires "
+            "either shared storage or boot-from-volume with no local disks."
+        )
+    if block_migration is True and not on_host:
+        return (
+            f"{server.host} is not on local storage: Block migration can not be used with shared "
+            "storage."
+        )
+    return ""
+
+
 def resized_disks(disks: Sequence[BlockDevice], old: Flavor, new: Flavor) -> list[BlockDevice]:
     """What a server with ``disks`` has when its flavor is not ``old`` but ``new`` any more.
 

@@ -255,6 +255,10 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     uptime: str = ""
     address: str = ""
 
+    def is_up(self, down_s: float, now: float) -> bool:
+        """``down_s``: after how long without a word a host counts as down."""
+        return not self.forced_down and now - self.last_seen <= down_s
+
 
 class ServerGroup(msgspec.Struct, frozen=True, kw_only=True):
     id: str
@@ -349,8 +353,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """Hosts that failed this launch already."""
     params: Mapping[str, Any]
     """What the verb was given, and how far it is when it has several stages: ``recipe`` (the
-    present one; absent: the verb's own), ``then`` (a list of [recipe, host] that follow) and
-    ``back`` ([recipe, host] that puts things back when a stage fails)."""
+    present one; absent: the verb's own), ``then`` (a list of [recipe, host] that follow),
+    ``back`` ([recipe, host] that puts things back when a stage fails), ``back_then`` (what follows
+    that) and ``found`` (what earlier stages have told the later ones)."""
     prior_state: VmState
     message: str | None
     problem: Problem | None = None
@@ -506,7 +511,18 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     power_state: Power = Power.NOSTATE
     nics: Sequence[NicInfo] | None = None
     volumes: Sequence[AttachedVolume] | None = None
+    found: Mapping[str, Any] = {}
+    """What the stages that follow have to know."""
     journal: Journal | None = None
+
+
+class MigrationDoor(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the streams of a guest that moves while it runs are let in, on the host it goes to."""
+
+    address: str
+    port: int
+    key: str
+    """Opens it, and says whom the peer has to find there. A secret."""
 
 
 class ConsoleDoor(msgspec.Struct, frozen=True, kw_only=True):

@@ -69,6 +69,7 @@ class TaskState(str, Enum):
     SHELVING_IMAGE_UPLOADING = "shelving_image_uploading"
     SHELVING_OFFLOADING = "shelving_offloading"
     UNSHELVING = "unshelving"
+    MIGRATING = "migrating"
     UPDATING_PASSWORD = "updating_password"  # noqa: S105 - a state's name
     DELETING = "deleting"
 
@@ -137,6 +138,8 @@ _CHANGEABLE = frozenset(
 def _of(*states: VmState) -> frozenset[VmState]:
     return frozenset(states)
 
+
+LIVE_MIGRATION = "live-migration"
 
 VERBS: Mapping[str, Verb] = {
     v.name: v
@@ -208,6 +211,16 @@ VERBS: Mapping[str, Verb] = {
             None,
             _S.ERROR,
             900,
+            placed=True,
+        ),
+        Verb(
+            LIVE_MIGRATION,
+            _of(_S.ACTIVE, _S.PAUSED),
+            _T.MIGRATING,
+            None,
+            None,
+            14400,
+            undone=True,
             placed=True,
         ),
         Verb("confirmResize", _of(_S.RESIZED), None, None, _S.ERROR, 300),
@@ -289,8 +302,18 @@ ACTION_NAMES: Mapping[str, str] = {"reboot_hard": "reboot", "unshelve_here": "un
 MAY_GO_ELSEWHERE = frozenset({"create", "unshelve"})
 """Verbs that are tried on another host where one failed: no host has the server before."""
 
-RETRIED = frozenset({"delete", "detach_volume:end", "detach_interface:end", "swap_volume:end"})
-"""Recipes that are tried until they succeed: the server is without what they remove already."""
+RETRIED = frozenset(
+    {
+        "delete",
+        "detach_volume:end",
+        "detach_interface:end",
+        "swap_volume:end",
+        "live-migration:finish",
+        "live-migration:back",
+        "live-migration:stay",
+    }
+)
+"""Recipes that are tried until they succeed: what they tidy up is decided already."""
 
 PHASES: Mapping[str, Mapping[str, TaskState]] = {
     # verb -> step of its recipe -> task_state shown from then on
@@ -340,6 +363,7 @@ _STATUS_BY_TASK: Mapping[tuple[VmState, TaskState], str] = {
     (_S.ACTIVE, _T.REBOOTING_HARD): "HARD_REBOOT",
     (_S.ACTIVE, _T.UPDATING_PASSWORD): "PASSWORD",
     (_S.RESIZED, _T.RESIZE_REVERTING): "REVERT_RESIZE",
+    **{(state, _T.MIGRATING): "MIGRATING" for state in (_S.ACTIVE, _S.PAUSED)},
     **{(state, task): "RESIZE" for state in (_S.ACTIVE, _S.STOPPED) for task in _RESIZING},
     **{
         (state, task): "REBUILD"

@@ -69,10 +69,11 @@ def plan_forwards(
 
     ``remade``: devices that have been made since ``root`` was read.
     """
-    wanted = {(port.mac, ids.tap_name(port.id), "") for port in ports} | {
+    ports = list(ports)
+    wanted = {(port.mac, ids.tap_name(port.id), "") for port in ports if not port.awaited} | {
         (mac, device, "") for mac, device in legs
     }
-    members = {device for _, device, _ in wanted}
+    members = {device for _, device in legs} | {ids.tap_name(port.id) for port in ports}
     if has_tunnel(network, tunnel_ip):
         members.add(names.tunnel(network.id))
         wanted |= set(_across(network, tunnel_ip))
@@ -96,7 +97,8 @@ def plan_forwards(
 def port_lines(port: PortWiring) -> Sequence[str]:
     """The same for one TAP that is new."""
     tap = ids.tap_name(port.id)
-    return [f"link set dev {tap} learning off", _line("add", (port.mac, tap, ""))]
+    quiet = f"link set dev {tap} learning off"
+    return [quiet] if port.awaited else [quiet, _line("add", (port.mac, tap, ""))]
 
 
 def _across(network: NetworkWiring, tunnel_ip: str) -> Iterable[Forward]:

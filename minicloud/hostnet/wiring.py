@@ -76,6 +76,8 @@ class PortWiring(msgspec.Struct, frozen=True, kw_only=True):
     pairs: Sequence[tuple[str, str]] = ()
     """(MAC, address or CIDR) pairs that it may use besides its own."""
     dhcp_options: Sequence[DhcpOption] = ()
+    awaited: bool = False
+    """Its guest still runs on another host, where what is for it goes until it has come."""
 
 
 class RuleWiring(msgspec.Struct, frozen=True, kw_only=True):

@@ -103,4 +103,5 @@ def port_wiring(port: Port, network: Network) -> Json:
             {"name": name, "value": value, "ip_version": version}
             for name, value, version in port.extra_dhcp_opts
         ],
+        "awaited": False,
     }

@@ -88,7 +88,10 @@ class HostWirings:
                 {**wiring, "remotes": [] if networks[name].external else remotes.get(name, [])}
                 for name, wiring in sorted(wired.items())
             ],
-            "ports": [port_wiring(port, networks[port.network_id]) for port in bound],
+            "ports": [
+                port_wiring(port, networks[port.network_id]) | {"awaited": port.host != host}
+                for port in bound
+            ],
             "groups": [_group(group) for group in groups],
             "sets": _sets(tx, groups),
             "routers": [_router(each, subnets) for each in routed],

@@ -139,6 +139,7 @@ ports = sa.Table(
     _text("device_owner"),
     _text("dns_name", 63),
     _text("host", index=True),
+    _text("awaited_on", index=True),
     sa.Column("profile", sa.JSON, nullable=False),
     _text("vnic_type", 32),
     _list("allowed_address_pairs"),

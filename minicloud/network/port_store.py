@@ -32,7 +32,11 @@ _ROUTERS = (INTERFACE_OWNER, GATEWAY_OWNER, FLOATING_OWNER)
 _THESE: sa.BindParameter[Any] = sa.bindparam("these", expanding=True)
 _GET = sa.select(ports).where(ports.c.id == sa.bindparam("this"))
 _GET_LOCKED = _GET.with_for_update()
-_OF_HOST = sa.select(ports).where(ports.c.host == sa.bindparam("on")).order_by(ports.c.id)
+_OF_HOST = (
+    sa.select(ports)
+    .where(sa.or_(ports.c.host == sa.bindparam("on"), ports.c.awaited_on == sa.bindparam("on")))
+    .order_by(ports.c.id)
+)
 _ADDRESSES_OF = (
     sa.select(addresses.c.port_id, addresses.c.subnet_id, addresses.c.number)
     .where(addresses.c.port_id.in_(_THESE))
@@ -79,7 +83,7 @@ def port_list(tx: Transaction, query: ListQuery, visible: Visible) -> list[Port]
 
 
 def port_list_of_host(tx: Transaction, host: str) -> list[Port]:
-    """Every port bound to the host, in the order of their ids."""
+    """Every port bound to the host or awaited there, in the order of their ids."""
     return _filled(tx, tx.execute(_OF_HOST, {"on": host}).mappings().all())
 
 

@@ -34,11 +34,14 @@ from minicloud.network.views import port_view
 
 INDEX_KEY = "minicloud_index"
 """Key of binding:profile with the number of the device's interface: unique for a device."""
+MIGRATION_KEY = "migrating_to"
+"""Key of binding:profile with the host that the port's guest is on its way to."""
 _PLAIN = (
     "name", "description", "admin_state_up", "port_security_enabled", "device_id",
     "device_owner", "dns_name",
 )  # fmt: skip
 _PROFILE_LIMIT = 4095
+_HOST_LIMIT = 255
 _SERVICE_OWNERS = (DHCP_OWNER, INTERFACE_OWNER, GATEWAY_OWNER, FLOATING_OWNER)
 
 
@@ -299,8 +302,16 @@ def _values(body: PortUpdate, current: Port | None) -> dict[str, Any]:
                 type="InvalidInput",
                 reason=f"binding:profile is longer than {_PROFILE_LIMIT} characters.",
             )
+        values["awaited_on"] = _awaited_on(values["profile"])
     values["device_index"] = _device_index(values, current)
     return values | port_options.checked_options(body, current)
+
+
+def _awaited_on(profile: Mapping[str, Any]) -> str:
+    host = profile.get(MIGRATION_KEY) or ""
+    if not isinstance(host, str) or len(host) > _HOST_LIMIT:
+        raise Invalid(type="InvalidInput", reason=f"{MIGRATION_KEY} must be the name of a host.")
+    return host
 
 
 def _check_service_port(port: Port, body: PortUpdate) -> None:

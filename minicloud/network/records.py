@@ -91,6 +91,8 @@ class Port(Standard, frozen=True, kw_only=True):
     dns_name: str
     host: str
     """The host that the port is bound to; empty while it is unbound."""
+    awaited_on: str
+    """The host that its guest is on its way to, while it still runs where the port is bound."""
     profile: Mapping[str, Any]
     vnic_type: str
     allowed_address_pairs: Sequence[tuple[str, str]]

@@ -18,6 +18,7 @@ DEFAULTS: Mapping[str, Any] = {
     "device_owner": "",
     "dns_name": "",
     "host": "",
+    "awaited_on": "",
     "profile": {},
     "vnic_type": "normal",
     "allowed_address_pairs": [],

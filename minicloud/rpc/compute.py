@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from minicloud.domain.models import ConsoleDoor, Diagnostics
+from typing import Any
+
+from minicloud.domain.models import ConsoleDoor, Diagnostics, MigrationDoor
 from minicloud.kit.context import Context
 from minicloud.kit.rpc import call, cast
 
@@ -62,6 +64,22 @@ class ComputeRPC:
     def move_disk(self, ctx: Context, *, server_id: str, volume_id: str, file: str) -> None:
         """Have the guest go on writing its volume in ``file``, a name in the directory of the file
         it has. Conflict: an operation works on the server.
+        """
+        raise NotImplementedError
+
+    @call(timeout_s=30)
+    def migration_open(
+        self, ctx: Context, *, server_id: str, disks: list[dict[str, Any]]
+    ) -> MigrationDoor:
+        """A door by which the server's guest comes here, whose ``disks`` (``DiskLayout``) are
+        empty. Unavailable: what is left of an earlier try is still there.
+        """
+        raise NotImplementedError
+
+    @cast
+    def migration_steer(self, ctx: Context, *, operation_id: str, wish: str) -> None:
+        """``abort`` a migration that is under way here, or ``pause`` its guest. A hint: the
+        operation's row says it, too.
         """
         raise NotImplementedError
 

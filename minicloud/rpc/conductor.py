@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from minicloud.domain.models import HostOrders, HostReport, Journal, Outcome, Work
+from minicloud.domain.models import (
+    HostOrders,
+    HostReport,
+    Journal,
+    MigrationDoor,
+    Outcome,
+    Work,
+)
 from minicloud.kit.context import Context
 from minicloud.kit.rpc import call, cast
 
@@ -42,4 +49,21 @@ class ConductorRPC:
 
         StaleOperation when it was taken over; safe to repeat.
         """
+        raise NotImplementedError
+
+    @call(timeout_s=45)
+    def migration_door(
+        self, ctx: Context, *, operation_id: str, host: str, epoch: int
+    ) -> MigrationDoor:
+        """The way in for a guest on the host that the operation moves it to from this one.
+
+        StaleOperation unless it does so now; Unavailable: not yet.
+        """
+        raise NotImplementedError
+
+    @cast
+    def migration_progress(
+        self, ctx: Context, *, operation_id: str, host: str, epoch: int, progress: dict[str, int]
+    ) -> None:
+        """How far a guest is on its way: for people."""
         raise NotImplementedError

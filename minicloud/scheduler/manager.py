@@ -19,7 +19,7 @@ from minicloud.domain.errors import NoValidHost, StaleOperation, Unavailable
 from minicloud.domain.hints import query_of, texts
 from minicloud.domain.models import Fault, Flavor, Operation, Server
 from minicloud.domain.placement import Choice, Company, Request, Rules, choose
-from minicloud.domain.states import MAY_GO_ELSEWHERE, VERBS, VmState
+from minicloud.domain.states import LIVE_MIGRATION, MAY_GO_ELSEWHERE, VERBS, VmState
 from minicloud.domain.steps import StepRecord
 from minicloud.kit import clock
 from minicloud.kit.context import Context
@@ -115,9 +115,8 @@ class SchedulerManager(SchedulerRPC):
                     works, params = _stages(operation, server, host)
                     if not operations.operation_update(tx, operation.id, host=works, params=params):
                         raise StaleOperation(id=operation.id)  # and the claim is not kept
-                    migrations.migration_follow(
-                        tx, operation.id, status="migrating", destination=host
-                    )
+                    status = "queued" if operation.verb == LIVE_MIGRATION else "migrating"
+                    migrations.migration_follow(tx, operation.id, status=status, destination=host)
                     record = self._step(11, started, clock.now() - started, detail=host)
                     self._record(tx, operation, [*steps, record])
                     return Placed(host=host, works=works)
@@ -149,6 +148,8 @@ class SchedulerManager(SchedulerRPC):
         stays = operation.verb == "resize" and self._resize_same_host
         if server.host is not None and not stays:
             excluded[server.host] = "the server is there now"
+        if operation.verb == LIVE_MIGRATION:
+            excluded |= self._unless_up(tx, server)
         hints = server.scheduler_hints
         named = {name: texts(hints.get(name)) for name in ("same_host", "different_host")}
         where = server_groups.hosts_of_servers(tx, [*named["same_host"], *named["different_host"]])
@@ -164,6 +165,14 @@ class SchedulerManager(SchedulerRPC):
             apart=frozenset(where.get(each) or "" for each in named["different_host"]),
             query=query_of(hints.get("query")),
         )
+
+    def _unless_up(self, tx: Transaction, server: Server) -> dict[str, str]:
+        """Every host, where the one with the guest is not there to let it go."""
+        found = hosts.host_list(tx)
+        own = next((host for host in found if host.name == server.host), None)
+        if own is not None and own.is_up(self._service_down_s, clock.now()):
+            return {}
+        return {host.name: f"{server.host}, where the guest is, is down" for host in found}
 
     def _cast(self, ctx: Context, operation: Operation, host: str) -> None:
         """Tell the host. If the message is lost, the host finds the row by itself."""
@@ -225,6 +234,19 @@ def _stages(operation: Operation, server: Server, host: str) -> tuple[str, dict[
             back=("resize:back", server.host),
         )
         return server.host, params
+    if operation.verb == LIVE_MIGRATION:
+        params.update(
+            to=host,
+            then=[
+                ("live-migration:prepare", host),
+                ("live-migration:move", server.host),
+                ("live-migration:arrive", host),
+                ("live-migration:finish", host),
+            ],
+            back=("live-migration:back", host),
+            back_then=[("live-migration:stay", server.host)],
+        )
+        return server.host or host, params
     return host, params
 
 

@@ -145,6 +145,22 @@ class DomainSpec(msgspec.Struct, frozen=True, kw_only=True):
     """``shares`` (a weight), ``quota`` of a ``period`` (microseconds, for each processor)."""
 
 
+class Ways(msgspec.Struct, frozen=True, kw_only=True):
+    """The Unix sockets by which a guest that moves while it runs leaves or enters this host."""
+
+    sockets: Mapping[str, Path]
+    """By the name of the stream, which is the same on both hosts."""
+    uid: int
+    gid: int
+    """Who has to be able to connect to them, or to make them."""
+
+
+Steer = Callable[[Mapping[str, int]], str]
+"""Told how far a guest is on its way (``memory_total_bytes`` and the like); answers "" for go on,
+``abort`` or ``pause``: let it stand still, so that what is left fits.
+"""
+
+
 class DomainInfo(msgspec.Struct, frozen=True, kw_only=True):
     server_id: str
     power: Power
@@ -265,6 +281,50 @@ class Driver(ABC):
     def end_disk_move(self, server_id: str, disk: Disk) -> bool | None:
         """The guest's disk ``disk.serial`` is not copied any more. Whether the guest has it where
         ``disk`` says; None: the guest is off, or has no such disk.
+        """
+
+    @abstractmethod
+    def expect(self, spec: DomainSpec) -> DomainSpec:
+        """What a guest that is to come here while it runs will be here; its disks are there, and
+        what they need of the hypervisor. HostProblem.
+        """
+
+    @abstractmethod
+    def ways_in(self, server_id: str) -> Ways:
+        """Where the streams of the server's guest are taken when it comes here."""
+
+    @abstractmethod
+    def ways_out(self, server_id: str) -> Ways:
+        """Where ``migrate`` looks for the way of each stream to the same one of ``ways_in`` there:
+        the sockets are still to be made.
+        """
+
+    @abstractmethod
+    def forget_ways(self, server_id: str) -> None:
+        """Nothing is left of what the two above made here."""
+
+    @abstractmethod
+    def migrate(self, spec: DomainSpec, *, whole: bool, paused: bool, steer: Steer) -> None:
+        """Move a guest that runs, or is ``paused``, to the host at the other end of ``ways_out``.
+
+        ``spec``: how it is there, where its disks are: those that are files of its own are filled,
+        of layers on a base the upper alone unless ``whole``. ``steer`` is asked once a second or
+        more often. Returns when the guest is not here any more, or libvirt cannot tell: whether
+        it has come, ``ensure_arrived`` says there. HostProblem: it is here, as it was.
+        """
+
+    @abstractmethod
+    def ensure_arrived(self, spec: DomainSpec, *, paused: bool) -> None:
+        """The guest has come here whole, and runs unless ``paused``. HostProblem: it has not.
+
+        Only to be asked when it runs nowhere else.
+        """
+
+    @abstractmethod
+    def ensure_stays(self, server_id: str, *, paused: bool) -> None:
+        """A guest whose move has failed goes on here, unless ``paused``; one that is off stays so.
+
+        Only to be asked when it is nowhere else.
         """
 
     @abstractmethod

@@ -30,7 +30,10 @@ from minicloud.virt.driver import (
     FileDisk,
     HostInfo,
     Nic,
+    Steer,
+    Ways,
 )
+from minicloud.virt.fake_migration import Arrivals, depart
 
 EMPTY_QCOW2 = struct.pack(
     ">4sIQIIQIIQQIIQ", b"QFI\xfb", 2, 0, 0, 16, 1 << 30, 0, 2, 3 << 16, 1 << 16, 1, 0, 0
@@ -94,6 +97,10 @@ class FakeDriver(Driver):
         self._vnc_port = vnc_port
         self._callbacks: list[Callable[[str, Power], None]] = []
         self._lock = threading.RLock()
+        self._arrivals = Arrivals(self._take_in)
+        self.moving = threading.Event()
+        """Cleared by a test, it holds up migrations until they are steered or it is set again."""
+        self.moving.set()
 
     # -- for tests -------------------------------------------------------------------------------
     def fail(
@@ -318,6 +325,48 @@ class FakeDriver(Driver):
             if domain is None or domain.power is Power.SHUTDOWN or not _find(domain, disk):
                 return None
             return disk in domain.spec.disks
+
+    def expect(self, spec: DomainSpec) -> DomainSpec:
+        with self._call("expect"):
+            self._refuse_what_libvirt_refuses(spec)
+            return spec
+
+    def ways_in(self, server_id: str) -> Ways:
+        with self._call("ways_in"):
+            return self._arrivals.expect(server_id)
+
+    def ways_out(self, server_id: str) -> Ways:
+        with self._call("ways_out"):
+            return self._arrivals.ways(server_id)
+
+    def forget_ways(self, server_id: str) -> None:
+        self._arrivals.forget(server_id)
+
+    def migrate(self, spec: DomainSpec, *, whole: bool, paused: bool, steer: Steer) -> None:
+        with self._call("migrate"):
+            domain = self._read(spec.server_id)
+            if domain is None:
+                return
+            if domain.power is Power.SHUTDOWN:
+                raise HostProblem(reason=f"the guest of server {spec.server_id} does not run")
+        depart(self._arrivals.ways(spec.server_id), self.moving, steer, spec, domain.power)
+        with self._lock:
+            self._path(spec.server_id).unlink(missing_ok=True)
+
+    def ensure_arrived(self, spec: DomainSpec, *, paused: bool) -> None:
+        with self._call("ensure_arrived"):
+            domain = self._read(spec.server_id)
+            if domain is None or domain.power is Power.SHUTDOWN:
+                raise HostProblem(reason=f"the guest of server {spec.server_id} has not come here")
+
+    def ensure_stays(self, server_id: str, *, paused: bool) -> None:
+        with self._call("ensure_stays"):
+            return  # it never stood still
+
+    def _take_in(self, spec: DomainSpec, power: Power) -> None:
+        with self._call("take_in"):
+            self._refuse_what_libvirt_refuses(spec)
+            self._write(_Domain(spec=spec, power=power))
 
     def device_addresses(self, server_id: str) -> Mapping[str, str]:
         with self._call("device_addresses"):

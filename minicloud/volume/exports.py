@@ -184,6 +184,7 @@ class Exporter:
 
     def _serve(self, served: Served) -> None:
         """What is asked for, by a second daemon if the first dies of something else meanwhile."""
+        self._end_gateways_but(served)  # one whose export has gone would wait for it to come back
         for last in (False, True):
             if not self._runs(served.volume_id):
                 self._start(served)
@@ -292,8 +293,6 @@ class Exporter:
     # -- ways to other hosts ---------------------------------------------------------------------
     def _match_gateways(self, served: Served) -> None:
         wanted = {export.id: export for export in served.exports if export.address}
-        for export_id in self._gateways(served.volume_id) - set(wanted):
-            self._end_gateway(served.volume_id, export_id)
         for export_id, export in wanted.items():
             pid_path = self._gateway_pid(served.volume_id, export_id)
             running = processes.command_line(pid_path)
@@ -303,6 +302,11 @@ class Exporter:
             if running is not None:
                 processes.end(pid_path)
             processes.start(arguments, export_id)
+
+    def _end_gateways_but(self, served: Served) -> None:
+        wanted = {export.id for export in served.exports if export.address}
+        for export_id in self._gateways(served.volume_id) - wanted:
+            self._end_gateway(served.volume_id, export_id)
 
     def _gateway_argv(self, volume_id: str, export: Export) -> list[str]:
         source = {

@@ -429,10 +429,6 @@ def test_a_migration_that_fails_there_goes_back(
     assert moved_images(cloud) == []
     assert moves(admin, server_id) == [("migration", "error", before, other(before))]
     assert set(cloud.claims()) == {server_id}
-    admin.ask(
-        "compute", "POST", path, 400,
-        json={"os-migrateLive": {"host": None, "block_migration": "auto"}},
-    )  # fmt: skip
 
 
 def test_a_migration_that_takes_too_long_ends_in_error_and_a_reboot_mends_it(

@@ -96,6 +96,38 @@ def test_hosts_know_who_is_elsewhere_on_their_networks_and_of_no_other(
     assert network.remotes == []
 
 
+def test_a_port_is_awaited_where_its_guest_is_on_its_way_to(cloud: NetworkCloud) -> None:
+    network_id = cloud.network()
+    report(cloud, "lab1", tunnel_address="192.0.2.1")
+    port = boot(cloud, network_id, "lab1", **{"binding:profile": {"minicloud_index": 0}})
+    path = f"/ports/{port['id']}"
+
+    def put(**values: Any) -> Any:
+        return cloud.ask("PUT", path, 200, "service", json={"port": values})["port"]
+
+    put(**{"binding:profile": {"minicloud_index": 0, "migrating_to": "lab2"}})
+    (awaited,) = report(cloud, "lab2", tunnel_address="192.0.2.2").ports
+    assert (awaited.id, awaited.awaited) == (port["id"], True)
+    (network,) = report(cloud, "lab2").networks
+    assert network.remotes is not None
+    assert [(each.mac, each.host_ip) for each in network.remotes] == [
+        (port["mac_address"], "192.0.2.1")
+    ]
+    (bound,) = report(cloud, "lab1").ports
+    assert not bound.awaited
+    assert report(cloud, "lab3").ports == []
+    put(**{"binding:host_id": "lab2"})
+    (bound,) = report(cloud, "lab2").ports
+    assert not bound.awaited
+    assert report(cloud, "lab1").ports == []
+    put(**{"binding:profile": {"minicloud_index": 0}, "binding:host_id": "lab1"})
+    assert report(cloud, "lab2").ports == []
+    wrong = {"port": {"binding:profile": {"migrating_to": 5}}}
+    cloud.ask("PUT", path, 400, "service", json=wrong)
+    cloud.ask("PUT", path, 400, "service",
+              json={"port": {"binding:profile": {"migrating_to": "x" * 256}}})  # fmt: skip
+
+
 def test_a_router_is_on_one_gateway_host_and_the_others_know_where(cloud: NetworkCloud) -> None:
     network_id, external = cloud.network(), outside(cloud)
     port = boot(cloud, network_id, "lab2")

@@ -18,6 +18,7 @@ from user import User
 
 from minicloud.compute.recipes import RECIPES, Job
 from minicloud.domain.errors import HostProblem
+from minicloud.domain.states import RETRIED
 from minicloud.kit.operations import Recipe, Step
 
 
@@ -41,6 +42,7 @@ _STOP, _PAUSE, _SUSPEND = {"os-stop": None}, {"pause": None}, {"suspend": None}
 _RESCUE, _SHELVE, _OFFLOAD = {"rescue": None}, {"shelve": None}, {"shelveOffload": None}
 _RESIZE, _MIGRATE = {"resize": {"flavorRef": "2"}}, {"migrate": None}
 _CONFIRM, _REVERT, _UNSHELVE = {"confirmResize": None}, {"revertResize": None}, {"unshelve": None}
+_LIVE = {"os-migrateLive": {"host": None, "block_migration": "auto"}}
 _IMAGE = {"createImage": {"name": "shot"}}
 _BACKUP = {"createBackup": {"name": "shot", "backup_type": "daily", "rotation": 1}}
 _BOTH = ("lab1", "lab2")
@@ -77,6 +79,13 @@ STORIES: Mapping[str, Story] = {
     "migrate, put back": Story("resize:back", _MIGRATE, hosts=_BOTH),
     "migrate, reverted": Story("revertResize", _REVERT, before=[_MIGRATE], hosts=_BOTH),
     "migrate, back again": Story("revertResize:finish", _REVERT, before=[_MIGRATE], hosts=_BOTH),
+    "live migration": Story("live-migration", _LIVE, hosts=_BOTH),
+    "live migration, prepared": Story("live-migration:prepare", _LIVE, hosts=_BOTH),
+    "live migration, moving": Story("live-migration:move", _LIVE, hosts=_BOTH),
+    "live migration, arrived": Story("live-migration:arrive", _LIVE, hosts=_BOTH),
+    "live migration, finished": Story("live-migration:finish", _LIVE, hosts=_BOTH),
+    "live migration, put back": Story("live-migration:back", _LIVE, hosts=_BOTH),
+    "live migration, stayed": Story("live-migration:stay", _LIVE, hosts=_BOTH),
     "evacuate": Story("evacuate", {"evacuate": {}}, hosts=_BOTH),
     "shelve": Story("shelve", _SHELVE, "SHELVED"),
     "shelveOffload": Story("shelveOffload", _OFFLOAD, "SHELVED_OFFLOADED", before=[_SHELVE]),
@@ -140,14 +149,22 @@ def troubled(recipe: str, name: str, trouble: Trouble) -> Mapping[str, Recipe[Jo
 
 def _failing_first(recipes: Mapping[str, Recipe[Job]], recipe: str) -> Mapping[str, Recipe[Job]]:
     """What puts a server back is worked on when the stage before it has failed."""
-    if recipe != "resize:back":
+    before = _BEFORE_THE_WAY_BACK.get(recipe)
+    if before is None:
         return recipes
 
     def fail(_job: Job) -> None:
         raise HostProblem(reason="the disk is on fire")
 
-    steps = [Step("fail", fail), *RECIPES["resize:finish"].steps]
-    return {**recipes, "resize:finish": Recipe("resize:finish", steps)}
+    steps = [Step("fail", fail), *RECIPES[before].steps]
+    return {**recipes, before: Recipe(before, steps)}
+
+
+_BEFORE_THE_WAY_BACK = {
+    "resize:back": "resize:finish",
+    "live-migration:back": "live-migration:move",
+    "live-migration:stay": "live-migration:move",
+}
 
 
 def twice(work: Callable[[Job], None] | None) -> Callable[[Job], None] | None:
@@ -304,6 +321,21 @@ def check_done(cloud: Cloud, user: User, name: str, server_id: str) -> None:
         assert len(traces["attachments"]) == len(traces["volumes"])
     if STORIES[name].recipe == "createImage:volumes":
         check_image_of_volumes(cloud, user, server_id)
+    if name.startswith("live migration"):
+        check_is_on_one_host(cloud, server_id)
+
+
+def check_is_on_one_host(cloud: Cloud, server_id: str) -> None:
+    """Its guest runs where the server's row, its claim and its ports say."""
+    cloud.turn()
+    found = {name: host.driver.get(server_id) for name, host in cloud.hosts.items()}
+    running = [name for name, domain in found.items() if domain is not None]
+    assert running == [cloud.server(server_id).host] == [cloud.claims()[server_id]]
+    ports = cloud.service_clients().network.ports_of_server(server_id).value
+    assert {port.host for port in ports} == set(running)
+    assert [name for name in cloud.traces(server_id) if " on " in name] == [
+        f"wired on {running[0]}"
+    ]
 
 
 def check_image_of_volumes(cloud: Cloud, user: User, server_id: str) -> None:
@@ -362,7 +394,7 @@ def test_failed(cloud: Cloud, user: User, admin: User, name: str, step: str, aft
     trouble = Trouble(HostProblem(reason="the disk is on fire"), after=after)
     server_id = begin(cloud, user, admin, name, troubled(STORIES[name].recipe, step, trouble))
     assert wait_until(trouble.happened.is_set)
-    if name == "delete":
+    if STORIES[name].recipe in RETRIED:
         live_again(cloud, RECIPES)  # it tries again at once in a new life
         check_done(cloud, user, name, server_id)
     else:

@@ -227,6 +227,28 @@ def test_a_port_that_moved_is_followed() -> None:
     ]
 
 
+def test_what_is_for_an_awaited_guest_goes_on_to_where_it_is() -> None:
+    tunnel = names.tunnel(NETWORK.id)
+    awaited = msgspec.structs.replace(PORT, awaited=True)
+    itself = msgspec.structs.replace(FAR, mac=PORT.mac)
+    forwards = plan_network(
+        spread(itself), HostView(root=Space()), [awaited], tunnel_ip=HERE
+    ).forwards
+    assert f"link set dev {TAP} learning off" in forwards
+    assert f"fdb replace {PORT.mac} dev {tunnel} master static" in forwards
+    assert not any(f"dev {TAP} master" in line for line in forwards)
+    # It has come: what leads away from here goes.
+    view = tunnelled((PORT.mac, tunnel, ""), (PORT.mac, tunnel, THERE))
+    away = msgspec.structs.replace(
+        view, root=msgspec.structs.replace(
+            view.root, forwards=view.root.forwards - {(PORT.mac, TAP, "")}
+        )
+    )  # fmt: skip
+    come = plan_network(spread(FAR), away, [PORT], tunnel_ip=HERE).forwards
+    assert f"fdb replace {PORT.mac} dev {TAP} master static" in come
+    assert f"fdb del {PORT.mac} dev {tunnel} dst {THERE} self" in come
+
+
 def test_a_tunnel_of_another_address_is_made_again_and_one_without_use_goes() -> None:
     tunnel = names.tunnel(NETWORK.id)
     changes = plan_network(spread(FAR), tunnelled(), [PORT], tunnel_ip=ELSEWHERE)

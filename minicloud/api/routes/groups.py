@@ -5,6 +5,7 @@ from __future__ import annotations
 from minicloud.api import migrations as migration_module
 from minicloud.api import server_groups as group_module
 from minicloud.api.aggregates import Aggregates
+from minicloud.api.live_migration import LiveMigration
 from minicloud.api.migrations import Migrations
 from minicloud.api.schemas import aggregates as aggregate_schemas
 from minicloud.api.schemas import migrations as migration_schemas
@@ -61,7 +62,7 @@ def aggregate_routes(aggregates: Aggregates) -> list[Route]:
     ]  # fmt: skip
 
 
-def migration_routes(migrations: Migrations) -> list[Route]:
+def migration_routes(migrations: Migrations, live: LiveMigration) -> list[Route]:
     of_server = "/servers/{server_id}/migrations"
     down, policy = migration_schemas.DOWN, _P + "servers:migrations:"
     return [
@@ -75,9 +76,13 @@ def migration_routes(migrations: Migrations) -> list[Route]:
               handler=migrations.one_of_server, policy=policy + "show", down=down,
               summary="Show a live migration that is under way."),
         Route(method="POST", path=of_server + "/{migration_id}/action", action="force_complete",
-              handler=migrations.force_complete, since=(2, 22), status=202,
-              policy=policy + "force_complete", summary="Have a live migration end: none is here."),
-        Route(method="DELETE", path=of_server + "/{migration_id}", handler=migrations.abort,
+              handler=live.force_complete, since=(2, 22), status=202,
+              policy=policy + "force_complete",
+              summary="Let a guest stand still so that its live migration ends."),
+        Route(method="DELETE", path=of_server + "/{migration_id}", handler=live.abort,
+              since=(2, 65), status=202, policy=policy + "delete",
+              summary="Stop a live migration."),
+        Route(method="DELETE", path=of_server + "/{migration_id}", handler=live.abort_before_2_65,
               since=(2, 24), status=202, policy=policy + "delete",
-              summary="Stop a live migration: none is here."),
+              summary="Stop a live migration."),
     ]  # fmt: skip

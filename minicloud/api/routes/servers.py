@@ -12,6 +12,7 @@ from minicloud.api.assisted_snapshots import AssistedSnapshots
 from minicloud.api.external_events import ExternalEventHandler
 from minicloud.api.instance_actions import InstanceActions
 from minicloud.api.launch import Launcher
+from minicloud.api.live_migration import LiveMigration
 from minicloud.api.rebuild import Rebuilder
 from minicloud.api.resize import Resize
 from minicloud.api.schemas import assisted_snapshots, external_events
@@ -141,7 +142,7 @@ def image_routes(images: ServerImages, rebuilder: Rebuilder) -> list[Route]:
     ]  # fmt: skip
 
 
-def move_routes(resize: Resize) -> list[Route]:
+def move_routes(resize: Resize, live: LiveMigration) -> list[Route]:
     """Actions that give a server another size or another host."""
     return [
         action("resize", resize.resize, "servers:resize",
@@ -155,8 +156,12 @@ def move_routes(resize: Resize) -> list[Route]:
                 body=bodies.MIGRATE, summary="Move a server to another host."),
         action("migrate", resize.migrate, "os-migrate-server:migrate",
                 summary="Move a server to another host."),
-        action("os-migrateLive", resize.migrate_live, "os-migrate-server:migrate_live",
-                body=bodies.MIGRATE_LIVE, summary="Move a server while it runs: refused here."),
+        action("os-migrateLive", live.migrate, "os-migrate-server:migrate_live", since=(2, 34),
+                body=bodies.MIGRATE_LIVE, summary="Move a server while it runs."),
+        action("os-migrateLive", live.migrate_before_2_34, "os-migrate-server:migrate_live",
+                since=(2, 25), body=bodies.MIGRATE_LIVE, summary="Move a server while it runs."),
+        action("os-migrateLive", live.migrate_before_2_34, "os-migrate-server:migrate_live",
+                body=bodies.MIGRATE_LIVE_FIRST, summary="Move a server while it runs."),
         action("evacuate", resize.evacuate, "os-evacuate", status=200, since=(2, 14),
                 body=bodies.EVACUATE, summary="Build a server anew whose host is down."),
         action("evacuate", resize.evacuate_before_2_14, "os-evacuate", status=200,

@@ -222,10 +222,15 @@ class Migrate(Strict):
 
 
 class MigrateLive(Strict):
-    host: Name | None = None
-    block_migration: bool | str = False
-    disk_over_commit: Flag = False
+    host: Name | None
+    block_migration: Flag | Literal["auto"]
     force: Flag = False
+
+
+class MigrateLiveFirst(Strict):
+    host: Name | None
+    block_migration: Flag
+    disk_over_commit: Flag
 
 
 class Evacuate(Strict):
@@ -381,5 +386,7 @@ MIGRATE_LIVE = Body(
     type=MigrateLive,
     wrapper="os-migrateLive",
     since={"force": (2, 30)},
-    until={"disk_over_commit": (2, 24), "force": (2, 67)},
+    until={"force": (2, 67)},
 )
+MIGRATE_LIVE_FIRST = Body(type=MigrateLiveFirst, wrapper="os-migrateLive")
+"""Before 2.25."""

@@ -48,6 +48,23 @@ from minicloud.compute.recipes.domain import (
 )
 from minicloud.compute.recipes.image import ensure_image, ensure_image_of_root
 from minicloud.compute.recipes.job import HostTools, Job, step
+from minicloud.compute.recipes.live_migration import (
+    await_ports,
+    bind_ports,
+    connect_volumes,
+    describe_disks,
+    describe_domain,
+    ensure_arrived,
+    ensure_bases,
+    ensure_empty_disks,
+    keep_first_attachments,
+    keep_ports,
+    keep_second_attachments,
+    leave_target,
+    move_guest,
+    shut_door,
+    stay,
+)
 from minicloud.compute.recipes.move import (
     drop_images,
     drop_sent_disks,
@@ -247,6 +264,37 @@ RECIPES: Mapping[str, Recipe[Job]] = {
                 step("attachments", complete_volumes),
             ),
         ),
+        Recipe("live-migration", (step("disks", describe_disks),)),
+        Recipe(
+            "live-migration:prepare",
+            (
+                step("place", ensure_place),
+                step("image", ensure_bases),
+                step("disks", ensure_empty_disks),
+                step("ports", await_ports),
+                step("volumes", connect_volumes),
+                step("domain", describe_domain),
+            ),
+        ),
+        Recipe("live-migration:move", (step("guest", move_guest),)),
+        Recipe("live-migration:arrive", (step("guest", ensure_arrived),)),
+        Recipe(
+            "live-migration:finish",
+            (
+                step("ports", bind_ports),
+                step("volumes", keep_second_attachments),
+                step("door", shut_door),
+            ),
+        ),
+        Recipe(
+            "live-migration:back",
+            (
+                step("target", leave_target),
+                step("ports", keep_ports),
+                step("volumes", keep_first_attachments),
+            ),
+        ),
+        Recipe("live-migration:stay", (step("guest", stay),)),
         Recipe("shelve", (step("power off", stop_domain, start_again), *_COPIED)),
         Recipe(
             "shelveOffload",

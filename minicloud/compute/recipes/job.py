@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import msgspec
 
 from minicloud.compute.clients import Clients
 from minicloud.compute.images import ImageCache
 from minicloud.compute.journal import StepJournal
+from minicloud.compute.moving import Move
+from minicloud.compute.passages import Passages
 from minicloud.compute.storage import Storage
 from minicloud.compute.wiring import Place
 from minicloud.domain.disks import resized_disks, reverted_disks
@@ -43,6 +46,7 @@ class HostTools(msgspec.Struct, frozen=True, kw_only=True):
     """How long a guest may take to let a device go."""
     always_config_drive: bool
     place: Place = Place()
+    passages: Passages = msgspec.field(default_factory=lambda: Passages(address="127.0.0.1"))
 
 
 class Job:
@@ -58,12 +62,17 @@ class Job:
         operation: Operation | None = None,
         cancelled: threading.Event | None = None,
         lend_guest: Callable[[], AbstractContextManager[None]] = nullcontext,
+        move: Move | None = None,
     ) -> None:
         """``operation``: None for work that no operation asked for; ``cancelled``: set when it
         is to stop, which a step that waits has to look at; ``lend_guest``: while a step waits for
-        snapshots, whose taking may change the guest's disks.
+        snapshots, whose taking may change the guest's disks. ``move``: of a guest that moves while
+        it runs.
         """
         self.lend_guest = lend_guest
+        self.move = move
+        self.found: Mapping[str, Any] = {}
+        """What later stages, perhaps of another host, have to know."""
         self.cancelled = cancelled or threading.Event()
         self.server = server
         self._operation = operation

@@ -85,15 +85,7 @@ def _wire(job: Job, ports: list[tuple[RequestedNic, Port]]) -> None:
 
 def wire(job: Job, wanted: RequestedNic, port: Port) -> tuple[Nic, NicInfo]:
     """The port has its TAP on this host: what the domain gets, and what the server shows."""
-    if port.wiring is None:
-        raise HostProblem(reason=f"the network service did not bind port {port.id} to a host")
-    network = msgspec.convert(port.wiring["network"], NetworkWiring)
-    wiring = msgspec.convert(port.wiring["port"], PortWiring)
-    job.mtus[network.id] = network.mtu
-    tools = job.tools
-    tap = tools.network.ensure_port(network, wiring)
-    if not tools.network.is_told(port.id):
-        ask_wiring(tools.name, tools.place, tools.network, job.clients.network)
+    nic = plug(job, port)
     # A port that was there before the server may have been given one already.
     floating = job.clients.network.floating_ips([port.id]).value if wanted.port_id else {}
     info = NicInfo(
@@ -107,14 +99,27 @@ def wire(job: Job, wanted: RequestedNic, port: Port) -> tuple[Nic, NicInfo]:
         number=wanted.number,
         tag=wanted.tag,
     )
-    nic = Nic(
+    return nic, info
+
+
+def plug(job: Job, port: Port, *, awaited: bool = False) -> Nic:
+    """The port has its TAP on this host; ``awaited``: while its guest is on another still."""
+    if port.wiring is None:
+        raise HostProblem(reason=f"the network service did not bind port {port.id} to a host")
+    network = msgspec.convert(port.wiring["network"], NetworkWiring)
+    wiring = msgspec.convert(port.wiring["port"], PortWiring)
+    job.mtus[network.id] = network.mtu
+    tools = job.tools
+    tap = tools.network.ensure_port(network, msgspec.structs.replace(wiring, awaited=awaited))
+    if not tools.network.is_told(port.id):
+        ask_wiring(tools.name, tools.place, tools.network, job.clients.network)
+    return Nic(
         tap=tap,
         mac=port.mac,
         mtu=network.mtu,
         port_id=port.id,
         limits=nic_limits(job.flavor),
     )
-    return nic, info
 
 
 def drop_ports(job: Job) -> None:

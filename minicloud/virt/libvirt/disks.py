@@ -60,6 +60,8 @@ class ImageInfo(msgspec.Struct, frozen=True, kw_only=True):
     virtual_size: int
     actual_size: int
     """What it takes up on this host's file system."""
+    backing: str = ""
+    """The file that it lies on, as it names it."""
     encrypted: bool = False
     foreign_files: tuple[str, ...] = ()
     """Other files that the image refers to (backing, data, extents): an image from a user must
@@ -92,6 +94,7 @@ def image_info(path: Path, image_format: str | None = None) -> ImageInfo:
         virtual_size=raw.virtual_size,
         actual_size=raw.actual_size,
         encrypted=raw.encrypted,
+        backing=raw.backing_filename,
         foreign_files=_foreign_files(path, raw),
     )
 
@@ -106,7 +109,7 @@ def backing_names(directory: Path) -> frozenset[str]:
     try:
         for place, _, names in os.walk(directory, onerror=_unless_gone):
             for name in names:
-                backing = _backing_file(Path(place, name))
+                backing = backing_name(Path(place, name))
                 if backing:
                     found.add(PurePosixPath(backing).name)
     except OSError as error:
@@ -119,7 +122,8 @@ def _unless_gone(error: OSError) -> None:
         raise error
 
 
-def _backing_file(path: Path) -> str:
+def backing_name(path: Path) -> str:
+    """What a qcow2 file says it lies on; nothing where it does not, or is gone. HostProblem."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return ""
@@ -179,6 +183,19 @@ def ensure_blank(path: Path, size_gb: int, image_format: str) -> None:
 
     def make(part: Path) -> None:
         _qemu_img(f"make the disk {path}", ["create", "-q", "-f", image_format, str(part), size])
+
+    _make_whole(path, make, _PRIVATE)
+
+
+def ensure_empty(path: Path, size: int, base: Path | None) -> None:
+    """A qcow2 disk of ``size`` bytes that is to be filled, on ``base`` (raw) or on nothing."""
+    below = [] if base is None else ["-F", "raw", "-b", _absolute(base)]
+    if base is not None and not base.exists():
+        raise HostProblem(reason=f"the base image {base} is not on this host; fetch it first")
+
+    def make(part: Path) -> None:
+        arguments = ["create", "-q", "-f", "qcow2", *below, str(part), str(size)]
+        _qemu_img(f"make the disk {path}", arguments)
 
     _make_whole(path, make, _PRIVATE)
 

@@ -31,8 +31,10 @@ from minicloud.virt.driver import (
     HostInfo,
     NbdDisk,
     Nic,
+    Steer,
+    Ways,
 )
-from minicloud.virt.libvirt import devices, layers, moves, patience, starved, xml
+from minicloud.virt.libvirt import devices, layers, migration, moves, patience, starved, xml
 from minicloud.virt.libvirt.connection import Connection, RawDomain
 from minicloud.virt.libvirt.keyring import CephUser
 from minicloud.virt.libvirt.secrets import Secrets
@@ -56,13 +58,21 @@ class LibvirtDriver(Driver):
     """
 
     def __init__(
-        self, uri: str, virt_type: str, virt_type_reason: str, ceph: CephUser = _NOBODY
+        self,
+        uri: str,
+        virt_type: str,
+        virt_type_reason: str,
+        ceph: CephUser = _NOBODY,
+        *,
+        migrations: migration.Place | None = None,
     ) -> None:
         self._virt_type = virt_type
         self._virt_type_reason = virt_type_reason
         self._features = xml.HostFeatures(vhost_net=Path("/dev/vhost-net").exists())
         self._connection = Connection(uri)
         self._secrets = Secrets(self._connection, ceph)
+        place = migrations or migration.Place()
+        self._migrations = migration.Migrations(uri, self._connection, place)
 
     def host_info(self) -> HostInfo:
         cpu = xml.host_cpu(self._connection.capabilities())
@@ -229,6 +239,42 @@ class LibvirtDriver(Driver):
         if self._ours(server_id) is None:
             return None
         return moves.end_move(self._connection, server_id, disk, self._features)
+
+    def expect(self, spec: DomainSpec) -> DomainSpec:
+        _check_disks(spec)
+        _make_log_directory(spec)
+        return self._with_secrets(spec)
+
+    def ways_in(self, server_id: str) -> Ways:
+        return self._migrations.ways_in(server_id)
+
+    def ways_out(self, server_id: str) -> Ways:
+        return self._migrations.ways_out(server_id)
+
+    def forget_ways(self, server_id: str) -> None:
+        self._migrations.forget_ways(server_id)
+
+    def migrate(self, spec: DomainSpec, *, whole: bool, paused: bool, steer: Steer) -> None:
+        self._migrations.migrate(spec, whole=whole, paused=paused, steer=steer)
+
+    def ensure_arrived(self, spec: DomainSpec, *, paused: bool) -> None:
+        domain = self._ours(spec.server_id)
+        power = domain.power if domain is not None else Power.NOSTATE
+        if power is Power.PAUSED and self._migrations.has_come(spec.server_id):
+            if not paused:
+                self._connection.resume(spec.server_id)
+        elif power is not Power.RUNNING:
+            raise HostProblem(reason=f"the guest of server {spec.server_id} has not come here")
+        for disk in spec.disks:
+            self._make_patient(spec.server_id, disk)
+
+    def ensure_stays(self, server_id: str, *, paused: bool) -> None:
+        if self._ours(server_id) is None:
+            return
+        self._migrations.end_job(server_id)
+        domain = self._ours(server_id)
+        if domain is not None and domain.power is Power.PAUSED and not paused:
+            self._connection.resume(server_id)
 
     def _make_patient(self, server_id: str, device: Device) -> None:
         """A guest that is off is told when it starts. What QEMU refuses leaves the disk as it is:
