@@ -45,8 +45,12 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, pool: CephPool) -> Iterator[
 def user(cloud: Cloud) -> User:
     user = cloud.user()
     admin = user.as_admin()
-    for name, more in (("ceph", {}), ("shared", {"multiattach": "<is> True"})):
-        specs = {"volume_backend_name": "ceph", **more}
+    for name, backend, more in (
+        ("files", "files", {}),
+        ("ceph", "ceph", {}),
+        ("shared", "ceph", {"multiattach": "<is> True"}),
+    ):
+        specs = {"volume_backend_name": backend, **more}
         body = {"volume_type": {"name": name, "extra_specs": specs}}
         admin.ask("volume", "POST", f"/v3/{admin.project_id}/types", 200, json=body)
     return user
@@ -203,6 +207,37 @@ def evacuate(cloud: Cloud, user: User, server: str, to: str) -> None:
     user.as_admin().ask("compute", "POST", path, 200, json=body, headers=headers)
     assert wait_until(lambda: cloud.turn() or cloud.server(server).host == to, 60)
     cloud.settle()
+
+
+def test_a_volume_in_use_comes_to_ceph_and_leaves_it(
+    cloud: Cloud, user: User, server: str, pool: CephPool
+) -> None:
+    volume = user.make_volume()
+    attach(cloud, user, server, volume)
+    assert isinstance(disk_of(cloud, server, volume), NbdDisk)
+    retype(cloud, user, volume, "ceph")
+    assert is_opened(cloud, server, volume)
+    moved = disk_of(cloud, server, volume)
+    assert isinstance(moved, RbdDisk)
+    assert moved.image.removeprefix(f"{pool.name}/") in pool.rbd("ls", pool.name)
+    retype(cloud, user, volume, "files")
+    assert isinstance(disk_of(cloud, server, volume), NbdDisk)
+    assert moved.image.removeprefix(f"{pool.name}/") not in pool.rbd("ls", pool.name)
+
+
+def retype(cloud: Cloud, user: User, volume: str, kind: str) -> None:
+    path = f"/v3/{user.project_id}/volumes/{volume}/action"
+    body = {"os-retype": {"new_type": kind, "migration_policy": "on-demand"}}
+    user.ask("volume", "POST", path, 202, json=body)
+
+    def moved() -> bool:
+        cloud.rest.volume_turn()
+        assert cloud.rest.volume_jobs.wait_idle(60)
+        cloud.settle()
+        found = shown(user, volume)
+        return (found["status"], found["volume_type"]) == ("in-use", kind)
+
+    assert wait_until(moved, 60), shown(user, volume)
 
 
 def test_hosts_without_the_key_and_shared_volumes_use_exports(cloud: Cloud, user: User) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,8 +62,8 @@ class Host:
         self.driver = self.driver_as(self.user)
         base = directory / "base.raw"
         guest.write_image(base)
-        self.rbd("import", "--dest-pool", pool.name, str(base), "root")
-        self.rbd("create", f"{pool.name}/data", "--size", "64M")
+        self.pool.rbd("import", "--dest-pool", pool.name, str(base), "root")
+        self.pool.rbd("create", f"{pool.name}/data", "--size", "64M")
 
     @property
     def user(self) -> CephUser:
@@ -71,14 +72,8 @@ class Host:
     def driver_as(self, user: CephUser) -> LibvirtDriver:
         return LibvirtDriver(self.lab.uri, "qemu", "tests are emulated", user)
 
-    def rbd(self, *command: str) -> str:
-        return subprocess.run(
-            ["rbd", "-c", str(self.pool.conf), "--id", self.pool.user, *command],
-            check=True, capture_output=True, text=True, timeout=120,
-        ).stdout  # fmt: skip
-
     def watchers(self, image: str) -> int:
-        found = json.loads(self.rbd("status", "--format", "json", f"{self.pool.name}/{image}"))
+        found = json.loads(self.pool.rbd("status", "--format", "json", f"{self.pool.name}/{image}"))
         return len(found["watchers"])
 
     def disk(self, image: str, target: str) -> RbdDisk:
@@ -145,9 +140,9 @@ def test_a_disk_comes_grows_is_kept_and_goes_while_the_guest_runs(host: Host) ->
     assert host.driver.has_device(host.server_id, data)
     assert set(host.driver.device_addresses(host.server_id)) == {"vda", "vdb"}
     host.io("data").does("write -P 0x11 0 1M")
-    host.rbd("snap", "create", "--no-progress", f"{host.pool.name}/data@kept")
+    host.pool.rbd("snap", "create", "--no-progress", f"{host.pool.name}/data@kept")
     host.io("data").does("write -P 0x22 0 1M")
-    host.rbd("resize", "--no-progress", f"{host.pool.name}/data", "--size", "128M")
+    host.pool.rbd("resize", "--no-progress", f"{host.pool.name}/data", "--size", "128M")
     host.driver.ensure_disk_size(host.server_id, data, 128 * MIB)
     host.io("data").does("write -P 0x33 127M 1M")
     host.io("data").does("read -P 0x22 0 1M")
@@ -155,7 +150,7 @@ def test_a_disk_comes_grows_is_kept_and_goes_while_the_guest_runs(host: Host) ->
     assert not host.driver.has_device(host.server_id, data)
     wait_for(lambda: not host.watchers("data"), "the end of the guest's watch", 60)
     kept = host.directory / "kept.raw"
-    host.rbd("export", "--no-progress", f"{host.pool.name}/data@kept", str(kept))
+    host.pool.rbd("export", "--no-progress", f"{host.pool.name}/data@kept", str(kept))
     assert kept.read_bytes()[:MIB] == b"\x11" * MIB
 
 
@@ -199,6 +194,28 @@ def test_a_volume_of_no_user_is_opened_as_the_hosts_own(host: Host) -> None:
     nameless = msgspec.structs.replace(host.disk("root", "vda"), user="", secret_uuid="")
     host.driver.ensure_running(host.spec(nameless))
     host.wait_for_boot()
+
+
+def test_a_disk_goes_into_another_image_while_the_guest_writes(host: Host) -> None:
+    host.driver.ensure_running(host.spec(host.disk("root", "vda"), host.disk("data", "vdb")))
+    host.io("data").does("write -P 0x11 0 1M")
+    host.pool.rbd("create", f"{host.pool.name}/next", "--size", "64M")
+    data = host.disk("data", "vdb")
+    there = msgspec.structs.replace(data, image=f"{host.pool.name}/next", user="", secret_uuid="")
+    host.lab.run("virsh", "-q", "secret-undefine", SECRET)
+
+    def ready() -> None:
+        host.io("data").does("write -P 0x22 1M 64k")
+
+    host.driver.ensure_disk_moved(host.server_id, there, ready=ready, cancelled=threading.Event())
+    assert (host.watchers("data"), host.watchers("next")) == (0, 1)
+    host.io("data").does("read -P 0x11 0 1M")
+    host.io("data").does("read -P 0x22 1M 64k")
+    assert host.driver.end_disk_move(host.server_id, there)
+    assert host.driver.reboot(host.server_id, grace_s=120)
+    host.io("data").does("read -P 0x22 1M 64k")
+    host.driver.ensure_no_device(host.server_id, data, limit_s=120)
+    wait_for(lambda: not host.watchers("next"), "the end of the guest's watch", 60)
 
 
 def test_the_secret_of_an_operator_is_left_alone(host: Host) -> None:
