@@ -209,6 +209,32 @@ def evacuate(cloud: Cloud, user: User, server: str, to: str) -> None:
     cloud.settle()
 
 
+def test_a_server_takes_its_volume_along_while_it_runs(
+    cloud: Cloud, user: User, server: str
+) -> None:
+    volume = make(user)
+    attach(cloud, user, server, volume)
+    cloud.enable_only("lab1", "lab2", "lab3")
+    try:
+        move(cloud, user, server, "lab2")
+        assert is_opened(cloud, server, volume)
+        move(cloud, user, server, "lab3", ends_on="lab2")
+        assert is_opened(cloud, server, volume), "that host could not share it"
+        assert shown(user, volume)["status"] == "in-use"
+    finally:
+        cloud.enable_only("lab1")
+
+
+def move(cloud: Cloud, user: User, server: str, to: str, ends_on: str = "") -> None:
+    path = f"/v2.1/servers/{server}/action"
+    headers = {"OpenStack-API-Version": "compute 2.90"}
+    body = {"os-migrateLive": {"host": to, "block_migration": "auto"}}
+    user.as_admin().ask("compute", "POST", path, 202, json=body, headers=headers)
+    cloud.settle(60)
+    assert cloud.server(server).host == (ends_on or to)
+    assert user.server(server)["status"] == "ACTIVE"
+
+
 def test_a_volume_in_use_comes_to_ceph_and_leaves_it(
     cloud: Cloud, user: User, server: str, pool: CephPool
 ) -> None:

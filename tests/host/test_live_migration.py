@@ -39,8 +39,8 @@ _INSIDE = "/run/minicloud/migrations"
 class Host:
     """One of the two, with the directory that its servers' files are in."""
 
-    def __init__(self, directory: Path, name: str) -> None:
-        self.lab = LabHost(directory / "host", name)
+    def __init__(self, directory: Path, name: str, *, shares_network: bool = False) -> None:
+        self.lab = LabHost(directory / "host", name, shares_network=shares_network)
         self.lab.start()
         self.servers = directory / "servers"
         self.servers.mkdir()
