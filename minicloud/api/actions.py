@@ -10,9 +10,9 @@ from minicloud.api.operations import Operator
 from minicloud.api.passwords import admin_password
 from minicloud.api.rescue import rescue_params
 from minicloud.api.schemas.fields import whole
-from minicloud.api.scope import server_of
+from minicloud.api.scope import check_unlocked, server_of
 from minicloud.db import operations, servers
-from minicloud.domain.errors import Conflict, WrongState
+from minicloud.domain.errors import Conflict, Gone, WrongState
 from minicloud.domain.states import VmState
 from minicloud.kit.db import Database
 from minicloud.kit.web import Call, Reply
@@ -94,6 +94,15 @@ class Actions:
             verb="restore", id=server.id, attribute="vm_state", state=str(server.vm_state),
             allowed=["soft-delete"],
         )  # fmt: skip
+
+    def inject_network_info(self, call: Call) -> Reply:
+        """Taken without effect: guests hear of their network by DHCP, metadata and config drive."""
+        with self._database.read() as tx:
+            check_unlocked(call.ctx, server_of(tx, call))
+        return Reply()
+
+    def reset_network(self, _call: Call) -> Reply:
+        raise Gone(reason="It was for a hypervisor that is no longer supported.")
 
     def reset_state(self, call: Call) -> Reply:
         """An administrator says what the server is; an operation under way is given up."""

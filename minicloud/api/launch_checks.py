@@ -156,10 +156,8 @@ def check_certificates(wanted: Sequence[str] | None, *, by_volume: bool) -> None
         return
     if len(set(wanted)) < len(wanted):
         raise Invalid(reason="trusted_image_certificates has non-unique elements.")
-    why = " when booting from volume" if by_volume else ": no signatures are verified here"
-    raise Invalid(
-        reason=f"Image certificate validation is not supported{why} (trusted_image_certificates)."
-    )
+    why = " when booting from volume" if by_volume else ": no image's signature is verified here"
+    raise Invalid(reason=f"Image certificate validation is not supported{why}")
 
 
 # -- place -----------------------------------------------------------------------------------------

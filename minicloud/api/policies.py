@@ -90,6 +90,8 @@ _ADMIN = (
     "os-server-diagnostics",
     "os-lock-server:unlock:unlock_override",
     "os-admin-actions:reset_state",
+    "os-admin-actions:inject_network_info",
+    "os-admin-actions:reset_network",
     "os-shelve:shelve_offload",
     "os-shelve:unshelve_to_host",
     "os-migrate-server:migrate",

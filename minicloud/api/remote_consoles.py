@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 from minicloud.api.scope import server_of
 from minicloud.conf.web import PORTS
 from minicloud.db import consoles, servers
-from minicloud.domain.errors import Conflict, Invalid, NotFound
+from minicloud.domain.errors import Conflict, Gone, Invalid, NotFound
 from minicloud.domain.states import Power
 from minicloud.kit.db import Database
 from minicloud.kit.web import Call
@@ -41,22 +41,34 @@ class RemoteConsoles:
         """POST remote-consoles. Invalid for a kind of console that there is not."""
         protocol, kind = call.body.protocol, call.body.type
         if _PROTOCOLS.get(kind) != protocol:
-            raise _unavailable(kind)
+            raise self._unavailable(call, kind)
         url = self._open(call, kind)
         return {"remote_console": {"protocol": protocol, "type": kind, "url": url}}
 
     def vnc_before_2_6(self, call: Call) -> Any:
         """The action os-getVNCConsole."""
-        return self._before_2_6(call, "novnc")
+        return self._before_2_6(call, call.body.type)
 
     def serial_before_2_6(self, call: Call) -> Any:
         """The action os-getSerialConsole."""
-        return self._before_2_6(call, "serial")
+        return self._before_2_6(call, call.body.type)
+
+    def spice_before_2_6(self, call: Call) -> Any:
+        """The action os-getSPICEConsole."""
+        return self._before_2_6(call, call.body.type)
+
+    def rdp_before_2_6(self, _call: Call) -> Any:
+        """The action os-getRDPConsole."""
+        raise Gone(reason="RDP consoles were for a hypervisor that is no longer supported.")
 
     def _before_2_6(self, call: Call, kind: str) -> Any:
-        if call.body.type != kind:
-            raise _unavailable(call.body.type)
+        if kind not in _PROTOCOLS:
+            raise self._unavailable(call, kind)
         return {"console": {"type": kind, "url": self._open(call, kind)}}
+
+    def show_before_2_31(self, _call: Call) -> Any:
+        """Where it was for RDP alone."""
+        raise Invalid(reason="The server could not comply with the request: use 2.31 or newer.")
 
     def show(self, call: Call) -> Any:
         """What a token opens. NotFound.
@@ -87,6 +99,14 @@ class RemoteConsoles:
         if door is None:
             raise _ended(server.id)
         return _view(server.id, door.address, door.port, door.key)
+
+    def _unavailable(self, call: Call, kind: str) -> Invalid:
+        """Why there is no such console. NotFound: there is no such server either."""
+        with self._database.read() as tx:
+            server_of(tx, call)
+        return Invalid(
+            reason=f"Unavailable console type {kind}. There are novnc of vnc and serial of serial."
+        )
 
     def _open(self, call: Call, kind: str) -> str:
         """The URL of a new token for the server. NotFound, Conflict."""
@@ -122,10 +142,3 @@ def _view(server_id: str, host: str, port: int | None, key: str | None) -> Any:
 
 def _ended(server_id: str) -> NotFound:
     return NotFound(kind="The console of instance", id=server_id)
-
-
-def _unavailable(kind: str) -> Invalid:
-    return Invalid(
-        reason=f"Unavailable console type {kind}: this cloud has the protocol vnc with the type "
-        "novnc, and the protocol serial with the type serial."
-    )

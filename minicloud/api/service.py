@@ -108,6 +108,9 @@ def rest_service(
                       alias=path.endswith("/"), summary="Which microversions there are.")
                 for path in ("/v2", "/v2/", "/v2.1", "/v2.1/")
             ),
+            Route(method="GET", path="/v2.1/versions/{version_id}", handler=versions.show_named,
+                  policy="os_compute_api:extensions", alias=True,
+                  summary="Show a version by its id."),
             *(_below("/v2.1", row) for row in rows),
             *(_of_project(row) for row in rows),
         ],
@@ -116,6 +119,7 @@ def rest_service(
         catalog_types=frozenset({"compute"}),
         authenticate=authenticate,
         versions=versions.VERSIONS,
+        legacy_path=("/v2", "/v2.1"),
         replies=_replies,
         request_id_headers=("X-Openstack-Request-Id", "x-compute-request-id"),
     )  # fmt: skip

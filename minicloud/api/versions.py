@@ -1,7 +1,7 @@
 """The version documents: what a client reads first, without a token.
 
-v2.0 is listed because clients look for it first, and is a document alone: what there is below it is
-served below v2.1.
+v2.0 is listed because clients look for it first; what there is below it is v2.1 without
+microversions, which overlooks what it does not know.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from minicloud.domain.errors import RouteNotFound
 from minicloud.kit.web import Call, Versions
 from minicloud.kit.web.versions import text
 
@@ -45,11 +46,23 @@ def index(call: Call) -> Any:
 def show(call: Call) -> Any:
     """The version at whose path the request is."""
     path = call.path.strip("/")
+    return _document(call, path, path)
+
+
+def show_named(call: Call) -> Any:
+    """The version of an id, below v2.1. RouteNotFound."""
+    for path, facts in _VERSIONS:
+        if facts["id"] == call.params["version_id"]:
+            return _document(call, path, "v2.1")
+    raise RouteNotFound()
+
+
+def _document(call: Call, path: str, at: str) -> Any:
     number = path.removeprefix("v")
     media_type = f"application/vnd.openstack.compute+json;version={number}"
     view = {
         **dict(_VERSIONS)[path],
-        "links": [_link(call, path), _MANUAL],
+        "links": [_link(call, at), _MANUAL],
         "media-types": [{"base": "application/json", "type": media_type}],
     }
     return {"version": view}

@@ -137,6 +137,12 @@ class NoAddressLeft(Conflict):
 
 
 # -- 412 -----------------------------------------------------------------------------------------
+class Gone(MinicloudError):
+    """What OpenStack once had."""
+
+    code, http, fmt = "gone", 410, "This resource is no longer available. {reason}"
+
+
 class PreconditionFailed(MinicloudError):
     """What is to be changed is no longer as the request expects it."""
 

@@ -213,7 +213,7 @@ def test_2_58_pages_actions(cloud: ComputeCloud, version: str, known: bool) -> N
 def test_2_63_certificates_of_images_are_refused_by_name(cloud: ComputeCloud) -> None:
     server_id = cloud.launch()
     for bad, words in (
-        (["a"], "no signatures are verified here (trusted_image_certificates)"),
+        (["a"], "no image's signature is verified here"),
         ([], "length"), (["a"] * 51, "length"), ([""], "length"), (["a", "a"], "non-unique"),
         ("a", "array"),
     ):  # fmt: skip

@@ -40,7 +40,7 @@ POST /os-aggregates/{}/action#remove_host 2.1 -
 POST /os-aggregates/{}/action#set_metadata 2.1 -
 GET /os-availability-zone 2.1 -
 GET /os-availability-zone/detail 2.1 -
-GET /os-console-auth-tokens/{} 2.31 -
+GET /os-console-auth-tokens/{} 2.1 -
 GET /os-hypervisors 2.1 -
 GET /os-hypervisors/detail 2.1 -
 GET /os-hypervisors/statistics 2.1 2.87

@@ -164,6 +164,7 @@ _WITHOUT_ANSWER = (
     "unrescue", "forceDelete", "restore", "os-resetState", "shelve", "shelveOffload", "unshelve",
     "resize", "confirmResize", "revertResize", "migrate", "os-migrateLive", "evacuate",
     "addSecurityGroup", "removeSecurityGroup", "changePassword", "trigger_crash_dump",
+    "injectNetworkInfo", "resetNetwork",
 )  # fmt: skip
 _IMAGE = reply("ImageMadeReply", image_id=str)
 

@@ -36,6 +36,7 @@ from minicloud.kit.metrics import REQUESTS
 from minicloud.kit.policy import PUBLIC
 from minicloud.kit.web import access
 from minicloud.kit.web.decode import action_of, fit, parse
+from minicloud.kit.web.legacy import OVERLOOKS, LegacyPath
 from minicloud.kit.web.route import Body, Call, Query, Reply, Route, Service
 from minicloud.kit.web.versions import Version, down
 
@@ -81,6 +82,12 @@ def build_app(service: Service) -> flask.Flask:
             provide_automatic_options=False,
         )
     app.register_error_handler(HTTPException, _Unrouted(service))
+    if service.versions is not None and service.legacy_path:
+        old, new = service.legacy_path
+        wrapped = LegacyPath(
+            app.wsgi_app, old=old, new=new, version_headers=service.versions.reply_headers((1, 0))
+        )
+        app.wsgi_app = wrapped  # type: ignore[method-assign]  # as Flask says to
     return app
 
 
@@ -188,7 +195,13 @@ def _answer(service: Service, routes: list[Route], params: dict[str, str]) -> fl
                 headers=request.headers,
                 body=None
                 if route.body is None
-                else fit(value, route.body, version, strict=service.strict),
+                else fit(
+                    value,
+                    route.body,
+                    version,
+                    strict=service.strict,
+                    overlooks=OVERLOOKS in request.environ,
+                ),
                 stream=request.stream if route.raw else None,
                 path=request.path,
                 base_url=request.host_url.rstrip("/"),

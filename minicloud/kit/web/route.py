@@ -192,5 +192,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     replies: Callable[[], Mapping[str, Any]] | None = None
     """``METHOD path#action`` -> type of the newest reply (None: no body), for the OpenAPI
     document. None: replies are not described."""
+    legacy_path: tuple[str, str] | None = None
+    """A path of old, and the one below which what is asked there is served by the lowest version.
+    """
     document_path: str = "/openapi.json"
     """Where the service describes itself, to anybody; empty: nowhere."""
