@@ -104,6 +104,9 @@ class CephCluster:
         """After ``stop``."""
         for process in self._running.values():
             process.send_signal(signal.SIGCONT)
+        # Who stood still for long lost its lease of a pool's data, and of a pool without copies
+        # nobody gives it another: it takes its place anew.
+        self.ceph("osd down 0")
         self.await_ready()
 
     def kill(self, *daemons: str) -> None:
@@ -252,4 +255,5 @@ osd_objectstore = {store}
 memstore_device_bytes = 4294967296
 bluestore_block_size = 8589934592
 osd_memory_target = 939524096
+osd_max_markdown_count = 1000
 """

@@ -21,7 +21,7 @@ from clients.command_line import CommandLine
 from clients.conftest import CLOUDS, CONFIG, LiveCloud, until
 from clients.test_volume_guests import processes
 
-pytestmark = [pytest.mark.clients, pytest.mark.host]
+pytestmark = [pytest.mark.clients, pytest.mark.host, pytest.mark.timeout(900)]
 
 FILES = Path("/var/lib/minicloud/volume/data/volumes")
 CEPH = CONFIG / "ceph-of-the-tests"
