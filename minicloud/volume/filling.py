@@ -120,6 +120,6 @@ class Filling:
         if source is None:
             raise NotFound(kind="Volume", id=source_id)
         between = derive("clone", volume.id)
-        backend.ensure_snapshot(between, source.bytes_id, self._live.switch(source.id))
+        self._live.keep(backend, between, source.id, source.bytes_id)
         backend.ensure_from(volume.bytes_id, between, volume.size_bytes)
         self._live.match(source.id)

@@ -47,6 +47,15 @@ class LiveVolumes:
 
         return go_on
 
+    def keep(self, backend: Backend, snapshot_id: str, volume_id: str, bytes_id: str) -> None:
+        """``Backend.ensure_snapshot`` of a volume that may be in use. Unavailable also while its
+        layers are to be merged first, which nobody does below a guest that opens the files itself.
+        """
+        merged = self._desired.opener(volume_id) is None
+        if merged and backend.is_crowded(bytes_id, snapshot_id):
+            raise Unavailable(service="The volume", reason="its layers are merged first")
+        backend.ensure_snapshot(snapshot_id, bytes_id, self.switch(volume_id))
+
     @contextmanager
     def moment(self, backend: Backend, moment_id: str, volume: Volume) -> Iterator[Disk]:
         """What the volume has now, kept while it is worked with. Unavailable: somebody is away, and
@@ -54,7 +63,7 @@ class LiveVolumes:
         """
         kept = False
         try:
-            backend.ensure_snapshot(moment_id, volume.bytes_id, self.switch(volume.id))
+            self.keep(backend, moment_id, volume.id, volume.bytes_id)
             self.match(volume.id)
             yield backend.snapshot_disk(moment_id)
         except Unavailable:

@@ -136,9 +136,7 @@ class SnapshotService:
         problem: MinicloudError | None = None
         try:
             backend = self._backends.of(snapshot)
-            backend.ensure_snapshot(
-                snapshot.id, snapshot.volume_bytes_id, self._live.switch(snapshot.volume_id)
-            )
+            self._live.keep(backend, snapshot.id, snapshot.volume_id, snapshot.volume_bytes_id)
         except StoreAway:
             raise
         except Unavailable as failed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,34 @@ def test_a_snapshot_of_a_disk_in_use(cloud: VolumeCloud) -> None:
     cloud.kill(volume["id"])
     cloud.turn()
     assert guest.reads(0x33), "and on, after its death"
+
+
+def test_a_snapshot_of_a_crowded_disk_waits_for_a_merge(cloud: VolumeCloud) -> None:
+    volume = cloud.create(1)
+    cloud.complete(cloud.attach(volume["id"])["id"])
+    body = {"snapshot": {"volume_id": volume["id"]}}
+
+    def keep() -> str:
+        made = cloud.ask("POST", "/snapshots", 202, json=body, headers=NEWEST)
+        return str(made["snapshot"]["id"])
+
+    def status(snapshot: str) -> str:
+        return str(cloud.ask("GET", f"/snapshots/{snapshot}", 200)["snapshot"]["status"])
+
+    for each in [keep() for _ in range(8)]:
+        cloud.ask("DELETE", f"/snapshots/{each}", 202)
+    for _ in range(7):
+        assert status(keep()) == "available"
+    late = keep()
+    assert status(late) == "creating"
+    give_up_at = time.monotonic() + 60
+    while status(late) == "creating":
+        cloud.turn()
+        assert time.monotonic() < give_up_at
+    assert status(late) == "available"
+    while len(list((cloud.files / "layers").iterdir())) > 10:
+        cloud.turn()
+        assert time.monotonic() < give_up_at
 
 
 def test_a_disk_in_use_grows_where_its_guest_comes_again(cloud: VolumeCloud) -> None:

@@ -288,17 +288,23 @@ def test_what_was_merged_stays_while_somebody_reads_it(
     assert asked[-1] not in (None, merge)
 
 
-def test_a_volume_in_use_gets_only_so_many_layers(backend: FileBackend, volume: str) -> None:
+def test_a_volume_in_use_is_crowded_while_layers_can_be_merged(
+    backend: FileBackend, volume: str
+) -> None:
     backend.ensure(volume, MIB)
     moments = [str(uuid.uuid4()) for _ in range(15)]
+    late, begun = str(uuid.uuid4()), str(uuid.uuid4())
     for moment in moments:
+        assert not backend.is_crowded(volume, moment)
         backend.ensure_snapshot(moment, volume, still)
-    last, late = str(uuid.uuid4()), str(uuid.uuid4())
-    with opened(backend.disk(volume)), pytest.raises(Unavailable, match="not gone on"):
-        backend.ensure_snapshot(last, volume, still)
+    with opened(backend.disk(volume)):
+        assert not backend.is_crowded(volume, late), "all are needed"
+        with pytest.raises(Unavailable):
+            backend.ensure_snapshot(begun, volume, still)
     for moment in moments[:2]:
         backend.ensure_snapshot_absent(moment)
-    with opened(backend.disk(volume)), pytest.raises(Unavailable, match="being merged"):
-        backend.ensure_snapshot(late, volume, still)
-    backend.ensure_snapshot(last, volume, still)
-    backend.ensure_snapshot(late, volume, still)
+    assert not backend.is_crowded(volume, late), "nobody has it"
+    with opened(backend.disk(volume)):
+        assert backend.is_crowded(volume, late)
+        assert not backend.is_crowded(volume, begun)
+        assert not backend.is_crowded(volume, moments[2])

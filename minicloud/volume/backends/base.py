@@ -168,6 +168,12 @@ class Backend(abc.ABC):
         """
         return ()
 
+    def is_crowded(self, volume_id: str, snapshot_id: str) -> bool:
+        """Whether a volume in use is of ``mergeable`` and has so many layers that a snapshot which
+        is not begun had better wait.
+        """
+        return False
+
     def merge(self, volume_id: str, merging: Merging) -> None:
         """Bring on the next merge of a volume of ``mergeable``. HostProblem."""
         return

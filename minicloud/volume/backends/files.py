@@ -41,8 +41,8 @@ LOG = logging.getLogger(__name__)
 _LINKS = ("volumes", "snapshots", "begun", "images")
 _QUICKLY_MERGED = 256 * 1024 * 1024
 """More bytes than that are not copied while everybody else waits."""
-_DEEP = 16
-"""Layers of a volume in use above which merging comes before another one."""
+_CROWD = 16
+"""Layers of a volume in use with which merging comes before another one."""
 
 
 class FileBackend(Backend):
@@ -151,8 +151,6 @@ class FileBackend(Backend):
             now, frozen = self._layer("volumes", volume_id), self._layer("begun", snapshot_id)
             if now is None:
                 raise HostProblem(reason=f"There is no volume {volume_id} here")
-            if frozen is None:
-                self._check_depth(now)
             if frozen in (None, now):
                 frozen, above = now, self._overlay(now, chains.size_of(now))
                 _as_open(above, now)
@@ -166,16 +164,6 @@ class FileBackend(Backend):
                 self._directory / "snapshots" / snapshot_id
             )
             _sync(self._directory / "snapshots")
-
-    def _check_depth(self, top: Path) -> None:
-        layers = list(chains.chain(top))
-        if len(layers) < _DEEP or not qemu_img.is_written(top):
-            return
-        if chains.merge_in(layers, self._users()) is not None:
-            raise Unavailable(
-                service="The volume",
-                reason=f"its bytes lie in {len(layers)} layers, which are being merged",
-            )
 
     def ensure_snapshot_absent(self, snapshot_id: str) -> None:
         for kind in ("begun", "snapshots"):
@@ -253,6 +241,16 @@ class FileBackend(Backend):
                 for each, layers in chained.items()
                 if chains.merge_in(layers, users) or chains.leftovers(layers, users)
             ]
+
+    def is_crowded(self, volume_id: str, snapshot_id: str) -> bool:
+        with self._acting("look at", volume_id), self._alone():
+            layers = self._layers_of(volume_id)
+            return (
+                len(layers) >= _CROWD
+                and not any(self._layer(kind, snapshot_id) for kind in ("begun", "snapshots"))
+                and qemu_img.is_written(layers[0])
+                and chains.merge_in(layers, self._users()) is not None
+            )
 
     def merge(self, volume_id: str, merging: Merging) -> None:
         with self._acting("merge", volume_id), self._alone():
