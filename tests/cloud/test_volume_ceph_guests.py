@@ -166,6 +166,16 @@ def test_a_server_on_a_volume_stops_starts_and_is_shelved(cloud: Cloud, user: Us
     assert is_opened(cloud, server, volume)
     act(cloud, user, server, rebuild={"imageRef": cloud.image_id, "name": "again"})
     assert is_opened(cloud, server, volume)
+    newer = {"OpenStack-API-Version": "compute 2.87"}
+    path = f"/v2.1/servers/{server}/action"
+    image = user.make_image("r", b"rescue", hw_rescue_device="disk", hw_rescue_bus="virtio")
+    rescue = {"rescue": {"rescue_image_ref": image}}
+    user.ask("compute", "POST", path, 200, json=rescue, headers=newer)
+    cloud.settle(60)
+    assert is_opened(cloud, server, volume), "beside the rescue disk"
+    assert disk_of(cloud, server, volume).boot_index is None
+    act(cloud, user, server, unrescue=None)
+    assert disk_of(cloud, server, volume).boot_index == 0
     act(cloud, user, server, shelve=None)
     assert shown(user, volume)["status"] == "reserved"
     act(cloud, user, server, unshelve=None)
@@ -174,6 +184,24 @@ def test_a_server_on_a_volume_stops_starts_and_is_shelved(cloud: Cloud, user: Us
     cloud.settle()
     path = f"/v3/{user.project_id}/volumes/{volume}"
     user.ask("volume", "GET", path, 404)
+
+
+def test_a_server_that_is_migrated_has_its_volume_where_it_is_then(
+    cloud: Cloud, user: User, server: str
+) -> None:
+    volume = make(user)
+    attach(cloud, user, server, volume)
+    cloud.enable_only("lab2")
+    try:
+        act(cloud, user.as_admin(), server, migrate=None)
+        assert cloud.server(server).host == "lab2"
+        assert is_opened(cloud, server, volume)
+        act(cloud, user, server, revertResize=None)
+        assert cloud.server(server).host == "lab1"
+        assert is_opened(cloud, server, volume)
+        assert shown(user, volume)["status"] == "in-use"
+    finally:
+        cloud.enable_only("lab1")
 
 
 def test_a_server_takes_its_volume_to_another_host(cloud: Cloud, user: User, server: str) -> None:
