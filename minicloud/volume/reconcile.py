@@ -66,6 +66,7 @@ class Reconciler:
         self._scratch = scratch
         self._exporter, self._desired, self._live = exporter, desired, live
         self._services, self._host = services, services.volumes.host
+        self._starts = True
 
     def run(self) -> None:
         """One pass. What goes wrong with one thing does not keep it from the others."""
@@ -176,11 +177,13 @@ class Reconciler:
 
     def _match_exports(self) -> None:
         desired = self._desired.all()
+        # A daemon whose service was killed may lack an export that was being added.
         missing = {
             bytes_id
             for bytes_id, exports in desired.items()
-            if not self._exporter.is_alive(bytes_id, exports)
+            if self._starts or not self._exporter.is_alive(bytes_id, exports)
         }
+        self._starts = False
         for bytes_id in sorted(missing | (self._exporter.ids() - set(desired))):
             try:
                 # Asked again in there: rows may have changed since.

@@ -142,8 +142,17 @@ def recovered(place: Place) -> Daemon:
     for _ in range(2):
         daemon.reconciler.run()
         assert daemon.jobs.wait_idle(60)
+        go_on(daemon)
     daemon.reconciler.run()
     return daemon
+
+
+def go_on(daemon: Daemon) -> None:
+    """A server's host goes on with what it was asked for before the blow."""
+    for volume in daemon.all():
+        if volume.target_of and volume.attachments:
+            server_id = volume.attachments[0].server_id
+            daemon.guests.swap(server_id, volume.target_of, volume.id)
 
 
 def volume_of(daemon: Daemon, volume_id: str) -> Volume:
@@ -164,7 +173,7 @@ def assert_agreed(place: Place, daemon: Daemon) -> None:
     assert {each.status for each in kept.values()} <= {"available"}
     assert {each.status for each in backups(daemon)} <= {"available"}
     for name, path in (("files", place.directory / "data"), ("fast", place.directory / "fast")):
-        here = {each.id for each in volumes if each.backend == name}
+        here = {each.bytes_id for each in volumes if each.backend == name}
         moments = {i for i, s in kept.items() if s.backend == name}
         if name == "files" and place.pool is not None:
             assert (place.listed("volume"), place.listed("snapshot")) == (here, moments)
@@ -178,7 +187,7 @@ def assert_agreed(place: Place, daemon: Daemon) -> None:
     incoming = place.directory / "data" / "incoming"
     assert not [each for each in incoming.rglob("*") if not each.is_dir()]
     assert names(place.directory / "data" / "backups") == {each.id for each in backups(daemon)}
-    assert set(place.exporters()) == {each.id for each in volumes if each.attachments}
+    assert set(place.exporters()) == {each.bytes_id for each in volumes if each.attachments}
     assert sorted(place.processes("qemu-storage-daemon")) == sorted(place.exporters().values())
     assert place.processes("qemu-img") == place.processes("setpriv") == []
 
@@ -250,6 +259,17 @@ def is_moved(daemon: Daemon, had: dict[str, Any], begun: bool) -> None:
     disk = daemon.backends.of(volume).disk(volume.id)
     assert reads(disk, 0x11)
     write(disk, 0x22)
+
+
+def is_moved_in_use(daemon: Daemon, had: dict[str, Any], begun: bool) -> None:
+    volume = volume_of(daemon, had["volume"])
+    assert volume.backend == ("fast" if begun else "files")
+    assert volume.migration_status == ("success" if begun else None)
+    assert volume.status == "in-use"
+    (attachment,) = volume.attachments
+    assert reads(daemon.url(attachment), 0x11)
+    write(daemon.url(attachment), 0x22)
+    assert reads(daemon.url(attachment), 0x22)
 
 
 def is_grown(daemon: Daemon, had: dict[str, Any], begun: bool) -> None:
@@ -448,6 +468,11 @@ STORIES = {
         lambda daemon, had: daemon.retyping.migrate(CTX, had["volume"], "lab1@fast#fast"),
         is_moved,
     ),
+    "retype in use": Story(
+        attached(with_data),
+        lambda daemon, had: daemon.retyping.migrate(CTX, had["volume"], "lab1@fast#fast"),
+        is_moved_in_use,
+    ),
     "extend": Story(
         attached(with_data),
         lambda daemon, had: daemon.volumes.extend(CTX, had["volume"], 3, in_use=True),
@@ -486,7 +511,7 @@ CASES = [
     *((name, "service") for name in STORIES),
     *(
         (name, "exporters")
-        for name in ("incremental backup", "extend", "snapshot", "merge", "clone")
+        for name in ("incremental backup", "extend", "retype in use", "snapshot", "merge", "clone")
     ),
     *((name, "all") for name in ("extend above a snapshot", "snapshot", "merge")),
 ]

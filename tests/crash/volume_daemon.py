@@ -103,6 +103,7 @@ class FileGuests(Guests):
 
     when = ""
     place = Path()
+    daemon: Daemon
 
     @cached_property
     def _qemu(self) -> Exporter:
@@ -123,6 +124,24 @@ class FileGuests(Guests):
 
     def close(self, volume_id: str) -> None:
         self._qemu.ensure(volume_id, lambda: None)
+
+    def swap(self, server_id: str, volume_id: str, new_id: str) -> None:
+        """What the server's host does, which may have been killed anywhere in it before."""
+        ours, known = self.daemon.attachments, self.daemon.all_attachments()
+        mine = {each.volume_id: each for each in known if each.server_id == server_id}
+        here = {**HERE, "nbd_reconnect": True}
+        if new_id not in mine:
+            mine[new_id], _ = ours.create(CTX, new_id, server_id, here)
+        elif not mine[new_id].port and mine[new_id].status == "reserved":
+            mine[new_id], _ = ours.connect(CTX, mine[new_id].id, here)
+        if mine[new_id].status != "attached":
+            pair = [self.daemon.url(mine[each]) for each in (volume_id, new_id)]
+            copy = ["qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", *pair]
+            subprocess.run(copy, check=True, timeout=60)
+            ours.complete(CTX, mine[new_id].id)
+        if volume_id in mine:
+            ours.delete(CTX, mine[volume_id].id)
+        self.daemon.moving.complete(CTX, volume_id, new_id, failed=False)
 
 
 class MortalVault(Vault):
@@ -185,6 +204,8 @@ class Daemon:
             ask_guests=guests,
         )
         self.backups, self.imaging = graph.services.backups, graph.services.imaging
+        guests.daemon = self
+        self.moving = graph.services.moving
         self.retyping, self.backends = graph.services.retyping, graph.backends
         self.backend: FileBackend = graph.backends.named("files")  # type: ignore[assignment]  # ours
         self.reconciler, self.jobs = graph.reconciler, graph.jobs
@@ -219,7 +240,11 @@ class Daemon:
         here = {**HERE, "nbd_reconnect": True}
         attachment, _ = self.attachments.create(CTX, volume_id, str(uuid.uuid4()), here)
         self.attachments.complete(CTX, attachment.id)
-        return f"nbd+unix:///{attachment.id}?socket={self.sockets}/{volume_id}.sock"
+        return self.url(attachment)
+
+    def url(self, attachment: Attachment) -> str:
+        name = self.volumes.get(CTX, attachment.volume_id).bytes_id
+        return f"nbd+unix:///{attachment.id}?socket={self.sockets}/{name}.sock"
 
     def attach_file(self, volume_id: str) -> str:
         """The same of a guest that opens the volume's file."""
