@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -247,6 +248,20 @@ def test_what_is_missing_is_named(host: Host) -> None:
     host.keyring.write_text("[client.somebody]\n")
     with pytest.raises(HostProblem, match=f"no key of client.{host.pool.user}"):
         host.driver.ensure_running(host.spec())
+
+
+def test_a_qemu_without_the_driver_is_named(host: Host) -> None:
+    (driver,) = Path("/usr/lib").glob("*/qemu/block-rbd.so")
+    others = host.directory / "others"
+    shutil.copytree(driver.parent, others, ignore=shutil.ignore_patterns(driver.name))
+    host.lab.run("mount", "--bind", str(others), str(driver.parent))
+    try:
+        with pytest.raises(HostProblem, match="apt install qemu-block-extra"):
+            host.driver.ensure_running(host.spec())
+    finally:
+        host.lab.run("umount", str(driver.parent))
+    host.driver.ensure_running(host.spec())
+    host.wait_for_boot()
 
 
 def test_a_plugged_disk_needs_the_secret_too(host: Host) -> None:

@@ -589,7 +589,7 @@ def _message(error: libvirt.libvirtError) -> str:
 def _problem(action: str, error: libvirt.libvirtError) -> HostProblem:
     message = _message(error)
     advice = _ADVICE.get(error.get_error_code())
-    advice = next((hint for words, hint in _HINTS.items() if words in message), advice)
+    advice = next((hint for words, hint in _HINTS.items() if words in str(error)), advice)
     hint = f" ({advice})" if advice else ""
     return HostProblem(reason=f"libvirt could not {action}: {message}{hint}")
 
