@@ -198,6 +198,8 @@ def test_what_cannot_be_done_to_a_server_that_runs(admin: CommandLine, server: A
     assert "still in use" in admin.refused("server evacuate", one)
     assert "vm_state active" in admin.refused("server restore", one)
     assert "vm_state active" in admin.refused("server migration revert", one)
+    assert "vm_state active" in admin.refused("server migrate revert", one)
+    assert "vm_state active" in admin.refused("server migrate confirm", one)
     assert "task_state None" in admin.refused("server migration abort", one, "1")
     assert "task_state None" in admin.refused("server migration force complete", one, "1")
     assert admin.json("server share list", one) == []

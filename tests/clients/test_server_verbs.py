@@ -71,6 +71,13 @@ def test_paused_suspended_locked_and_rescued(guest: Guest, live_cloud) -> None:
     guest.becomes("ACTIVE")
     assert guest.says("ls /run/alive") == "/run/alive", "its memory is what it was"
 
+    live_cloud.openstack(
+        "server ssh --private", guest.name, "--", "-l", "cirros", "-i", str(live_cloud.key),
+        "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+        "sudo touch /run/by-the-client",
+    )  # fmt: skip
+    assert guest.says("ls /run/by-the-client") == "/run/by-the-client"
+
     guest.do("server lock")
     with pytest.raises(AssertionError, match="locked"):
         live_cloud.openstack("server", "stop", guest.name)

@@ -536,7 +536,12 @@ def test_a_guest_has_the_volume(
     demo("--os-compute-api-version 2.89 server volume set --delete-on-termination", guest, volume)
     (row,) = demo.json("--os-compute-api-version 2.89 server volume list", guest)
     assert row["Delete On Termination?"] is True
-    demo("--os-compute-api-version 2.89 server volume set --preserve-on-termination", guest, volume)
+    demo(
+        "--os-compute-api-version 2.89 server volume update --preserve-on-termination",
+        guest, volume,
+    )  # fmt: skip
+    (row,) = demo.json("--os-compute-api-version 2.89 server volume list", guest)
+    assert row["Delete On Termination?"] is False
 
     live_cloud.guest(guest, "yes | sudo dd of=/dev/vdb bs=1M count=1 iflag=fullblock && sync")
     demo("volume snapshot create --force --volume", volume, name)
