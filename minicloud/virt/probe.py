@@ -112,7 +112,7 @@ def boots(accelerator: str, *, qemu: str = "qemu-system-x86_64") -> tuple[bool, 
     if done.returncode == _PASSED:
         return True, "it ran through"
     complaint = done.stderr.decode(errors="replace").strip().splitlines()
-    words = complaint[-1][:300] if complaint else f"exit status {done.returncode}"
+    words = complaint[-1][:300].rstrip(".") if complaint else f"exit status {done.returncode}"
     return False, f"QEMU gave up: {words}"
 
 

@@ -235,7 +235,7 @@ def test_a_flavors_ephemeral_disk_is_given(embedded: ComputeCloud) -> None:
     ("change", "words"),
     [
         ({"imageRef": GONE}, "Can not find requested image"),
-        ({"imageRef": "a-name"}, "text of another form - at `$.imageRef`"),
+        ({"imageRef": "a-name"}, "or of another form - at `$.imageRef`"),
         ({"imageRef": ...}, "Invalid imageRef provided."),
         ({"imageRef": BIG_IMAGE}, "Flavor's disk is too small"),
         ({"flavorRef": "99"}, "Flavor with id 99 could not be found."),

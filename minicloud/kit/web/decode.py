@@ -107,7 +107,7 @@ def convert(value: Any, kind: Any, *, strict: bool = True, overlooks: bool = Fal
         if unknown is None:
             break
         value = _without(value, _PLACES.findall(unknown[2] or ""), unknown[1])
-    words = _PATTERN.sub("text of another form", words)
+    words = _PATTERN.sub("text of other characters, or of another form", words)
     if words.startswith("Object contains unknown field"):
         words = words.replace(
             "Object contains unknown field", "Additional properties are not allowed:"
