@@ -111,6 +111,12 @@ class Guest:
             )  # fmt: skip
         return None
 
+    def is_now_on(self, host: str) -> None:
+        """It has moved: the network's namespace on its host before may be gone."""
+        leave = ["ssh", "-S", str(self._socket), "-O", "exit", "guest"]
+        subprocess.run(leave, capture_output=True, check=False)
+        self.host = host
+
     def says(self, script: str) -> str:
         """The same, without white space around; the script has to end well."""
         printed = self.run(script)
