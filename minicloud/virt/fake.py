@@ -245,6 +245,7 @@ class FakeDriver(Driver):
 
     def ensure_absent(self, server_id: str) -> None:
         with self._call("ensure_absent"):
+            self._arrivals.forget(server_id)
             if self._read(server_id) is not None:
                 self._path(server_id).unlink(missing_ok=True)
 

@@ -170,6 +170,7 @@ class LibvirtDriver(Driver):
         self._connection.destroy(server_id)
 
     def ensure_absent(self, server_id: str) -> None:
+        self._migrations.forget_ways(server_id)
         domain = self._ours(server_id)
         if domain is None:
             return
@@ -269,6 +270,7 @@ class LibvirtDriver(Driver):
             self._make_patient(spec.server_id, disk)
 
     def ensure_stays(self, server_id: str, *, paused: bool) -> None:
+        self._migrations.forget_ways(server_id)
         if self._ours(server_id) is None:
             return
         self._migrations.end_job(server_id)
