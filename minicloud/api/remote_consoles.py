@@ -13,8 +13,8 @@ from urllib.parse import quote, urlsplit
 from minicloud.api.scope import server_of
 from minicloud.conf.web import PORTS
 from minicloud.db import consoles, servers
-from minicloud.domain.errors import Conflict, Gone, Invalid, NotFound
-from minicloud.domain.states import Power
+from minicloud.domain.errors import Conflict, Gone, Invalid, NotFound, WrongState
+from minicloud.domain.states import Power, TaskState
 from minicloud.kit.db import Database
 from minicloud.kit.web import Call
 from minicloud.rpc.compute import ComputeRPC
@@ -112,6 +112,11 @@ class RemoteConsoles:
         """The URL of a new token for the server. NotFound, Conflict."""
         with self._database.write() as tx:
             server = server_of(tx, call)
+            if server.task_state in (TaskState.DELETING, TaskState.MIGRATING):
+                raise WrongState(
+                    verb=f"get_{'serial' if kind == 'serial' else 'vnc'}_console", id=server.id,
+                    attribute="task_state", state=str(server.task_state), allowed=["None"],
+                )  # fmt: skip
             if server.host is None or server.power_state not in _ON:
                 raise Conflict(reason=f"Instance {server.id} is not ready: it does not run")
             token = consoles.console_token_new(

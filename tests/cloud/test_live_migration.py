@@ -203,6 +203,9 @@ def test_while_it_moves(cloud: Cloud, user: User, admin: User, server_id: str) -
     cloud.turn()
     assert server_id in cloud.hosts[other(before)].servers(), "what is made ready stays"
     user.act(server_id, 409, os_stop=None)
+    path_of_consoles = f"/v2.1/servers/{server_id}/remote-consoles"
+    console = {"remote_console": {"protocol": "vnc", "type": "novnc"}}
+    user.ask("compute", "POST", path_of_consoles, 409, json=console)
     ask(admin, server_id, 409, _AUTO)
     cloud.hosts[before].driver.moving.set()
     becomes(cloud, user, server_id, "ACTIVE")
