@@ -1,6 +1,6 @@
 """kill -9 of the volume service, of its exporters or of all at once before effects of what takes
-several: a file made, renamed or removed, a process started, an order to an exporter, a
-commit. Afterwards every byte, row, file and process is as if nothing had happened.
+several: a file made, renamed or removed, a process started, a question or an order to somebody
+else, a commit. Afterwards every byte, row, file and process is as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ EVERY = int(os.environ.get("MINICLOUD_KILL_EVERY", "3"))
 SURVIVED = 77
 """Exit status of a child that had fewer effects than it was to die at."""
 _EFFECTS = ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate",
-            "subprocess.Popen")  # fmt: skip
+            "socket.connect", "subprocess.Popen")  # fmt: skip
 
 
 @pytest.fixture
