@@ -13,6 +13,8 @@ from types import FrameType
 
 from setproctitle import setproctitle
 
+from minicloud.domain.errors import MinicloudError
+
 LOG = logging.getLogger(__name__)
 
 
@@ -66,6 +68,9 @@ class Periodic:
         while not self._ending:
             try:
                 self._work()
+            except MinicloudError as problem:
+                LOG.warning("The periodic pass %s failed, and runs again: %s", self._name,
+                            problem.message)  # fmt: skip
             except Exception:  # the loop must live on; what went wrong is in the log
                 LOG.exception("The periodic pass %s failed; it runs again", self._name)
             self._wake.wait(self._seconds)

@@ -54,6 +54,8 @@ class FakeCloud:
         """Bodies of the launches."""
         self.fails_with = ""
         """The fault that launches end with."""
+        self.away = 0
+        """How many looks at a server find the service away."""
         self.moves = False
         """Whether launches fail on their first host and go to another."""
         self.without_trace = False
@@ -269,6 +271,9 @@ class FakeCloud:
         return 202, {"server": {"id": server["id"], "links": []}}
 
     def server_show(self, id: str) -> Any:
+        if self.away:
+            self.away -= 1
+            raise _nova(503, "serviceUnavailable", "It is starting.")
         if id not in self.servers:
             raise _nova(404, "itemNotFound", f"Instance {id} could not be found.")
         server = self.servers[id]

@@ -142,6 +142,13 @@ def test_taking_too_long_ends_with_8_and_leaves_the_server(cloud: FakeCloud) -> 
     assert cloud.servers
 
 
+def test_a_service_that_is_away_for_a_moment_is_waited_for(cloud: FakeCloud) -> None:
+    cloud.away = 2
+    result = launch(cloud, "tiny", "web")
+    assert result.exit_code == 0, result.stderr
+    assert (cloud.away, "ACTIVE" in result.stdout) == (0, True)
+
+
 def test_a_launch_that_moves_to_another_host_tells_so(cloud: FakeCloud) -> None:
     cloud.moves = True
     result = launch(cloud, "tiny", "web")

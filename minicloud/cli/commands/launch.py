@@ -8,6 +8,7 @@ import click
 
 from minicloud.cli import guest, names, ordering, render, stages
 from minicloud.cli.commands.servers import fault_lines, show_server
+from minicloud.cli.patience import patiently
 from minicloud.cli.problems import ServerFailed, TookTooLong, Unreachable
 from minicloud.cli.progress import Progress, stream
 from minicloud.cli.session import Cloud, Thing, cloud, pick
@@ -204,14 +205,16 @@ class _Watch:
         self._progress.wait(_QUICK_S if elapsed < _PATIENT_S else _SLOW_S)
 
     def _look(self) -> Thing:
-        found: Thing = self._here.compute.get(f"/servers/{self._id}").json["server"]
+        answer = patiently(lambda: self._here.compute.get(f"/servers/{self._id}"))
+        found: Thing = answer.json["server"]
         return found
 
     def _trace(self) -> Thing | None:
         if not self._traced:
             return None
         try:
-            answer = self._here.compute.get(f"/servers/{self._id}/minicloud-trace")
+            path = f"/servers/{self._id}/minicloud-trace"
+            answer = patiently(lambda: self._here.compute.get(path))
         except NotFound:
             self._traced = False  # another cloud's compute service
             return None

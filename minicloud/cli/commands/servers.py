@@ -10,6 +10,7 @@ import click
 
 from minicloud.cli import names, render
 from minicloud.cli.guest import addresses
+from minicloud.cli.patience import patiently
 from minicloud.cli.problems import ServerFailed, TookTooLong
 from minicloud.cli.session import Cloud, Thing, cloud
 from minicloud.domain.errors import NotFound
@@ -104,7 +105,7 @@ def wait_until_gone(here: Cloud, server_id: str, *, limit_s: float = 120) -> Non
     give_up_at = time.monotonic() + limit_s
     while True:
         try:
-            server = here.compute.get(f"/servers/{server_id}").json["server"]
+            server = _look(here, server_id)
         except NotFound:
             return
         if server["status"] == "ERROR" and server.get(_TASK) is None:
@@ -112,6 +113,13 @@ def wait_until_gone(here: Cloud, server_id: str, *, limit_s: float = 120) -> Non
         if time.monotonic() > give_up_at:
             raise TookTooLong(f"{server['name']} is still there after {limit_s:.0f} s")
         time.sleep(_LOOK_S)
+
+
+def _look(here: Cloud, server_id: str) -> Thing:
+    """NotFound, and Unavailable when the service has been away for a while."""
+    answer = patiently(lambda: here.compute.get(f"/servers/{server_id}"))
+    server: Thing = answer.json["server"]
+    return server
 
 
 def _failure(server: Thing, what: str) -> str:
@@ -138,7 +146,7 @@ def wait_for_status(
     targets = (target,) if isinstance(target, str) else target
     give_up_at = time.monotonic() + limit_s
     while True:
-        server: Thing = here.compute.get(f"/servers/{server_id}").json["server"]
+        server = _look(here, server_id)
         resting = server.get(_TASK) is None
         if server["status"] in targets and resting:
             return server
