@@ -92,6 +92,8 @@ def group_find(tx: Transaction, group_id: str, *, lock: bool = False) -> ServerG
 
 def hosts_of_servers(tx: Transaction, server_ids: Sequence[str]) -> Mapping[str, str | None]:
     """Server id -> its host, of those that live."""
+    if not server_ids:
+        return {}
     query = sa.select(servers.c.id, servers.c.host).where(
         servers.c.id.in_(list(server_ids)), servers.c.deleted.is_(False)
     )

@@ -23,6 +23,11 @@ _GET_LOCKED = _GET.with_for_update(key_share=True)
 _OWNERS = sa.select(security_groups.c.id, security_groups.c.project_id).where(
     security_groups.c.id.in_(_THESE)
 )
+_IN_ORDER = (
+    sa.select(security_groups)
+    .where(security_groups.c.id.in_(_THESE))
+    .order_by(security_groups.c.id)
+)
 _RULES = (
     sa.select(security_group_rules)
     .where(security_group_rules.c.security_group_id.in_(_THESE))
@@ -42,8 +47,7 @@ def group_list(tx: Transaction, query: ListQuery, visible: Visible) -> list[Grou
 
 def groups_of(tx: Transaction, group_ids: Iterable[str]) -> list[Group]:
     """These groups with their rules, in the order of their ids; two queries."""
-    statement = sa.select(security_groups).where(security_groups.c.id.in_(set(group_ids)))
-    rows = tx.execute(statement.order_by(security_groups.c.id)).mappings()
+    rows = tx.execute(_IN_ORDER, {"these": list(set(group_ids))}).mappings()
     return _filled(tx, [from_row(row, Group) for row in rows])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -20,6 +21,71 @@ from minicloud.network.models import (
     routers,
 )
 from minicloud.network.records import GATEWAY_OWNER, INTERFACE_OWNER, from_row
+
+# Statements of every host's pass are made once: to make one costs several times a run of it.
+_THESE: sa.BindParameter[Any] = sa.bindparam("these", expanding=True)
+_SEEN = sa.update(hosts).where(hosts.c.name == sa.bindparam("this"))
+_HOSTS = sa.select(hosts).order_by(hosts.c.name)
+_PLACED = (
+    sa.select(routers.c.id, routers.c.host, networks.c.physical_network, addresses.c.number)
+    .outerjoin(networks, networks.c.id == routers.c.external_network_id)
+    .outerjoin(
+        ports, sa.and_(ports.c.device_id == routers.c.id, ports.c.device_owner == GATEWAY_OWNER)
+    )
+    .outerjoin(addresses, addresses.c.port_id == ports.c.id)
+    .order_by(routers.c.id, addresses.c.position)
+)
+_WHERE = sa.func.coalesce(routers.c.host, ports.c.host)
+_ELSEWHERE = (
+    sa.select(
+        ports.c.id.label("port_id"),
+        ports.c.network_id,
+        ports.c.mac_address.label("mac"),
+        ports.c.device_id,
+        ports.c.project_id,
+        _WHERE.label("host"),
+        addresses.c.number,
+    )
+    .outerjoin(
+        routers,
+        sa.and_(
+            routers.c.id == ports.c.device_id,
+            ports.c.device_owner.in_((INTERFACE_OWNER, GATEWAY_OWNER)),
+        ),
+    )
+    .outerjoin(addresses, addresses.c.port_id == ports.c.id)
+    .where(ports.c.network_id.in_(_THESE), sa.bindparam("here") != _WHERE, _WHERE != "")
+    .order_by(ports.c.id, addresses.c.position)
+)
+_CONNECTED_OUTSIDE = (
+    sa.select(ports.c.network_id, addresses.c.number, _WHERE)
+    .join(networks, networks.c.id == ports.c.network_id)
+    .join(addresses, addresses.c.port_id == ports.c.id)
+    .outerjoin(
+        routers,
+        sa.and_(routers.c.id == ports.c.device_id, ports.c.device_owner == GATEWAY_OWNER),
+    )
+    .where(networks.c.external, networks.c.physical_network.is_(None), _WHERE != "")
+)
+_FLOATING_OUTSIDE = (
+    sa.select(floating_ips.c.floating_network_id, floating_ips.c.floating_number, routers.c.host)
+    .join(networks, networks.c.id == floating_ips.c.floating_network_id)
+    .join(routers, routers.c.id == floating_ips.c.router_id)
+    .where(networks.c.physical_network.is_(None), routers.c.host != "")
+)
+_MEMBERS = (
+    sa.select(port_security_groups.c.security_group_id, addresses.c.port_id, addresses.c.number)
+    .join(addresses, addresses.c.port_id == port_security_groups.c.port_id)
+    .where(port_security_groups.c.security_group_id.in_(_THESE))
+)
+_PAIRS = (
+    sa.select(port_security_groups.c.security_group_id, ports.c.allowed_address_pairs)
+    .join(ports, ports.c.id == port_security_groups.c.port_id)
+    .where(
+        port_security_groups.c.security_group_id.in_(_THESE),
+        sa.cast(ports.c.allowed_address_pairs, sa.Text) != "[]",
+    )
+)
 
 
 class HostReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +128,7 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
 
 def host_seen(tx: Transaction, name: str, now: float, report: HostReport) -> None:
     values = {"last_seen": now, **msgspec.to_builtins(report)}
-    done = tx.execute(sa.update(hosts).where(hosts.c.name == name).values(**values))
+    done = tx.execute(_SEEN, {"this": name, **values})
     if done.rowcount:
         return
     fresh = {
@@ -81,23 +147,13 @@ def host_seen(tx: Transaction, name: str, now: float, report: HostReport) -> Non
 
 
 def host_list(tx: Transaction) -> list[HostRow]:
-    rows = tx.execute(sa.select(hosts).order_by(hosts.c.name)).mappings()
+    rows = tx.execute(_HOSTS).mappings()
     return [from_row(row, HostRow) for row in rows]
 
 
 def routers_placed(tx: Transaction) -> list[Placed]:
-    statement = (
-        sa.select(routers.c.id, routers.c.host, networks.c.physical_network, addresses.c.number)
-        .outerjoin(networks, networks.c.id == routers.c.external_network_id)
-        .outerjoin(
-            ports,
-            sa.and_(ports.c.device_id == routers.c.id, ports.c.device_owner == GATEWAY_OWNER),
-        )
-        .outerjoin(addresses, addresses.c.port_id == ports.c.id)
-        .order_by(routers.c.id, addresses.c.position)
-    )
     found: dict[str, Placed] = {}
-    for row in tx.execute(statement):
+    for row in tx.execute(_PLACED):
         wire = row.physical_network or ""
         address = "" if row.number is None or wire else address_of(row.number)
         placed = found.get(row.id)
@@ -118,55 +174,15 @@ def ports_elsewhere(tx: Transaction, network_ids: Iterable[str], host: str) -> l
     wanted = set(network_ids)
     if not wanted:
         return []
-    where = sa.func.coalesce(routers.c.host, ports.c.host)
-    statement = (
-        sa.select(
-            ports.c.id.label("port_id"),
-            ports.c.network_id,
-            ports.c.mac_address.label("mac"),
-            ports.c.device_id,
-            ports.c.project_id,
-            where.label("host"),
-            addresses.c.number,
-        )
-        .outerjoin(
-            routers,
-            sa.and_(
-                routers.c.id == ports.c.device_id,
-                ports.c.device_owner.in_((INTERFACE_OWNER, GATEWAY_OWNER)),
-            ),
-        )
-        .outerjoin(addresses, addresses.c.port_id == ports.c.id)
-        .where(ports.c.network_id.in_(wanted), where != host, where != "")
-        .order_by(ports.c.id, addresses.c.position)
-    )
-    return [from_row(row, Elsewhere) for row in tx.execute(statement).mappings()]
+    rows = tx.execute(_ELSEWHERE, {"these": list(wanted), "here": host}).mappings()
+    return [from_row(row, Elsewhere) for row in rows]
 
 
 def addresses_outside(tx: Transaction) -> list[tuple[str, int, str]]:
     """(network, address, host) of all that is on an external network: gateways, guests and
     floating IPs.
     """
-    where = sa.func.coalesce(routers.c.host, ports.c.host)
-    connected = (
-        sa.select(ports.c.network_id, addresses.c.number, where)
-        .join(networks, networks.c.id == ports.c.network_id)
-        .join(addresses, addresses.c.port_id == ports.c.id)
-        .outerjoin(
-            routers,
-            sa.and_(routers.c.id == ports.c.device_id, ports.c.device_owner == GATEWAY_OWNER),
-        )
-        .where(networks.c.external, networks.c.physical_network.is_(None), where != "")
-    )
-    floating = (
-        sa.select(
-            floating_ips.c.floating_network_id, floating_ips.c.floating_number, routers.c.host
-        )
-        .join(networks, networks.c.id == floating_ips.c.floating_network_id)
-        .join(routers, routers.c.id == floating_ips.c.router_id)
-        .where(networks.c.physical_network.is_(None), routers.c.host != "")
-    )
-    found = [*tx.execute(connected), *tx.execute(floating)]
+    found = [*tx.execute(_CONNECTED_OUTSIDE), *tx.execute(_FLOATING_OUTSIDE)]
     return [(network_id, number, host) for network_id, number, host in found]
 
 
@@ -174,13 +190,7 @@ def members_of(tx: Transaction, group_ids: Iterable[str]) -> dict[str, list[tupl
     """security group id -> (port, address) of its members."""
     found: dict[str, list[tuple[str, int]]] = {group_id: [] for group_id in group_ids}
     if found:
-        link = port_security_groups
-        statement = (
-            sa.select(link.c.security_group_id, addresses.c.port_id, addresses.c.number)
-            .join(addresses, addresses.c.port_id == link.c.port_id)
-            .where(link.c.security_group_id.in_(found))
-        )
-        for group_id, port_id, number in tx.execute(statement):
+        for group_id, port_id, number in tx.execute(_MEMBERS, {"these": list(found)}):
             found[group_id].append((port_id, number))
     return found
 
@@ -189,16 +199,7 @@ def pairs_of_members(tx: Transaction, group_ids: Iterable[str]) -> dict[str, lis
     """security group id -> the addresses that its members' allowed address pairs have."""
     found: dict[str, list[str]] = {group_id: [] for group_id in group_ids}
     if found:
-        link = port_security_groups
-        statement = (
-            sa.select(link.c.security_group_id, ports.c.allowed_address_pairs)
-            .join(ports, ports.c.id == link.c.port_id)
-            .where(
-                link.c.security_group_id.in_(found),
-                sa.cast(ports.c.allowed_address_pairs, sa.Text) != "[]",
-            )
-        )
-        for group_id, pairs in tx.execute(statement):
+        for group_id, pairs in tx.execute(_PAIRS, {"these": list(found)}):
             found[group_id] += [address for address, _ in pairs]
     return found
 

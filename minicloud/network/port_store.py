@@ -47,6 +47,14 @@ _GROUPS_OF = (
     .where(port_security_groups.c.port_id.in_(_THESE))
     .order_by(port_security_groups.c.security_group_id)
 )
+_OF_DEVICES = (
+    sa.select(ports)
+    .where(
+        ports.c.device_id.in_(_THESE),
+        ports.c.device_owner.in_(sa.bindparam("owners", expanding=True)),
+    )
+    .order_by(ports.c.created_at, ports.c.id)
+)
 _LEAVE_GROUPS = sa.delete(port_security_groups).where(
     port_security_groups.c.port_id == sa.bindparam("this")
 )
@@ -95,12 +103,8 @@ def ports_of(tx: Transaction, port_ids: Iterable[str]) -> dict[str, Port]:
 
 def ports_of_devices(tx: Transaction, device_ids: Iterable[str], *owners: str) -> list[Port]:
     """The devices' ports with one of these owners, oldest first; three queries."""
-    statement = (
-        sa.select(ports)
-        .where(ports.c.device_id.in_(set(device_ids)), ports.c.device_owner.in_(owners))
-        .order_by(ports.c.created_at, ports.c.id)
-    )
-    return _filled(tx, tx.execute(statement).mappings().all())
+    asked = {"these": list(set(device_ids)), "owners": owners}
+    return _filled(tx, tx.execute(_OF_DEVICES, asked).mappings().all())
 
 
 def port_groups_replace(tx: Transaction, port_id: str, group_ids: Sequence[str]) -> bool:

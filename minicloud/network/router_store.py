@@ -28,13 +28,16 @@ from minicloud.network.records import (
 )
 from minicloud.network.store import Visible
 
-# Statements of what every port's deletion asks: to make one costs several times a run of it.
-_KEPT: sa.BindParameter[Any] = sa.bindparam("kept", expanding=True)
+# Statements of every port's deletion and every host's pass: to make one costs several runs of it.
+_THESE: sa.BindParameter[Any] = sa.bindparam("these", expanding=True)
+_OF_HOST = sa.select(routers.c.id).where(routers.c.host == sa.bindparam("on"))
+_GET_ALL = sa.select(routers).where(routers.c.id.in_(_THESE))
+_FLOATING_OF = (
+    sa.select(floating_ips).where(floating_ips.c.router_id.in_(_THESE)).order_by(floating_ips.c.id)
+)
 _LET_GO = (
     sa.update(floating_ips)
-    .where(
-        floating_ips.c.port_id == sa.bindparam("port"), floating_ips.c.fixed_number.not_in(_KEPT)
-    )
+    .where(floating_ips.c.port_id == sa.bindparam("port"))
     .values(
         port_id=None,
         fixed_number=None,
@@ -44,10 +47,7 @@ _LET_GO = (
 )
 _FORWARD_NO_MORE = (
     sa.delete(port_forwardings)
-    .where(
-        port_forwardings.c.internal_port_id == sa.bindparam("port"),
-        port_forwardings.c.internal_number.not_in(_KEPT),
-    )
+    .where(port_forwardings.c.internal_port_id == sa.bindparam("port"))
     .returning(port_forwardings.c.floatingip_id)
 )
 
@@ -95,7 +95,7 @@ def interface_ports(tx: Transaction, router_id: str) -> list[Port]:
 
 def router_ids_of_host(tx: Transaction, host: str) -> list[str]:
     """The routers that the gateway host carries."""
-    return _ids(tx, sa.select(routers.c.id).where(routers.c.host == host))
+    return [str(identity) for identity in tx.execute(_OF_HOST, {"on": host}).scalars()]
 
 
 def router_ids_on_networks(tx: Transaction, network_ids: Iterable[str]) -> list[str]:
@@ -115,7 +115,7 @@ def routed(tx: Transaction, router_ids: Iterable[str]) -> list[Routed]:
     wanted = sorted(set(router_ids))
     if not wanted:
         return []
-    rows = tx.execute(sa.select(routers).where(routers.c.id.in_(wanted))).mappings()
+    rows = tx.execute(_GET_ALL, {"these": wanted}).mappings()
     found = sorted((from_row(row, Router) for row in rows), key=lambda router: router.id)
     connected = port_store.ports_of_devices(tx, wanted, INTERFACE_OWNER, GATEWAY_OWNER)
     floating = floating_of_routers(tx, wanted)
@@ -179,12 +179,8 @@ def floating_list(tx: Transaction, query: ListQuery, visible: Visible) -> list[F
 
 def floating_of_routers(tx: Transaction, router_ids: Iterable[str]) -> list[FloatingIp]:
     """Floating IPs whose traffic goes through these routers."""
-    statement = (
-        sa.select(floating_ips)
-        .where(floating_ips.c.router_id.in_(set(router_ids)))
-        .order_by(floating_ips.c.id)
-    )
-    return [from_row(row, FloatingIp) for row in tx.execute(statement).mappings()]
+    rows = tx.execute(_FLOATING_OF, {"these": list(set(router_ids))}).mappings()
+    return [from_row(row, FloatingIp) for row in rows]
 
 
 def floating_of_port(tx: Transaction, port_id: str) -> list[FloatingIp]:
@@ -225,9 +221,12 @@ def floating_release(tx: Transaction, port_id: str, kept: Iterable[int], now: fl
     """Let go of the port's floating IPs, but those for the addresses in ``kept``; and of port
     forwardings to other addresses.
     """
-    whose = {"port": port_id, "kept": list(kept)}
-    tx.execute(_LET_GO, {**whose, "updated_at": now})
-    touched = set(tx.execute(_FORWARD_NO_MORE, whose).scalars())
+    let_go, forward_no_more = _LET_GO, _FORWARD_NO_MORE
+    if numbers := list(kept):
+        let_go = let_go.where(floating_ips.c.fixed_number.not_in(numbers))
+        forward_no_more = forward_no_more.where(port_forwardings.c.internal_number.not_in(numbers))
+    tx.execute(let_go, {"port": port_id, "updated_at": now})
+    touched = set(tx.execute(forward_no_more, {"port": port_id}).scalars())
     for floating_id in touched:
         floating_release_idle(tx, floating_id, now)
 
