@@ -7,6 +7,7 @@ that is done or has taken too long: from the commit on, the launch no longer dep
 
 from __future__ import annotations
 
+import functools
 import logging
 import secrets
 import string
@@ -44,6 +45,7 @@ from minicloud.domain.models import (
 )
 from minicloud.domain.states import VERBS, Power, VmState
 from minicloud.kit import clock
+from minicloud.kit.context import Context
 from minicloud.kit.db import Database, Transaction
 from minicloud.kit.web import Call, Reply
 
@@ -130,11 +132,9 @@ class Launcher:
         with self._database.read() as tx:
             flavor = _flavor(tx, str(body.flavor_ref), None if ctx.is_admin else project_id)
             keypair = _keypair(tx, ctx.user_id, body.key_name or None)
-            zone, host = checks.place(call, hosts.host_list(tx))
-            limits = quotas.quota_limits(tx, project_id, self._limits, user_id=ctx.user_id)
-        allowed = limits["metadata_items"]
-        if 0 <= allowed < len(body.metadata):
-            raise NotAllowed(reason=f"Maximum number of metadata items exceeds {allowed}")
+            zone, host = checks.place(call, functools.partial(hosts.host_list, tx))
+            if body.metadata:
+                _check_metadata(tx, ctx, body.metadata, self._limits)
         several = most > 1
         disks = disks_of(body, flavor, self._lookups, ctx, several=several, shared=shared)
         nics = checks.requested_nics(body, self._lookups, ctx, several=several)
@@ -193,6 +193,16 @@ class Launcher:
         except MinicloudError as problem:  # the launch does not need it, only its trace
             LOG.info("Nothing is known of the token's issue: %s", problem.message)
             return None
+
+
+def _check_metadata(
+    tx: Transaction, ctx: Context, metadata: Mapping[str, str], defaults: Mapping[str, int]
+) -> None:
+    """NotAllowed for more than the caller may give a server."""
+    limits = quotas.quota_limits(tx, ctx.project_id, defaults, user_id=ctx.user_id)
+    allowed = limits["metadata_items"]
+    if 0 <= allowed < len(metadata):
+        raise NotAllowed(reason=f"Maximum number of metadata items exceeds {allowed}")
 
 
 def _flavor(tx: Transaction, reference: str, visible_to: str | None) -> Flavor:

@@ -6,7 +6,7 @@ only when some are named.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import UNSET
 
@@ -161,8 +161,11 @@ def check_certificates(wanted: Sequence[str] | None, *, by_volume: bool) -> None
 
 
 # -- place -----------------------------------------------------------------------------------------
-def place(call: Call, known: Sequence[Host]) -> tuple[str | None, str | None]:
-    """The availability zone and the one host asked for, which exist. Invalid, Forbidden."""
+def place(call: Call, hosts: Callable[[], Sequence[Host]]) -> tuple[str | None, str | None]:
+    """The availability zone and the one host asked for, which exist. Invalid, Forbidden.
+
+    ``hosts``: asked only where the launch names either.
+    """
     body: ServerCreate = call.body
     zone = body.availability_zone or None
     host = body.host or body.hypervisor_hostname or None
@@ -174,6 +177,7 @@ def place(call: Call, known: Sequence[Host]) -> tuple[str | None, str | None]:
             )
     if zone is not None and ":" in zone:
         zone, host = _forced(call, zone)
+    known = [] if zone is None and host is None else hosts()
     if host is not None and host not in {each.name for each in known}:
         raise Invalid(reason=f"Compute host {host} could not be found.")
     if zone is not None and zone not in {each.availability_zone for each in known}:
