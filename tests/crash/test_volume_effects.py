@@ -68,6 +68,7 @@ class Strike:
             return asked(qmp, command, **arguments)
 
         Qmp.ask = counted  # type: ignore[method-assign]  # of this process, which ends soon
+        sa.event.listen(daemon.database.engine, "before_cursor_execute", self._execute)
         sa.event.listen(daemon.database.engine, "commit", self._commit)
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -82,8 +83,13 @@ class Strike:
             and not name.endswith("/lock")
         )
 
+    @staticmethod
+    def _execute(connection: sa.Connection, _cursor: Any, statement: str, *_more: object) -> None:
+        if statement.startswith("BEGIN"):
+            connection.info["writes"] = statement == "BEGIN IMMEDIATE"
+
     def _commit(self, connection: sa.Connection) -> None:
-        if connection.get_execution_options().get("minicloud_write"):
+        if connection.info["writes"]:
             self._count()
 
     def _count(self) -> None:

@@ -51,20 +51,17 @@ class Database:
             self.engine = sa.create_engine(
                 parsed, pool_size=pool_size, max_overflow=20, pool_pre_ping=True, **json
             )
-        self._writer = self.engine.execution_options(minicloud_write=True)
-        if self.is_sqlite:
-            event.listen(self.engine, "begin", _begin_sqlite)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Transaction]:
         """A transaction that only reads: one consistent view on SQLite."""
-        with self._open(self.engine) as connection:
+        with self._open("BEGIN") as connection:
             yield connection
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Transaction]:
         """A transaction that commits at the end of the block, or rolls back when it raises."""
-        with self._open(self._writer) as connection:
+        with self._open("BEGIN IMMEDIATE") as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -78,12 +75,13 @@ class Database:
             with self.write() as connection:
                 yield connection
             return
-        with self._writer.connect() as connection:
+        with self.engine.connect() as connection:
             bare = connection.connection.dbapi_connection
             assert bare is not None
             bare.cursor().execute("PRAGMA foreign_keys=OFF")
             try:
                 with connection.begin():
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
                     yield connection
                     broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
                     if broken is not None:
@@ -92,9 +90,12 @@ class Database:
                 bare.cursor().execute("PRAGMA foreign_keys=ON")
 
     @contextlib.contextmanager
-    def _open(self, engine: sa.Engine) -> Iterator[Transaction]:
+    def _open(self, sqlite_begin: str) -> Iterator[Transaction]:
         try:
-            with engine.begin() as connection:
+            with self.engine.begin() as connection:
+                if self.is_sqlite:
+                    # Not in an engine's event: one listener there makes every statement slower.
+                    connection.exec_driver_sql(sqlite_begin)
                 yield connection
         except sa.exc.OperationalError as problem:
             raise Unavailable(
@@ -110,7 +111,7 @@ def _json_text(value: Any) -> str:
 
 
 def _tune_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # BEGIN is ours, see _begin_sqlite
+    connection.isolation_level = None  # BEGIN is ours
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     # NORMAL in WAL mode survives the death of any process; only a power cut can take the last
@@ -121,8 +122,3 @@ def _tune_sqlite(connection: Any, _record: Any) -> None:
     cursor.close()
     # In place of SQLAlchemy's, which a pattern like (a+)+$ keeps busy for hours.
     connection.create_function("regexp", 2, patterns.found, deterministic=True)
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    write = connection.get_execution_options().get("minicloud_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
