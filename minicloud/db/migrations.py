@@ -32,6 +32,11 @@ KINDS: Mapping[str, str] = {
 RUNNING = ("accepted", "queued", "preparing", "pre-migrating", "running", "migrating",
            "post-migrating", "confirming", "reverting")  # fmt: skip
 """Statuses of moves that are under way."""
+_FAILED = (
+    sa.select(t.c.number)
+    .where(t.c.server_id == sa.bindparam("server"), t.c.status == "error")
+    .limit(1)
+)
 _FOLLOW = t.update().where(t.c.operation_id == sa.bindparam("mover"))
 
 
@@ -98,8 +103,7 @@ def migration_end(tx: Transaction, server_id: str, status: str) -> None:
 
 def migration_failed(tx: Transaction, server_id: str) -> bool:
     """Whether a move of the server ever failed, and may have left something on its way."""
-    query = sa.select(t.c.number).where(t.c.server_id == server_id, t.c.status == "error")
-    return tx.execute(query.limit(1)).first() is not None
+    return tx.execute(_FAILED, {"server": server_id}).first() is not None
 
 
 def migration_latest(tx: Transaction, server_id: str, *, kind: str | None = None) -> Migration:

@@ -38,6 +38,11 @@ _OF_HOST = (
     .where(t.c.host == sa.bindparam("on"), t.c.state.in_((*LIVE, "stuck")))
     .order_by(t.c.created_at)
 )
+_OF_IMAGES = sa.select(t.c.verb, t.c.params).where(
+    t.c.server_id == sa.bindparam("server"),
+    t.c.verb.in_(("createImage", "createBackup", "shelve")),
+    t.c.state.in_((*LIVE, "stuck", "cancelled")),
+)
 _LIVE_ONES = sa.select(*_FIELDS).where(t.c.state.in_(LIVE)).order_by(t.c.created_at)
 
 
@@ -162,12 +167,7 @@ def images_unfinished(tx: Transaction, server_id: str) -> dict[str, str]:
     """Images that operations of the server were to make, and have not told to be done: id ->
     verb.
     """
-    query = sa.select(t.c.verb, t.c.params).where(
-        t.c.server_id == server_id,
-        t.c.verb.in_(("createImage", "createBackup", "shelve")),
-        t.c.state.in_((*LIVE, "stuck", "cancelled")),
-    )
-    rows = tx.execute(query)
+    rows = tx.execute(_OF_IMAGES, {"server": server_id})
     return {row.params["image_id"]: row.verb for row in rows if row.params.get("image_id")}
 
 

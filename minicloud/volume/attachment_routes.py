@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -61,12 +62,12 @@ class AttachmentRoutes:
         return self._page(call, project, lambda each, _volume: views.attachment_summary(each))
 
     def detail(self, call: Call, project: str) -> Any:
-        qos = self._attachments.qos_by_type()
+        qos = functools.cache(self._attachments.qos_by_type)  # asked once, if there is any
         return self._page(
             call,
             project,
             lambda each, volume: views.attachment_view(
-                each, volume, self._way, qos.get(volume.type_id)
+                each, volume, self._way, qos().get(volume.type_id)
             ),
         )
 
