@@ -98,9 +98,9 @@ class Database:
                     connection.exec_driver_sql(sqlite_begin)
                 yield connection
         except sa.exc.OperationalError as problem:
-            raise Unavailable(
-                service="The database", reason=type(problem.orig).__name__
-            ) from problem
+            full = "disk is full" in str(problem.orig)
+            reason = "its disk is full" if full else type(problem.orig).__name__
+            raise Unavailable(service="The database", reason=reason) from problem
 
     def close(self) -> None:
         self.engine.dispose()
