@@ -78,7 +78,7 @@ class RbdBackend(Backend):
         name = f"volume-{volume_id}"
         with self._cli.alone(volume_id):
             if self._settled(volume_id) is None:
-                self._make(name, "create", self._at(name), "--size", f"{size_bytes}B")
+                self._create(name, size_bytes)
             self._grow(name, size_bytes)
 
     def grow(self, volume_id: str, size_bytes: int, quiet: Quiet) -> None:
@@ -91,7 +91,10 @@ class RbdBackend(Backend):
         name = f"volume-{volume_id}"
         with self._cli.alone(volume_id):
             if self._settled(volume_id) is None:
-                self._make(name, "clone", self._at(self._origin(origin_id)), self._at(name))
+                with self._new() as new:
+                    self._clone(self._origin(origin_id), new)
+                    self._grow(new, size_bytes)
+                    self._finish(new, name)
             self._grow(name, size_bytes)
 
     def ensure_content(self, volume_id: str, source: Disk, size_bytes: int) -> None:
@@ -151,8 +154,10 @@ class RbdBackend(Backend):
             if self._info(f"{kept}@{_FROZEN}") is None:
                 self._fence(volume)
                 self._freeze(moment)
-                self._make(kept, "clone", self._at(moment), self._at(kept))
-                self._freeze(f"{kept}@{_FROZEN}")
+                with self._new() as new:
+                    self._clone(moment, new)
+                    self._freeze(f"{new}@{_FROZEN}")
+                    self._finish(new, kept)
             self._thaw(moment)
 
     def ensure_snapshot_absent(self, snapshot_id: str) -> None:
@@ -165,7 +170,7 @@ class RbdBackend(Backend):
 
     def revert(self, volume_id: str, origin_id: str, size_bytes: int) -> None:
         with self._new() as new, self._cli.alone(volume_id):
-            self._make(new, "clone", self._at(self._origin(origin_id)), self._at(new))
+            self._clone(self._origin(origin_id), new)
             self._grow(new, size_bytes)
             self._replace(volume_id, new)
 
@@ -182,8 +187,7 @@ class RbdBackend(Backend):
                 if self.has_image(image_id):
                     self._remove(new)
                 else:
-                    self._note(new, f"image-{image_id}")
-                    self._rename(new, f"image-{image_id}")
+                    self._finish(new, f"image-{image_id}")
 
     # -- upkeep ----------------------------------------------------------------------------------
     def compact(self, volume_id: str, quiet: Quiet) -> None:
@@ -293,11 +297,18 @@ class RbdBackend(Backend):
         self._cli.set_meta(self._at(image), "minicloud.used", str(clock.now()))
         return f"{image}@{_FROZEN}"
 
-    def _make(self, name: str, *words: str) -> None:
+    def _create(self, name: str, size_bytes: int) -> None:
         """Fine where it is there; half of it, left by a host that died, is not."""
+        words = ("create", self._at(name), "--size", f"{size_bytes}B")
         if self._cli.rbd(*words, fine=(errno.EEXIST,)) and self._info(name) is None:
             self._cli.rbd("rm", self._at(name), "--no-progress", fine=(errno.ENOENT,))
             self._cli.rbd(*words)
+
+    def _clone(self, origin: str, new: str) -> None:
+        """Half of it, left by a host that died, shows zeroes: nothing but a name of its own may
+        lead there.
+        """
+        self._cli.rbd("clone", self._at(origin), self._at(new))
 
     def _rename(self, name: str, to: str) -> None:
         """Ceph changes a name in three steps: one that a host died in is ended here."""
@@ -349,6 +360,11 @@ class RbdBackend(Backend):
         name = f"volume-{volume_id}"
         self._note(new, name)
         self._remove(name)
+        self._rename(new, name)
+
+    def _finish(self, new: str, name: str) -> None:
+        """Give ``new``, which is whole, a name that nobody has."""
+        self._note(new, name)
         self._rename(new, name)
 
     def _settled(self, volume_id: str) -> Any:
