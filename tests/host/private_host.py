@@ -68,6 +68,19 @@ def private_host() -> Iterator[None]:
         os.chdir(directory)
 
 
+@contextlib.contextmanager
+def private_network() -> Iterator[None]:
+    """Be on a network of a loopback interface alone until the end of the block, as above."""
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        _check(_LIBC.unshare(_CLONE_NEWNET))
+        run("ip", "link", "set", "lo", "up")
+        yield
+    finally:
+        _check(_LIBC.setns(before, _CLONE_NEWNET))
+        os.close(before)
+
+
 def run(*argv: str, check: bool = True) -> str:
     """Run a command on the host and return what it printed."""
     done = subprocess.run(argv, capture_output=True, text=True, check=False)

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from ceph_cluster import CephCluster, CephPool
 from labhost import LabHost, missing, wait_for
+from private_host import private_network
 
 from minicloud.domain.errors import HostProblem
 from minicloud.domain.ids import domain_name, new_id
@@ -37,12 +38,12 @@ MIB = 1 << 20
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[CephCluster]:
-    with ceph_cluster.ceph_cluster(durable=True) as cluster:
+    with private_network(), ceph_cluster.ceph_cluster(durable=True) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabHost]:
+def lab(cluster: CephCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabHost]:
     lab = LabHost(tmp_path_factory.mktemp("lab"), shares_network=True)
     try:
         lab.start()
@@ -165,6 +166,25 @@ def test_a_guest_waits_while_the_cluster_is_away(host: Host) -> None:
     host.io("data").begin("aio_flush")
     host.io("data").does("read -P 0x11 0 64k")
     host.io("data").does("read -P 0x22 64k 64k")
+
+
+def test_a_cluster_that_does_not_answer_holds_no_start_up(host: Host) -> None:
+    host.driver.ensure_running(host.spec())
+    host.wait_for_boot()
+    host.cluster.stop()
+    try:
+        with pytest.raises(HostProblem, match="no monitor of the Ceph cluster answers"):
+            host.driver.ensure_device(host.server_id, host.disk("data", "vdb"))
+        with pytest.raises(HostProblem, match="no monitor of the Ceph cluster answers"):
+            host.driver.reboot(host.server_id, grace_s=60)
+        assert host.driver.get(host.server_id).power is Power.RUNNING  # type: ignore[union-attr]  # is there
+        host.driver.ensure_stopped(host.server_id, grace_s=0)
+        with pytest.raises(HostProblem, match="no monitor of the Ceph cluster answers"):
+            host.driver.ensure_running(host.spec())
+    finally:
+        host.cluster.go_on()
+    host.driver.ensure_running(host.spec())
+    host.wait_for_boot(2)
 
 
 def test_the_secret_is_there_again_after_libvirtd_was_killed(host: Host) -> None:

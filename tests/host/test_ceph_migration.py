@@ -10,8 +10,9 @@ from pathlib import Path
 import ceph_cluster
 import msgspec
 import pytest
-from ceph_cluster import CephPool
+from ceph_cluster import CephCluster, CephPool
 from labhost import missing, wait_for
+from private_host import private_network
 
 from minicloud.domain.ids import new_id
 from minicloud.virt.driver import RbdDisk
@@ -40,6 +41,13 @@ class CephHost(Host):
     def new_driver(self) -> LibvirtDriver:
         place = Place(directory=self.sockets, inside=_INSIDE)
         return LibvirtDriver(self.lab.uri, "qemu", "emulated", self.user, migrations=place)
+
+
+@pytest.fixture(scope="module")
+def ceph() -> Iterator[CephCluster]:
+    """On the same network as the guests."""
+    with private_network(), ceph_cluster.ceph_cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture

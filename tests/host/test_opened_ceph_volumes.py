@@ -11,8 +11,9 @@ from typing import Any
 import ceph_cluster
 import guest
 import pytest
-from ceph_cluster import CephPool
+from ceph_cluster import CephCluster, CephPool
 from labhost import LabHost, missing, wait_for
+from private_host import private_network
 from volume import VolumeCloud, volume_cloud
 
 from minicloud.client.volume import Attachment
@@ -44,7 +45,14 @@ GIB = 1 << 30
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabHost]:
+def ceph() -> Iterator[CephCluster]:
+    """On the same network as the guests."""
+    with private_network(), ceph_cluster.ceph_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def lab(ceph: CephCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabHost]:
     lab = LabHost(tmp_path_factory.mktemp("lab"), shares_network=True)
     try:
         lab.start()

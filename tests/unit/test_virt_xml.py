@@ -177,10 +177,14 @@ def test_saved_disks_are_found_where_their_volumes_are() -> None:
     assert "/b/base" in changed
 
 
-def test_the_secrets_of_a_definition() -> None:
+def test_the_images_that_a_definition_opens() -> None:
     made = xml.domain_xml(LARGE, virt_type="qemu", features=NO_VHOST)
-    assert xml.ceph_secrets(made) == {("cinder", "457eb676-33da-42ec-9a8c-9293d545c337")}
-    assert xml.ceph_secrets(RUNNING) == set()
+    wanted = [disk for disk in LARGE.disks if isinstance(disk, RbdDisk)]
+    found = xml.rbd_disks(made)
+    assert [(d.image, d.monitors, d.user, d.secret_uuid) for d in found] == [
+        (d.image, list(d.monitors), d.user, d.secret_uuid) for d in wanted
+    ]
+    assert xml.rbd_disks(RUNNING) == []
 
 
 def test_a_guest_that_is_shutting_down_still_runs() -> None:

@@ -187,11 +187,11 @@ class LibvirtDriver(Driver):
         domain = self._ours(server_id)
         if domain is None or domain.power is not Power.RUNNING:
             return False
+        stored = self._connection.stored_definition(server_id)
+        for disk in xml.rbd_disks(stored) if stored is not None else ():
+            self._secrets.ready(disk)
         if not self._ask_to_stop(server_id, grace_s):
             return False
-        stored = self._connection.stored_definition(server_id)
-        for user, uuid in xml.ceph_secrets(stored) if stored is not None else ():
-            self._secrets.ensure(user, uuid)
         self._connection.start(server_id)
         return True
 

@@ -15,6 +15,7 @@ import msgspec
 
 from minicloud.domain.errors import HostProblem
 from minicloud.virt.driver import Disk, RbdDisk
+from minicloud.virt.libvirt import monitors
 from minicloud.virt.libvirt.connection import Connection
 from minicloud.virt.libvirt.keyring import CephUser, key_of
 
@@ -26,17 +27,20 @@ class Secrets:
         self._connection, self._own = connection, own
 
     def ready(self, disk: Disk) -> Disk:
-        """``disk`` with a user and a secret that libvirt has, where it needs them. HostProblem."""
+        """``disk`` with a user and a secret that libvirt has, where it needs them. HostProblem: the
+        key cannot be had, or the cluster does not answer.
+        """
         if not isinstance(disk, RbdDisk):
             return disk
+        monitors.check(disk.monitors)
         uuid = disk.secret_uuid or self._own.secret_uuid
         user = disk.user or self._own.name
         if not uuid and not user:
             return disk
-        self.ensure(user, uuid)
+        self._ensure(user, uuid)
         return msgspec.structs.replace(disk, user=user, secret_uuid=uuid)
 
-    def ensure(self, user: str, uuid: str) -> None:
+    def _ensure(self, user: str, uuid: str) -> None:
         """libvirt has the secret, with the user's key. HostProblem: it cannot be had here."""
         if not uuid:
             raise HostProblem(

@@ -171,14 +171,25 @@ def with_files_of(definition: str, disks: Sequence[Disk]) -> str | None:
     return ET.tostring(root, encoding="unicode") if changed else None
 
 
-def ceph_secrets(definition: str) -> set[tuple[str, str]]:
-    """(user of Ceph, UUID of libvirt's secret) of every disk that needs one."""
+def rbd_disks(definition: str) -> list[RbdDisk]:
+    """The images of Ceph that a domain opens, and as whom; no more of them than that."""
+    found = []
     root = ET.fromstring(definition)  # noqa: S314 - libvirt's own output, on our host
-    return {
-        (user.get("username", ""), secret.get("uuid", ""))
-        for user in root.iterfind("devices/disk/source/auth")
-        for secret in user.iterfind("secret[@type='ceph']")
-    }
+    for source in root.iterfind("devices/disk/source[@protocol='rbd']"):
+        user, secret = source.find("auth"), source.find("auth/secret")
+        found.append(
+            RbdDisk(
+                image=source.get("name", ""),
+                target="",
+                monitors=[
+                    (host.get("name", ""), int(host.get("port", "0")))
+                    for host in source.iterfind("host")
+                ],
+                user=user.get("username", "") if user is not None else "",
+                secret_uuid=secret.get("uuid", "") if secret is not None else "",
+            )
+        )
+    return found
 
 
 def power_of(state: int) -> Power:
