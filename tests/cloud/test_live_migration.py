@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -404,3 +405,16 @@ def test_no_valid_host(cloud: Cloud, user: User, admin: User, server_id: str) ->
     found = {status for _, status, _, _ in moves(admin, server_id)}
     assert found == {"error"}
     check_is_whole(cloud, user, server_id, before)
+
+
+def test_a_volume_whose_file_the_guest_opens_keeps_it_where_it_is(tmp_path: Path) -> None:
+    volumes = {"open_files": {"files": None}}
+    with running(tmp_path, hosts=("lab1", "lab2"), volumes=volumes) as cloud:
+        user, admin = cloud.user(), cloud.user("admin")
+        for server_id in launched(cloud, user, cloud.image_id):
+            before = where(cloud, server_id)
+            ask(admin, server_id, 202, _AUTO)
+            becomes(cloud, user, server_id, "ACTIVE")
+            assert "which cannot share it" in action(admin, server_id)["message"]
+            assert guests(cloud, server_id) == {before: Power.RUNNING}
+            check_is_whole(cloud, user, server_id, before)
