@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from minicloud.compute.recipes.volumes import volume_disk
 from minicloud.domain.errors import HostProblem
 from minicloud.domain.models import BlockDevice
 from minicloud.virt.driver import RbdDisk
+from minicloud.virt.libvirt import monitors
 from minicloud.virt.libvirt.keyring import CephUser, ceph_user, key_of
 
 SECRET = "457eb676-33da-42ec-9a8c-9293d545c337"
@@ -132,3 +135,29 @@ def test_the_options_of_a_host() -> None:
 def test_options_that_do_not_go_together(user: str | None, secret: str | None, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         ceph_user(user, secret, None)
+
+
+def listening(first: bytes) -> tuple[str, int]:
+    """Where somebody says ``first`` to whoever comes in."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(first)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return ("127.0.0.1", int(listener.getsockname()[1]))
+
+
+def test_one_monitor_that_answers_is_enough() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        gone = ("127.0.0.1", int(closed.getsockname()[1]))
+    other, old, new = map(listening, (b"HTTP/1.1", b"ceph v027", b"ceph v2\n"))
+    monitors.check([])
+    monitors.check([gone, old])
+    monitors.check([other, new])
+    for silent in ([gone], [gone, other]):
+        with pytest.raises(HostProblem, match=f":{silent[-1][1]}"):
+            monitors.check(silent)
