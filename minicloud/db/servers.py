@@ -354,16 +354,16 @@ class HostServer(msgspec.Struct, frozen=True, kw_only=True):
 
 def servers_for_host(tx: Transaction, host: str, also: Sequence[str]) -> Mapping[str, HostServer]:
     """Servers recorded on ``host``, and those named in ``also`` wherever they are, by id."""
-    names = HostServer.__struct_fields__
-    rows = tx.execute(
-        sa.select(*(t.c[name] for name in names)).where(
-            sa.or_(
-                sa.and_(t.c.host == host, t.c.deleted.is_(False)),
-                t.c.id.in_(list(also)),
-            )
-        )
-    )
+    rows = tx.execute(_for_host(bool(also)), {"on": host, "also": list(also)})
     return {server.id: server for server in records(rows, HostServer)}
+
+
+@functools.cache
+def _for_host(named: bool) -> sa.Select[Any]:
+    query = sa.select(*(t.c[name] for name in HostServer.__struct_fields__))
+    there = sa.and_(t.c.host == sa.bindparam("on"), t.c.deleted.is_(False))
+    also: sa.BindParameter[Any] = sa.bindparam("also", expanding=True)
+    return query.where(sa.or_(there, t.c.id.in_(also)) if named else there)
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
