@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from minicloud.kit.web.paging import next_link, page
 _MOST = 1000
 QUERY = Query(
     names=frozenset(("limit", "marker", "hypervisor_hostname_pattern", "with_servers")),
+    once=frozenset(("hypervisor_hostname_pattern", "with_servers")),
     since={
         "limit": (2, 33),
         "marker": (2, 33),
@@ -31,6 +33,7 @@ QUERY = Query(
 SHOW_QUERY = Query(
     names=frozenset(("with_servers",)), since={"with_servers": (2, 53)}, strict_from=(2, 53)
 )
+_NAME = re.compile(r"[a-zA-Z0-9-._]{1,255}", re.ASCII)
 Known = tuple[Host, ServiceRecord]
 
 
@@ -49,6 +52,10 @@ class Hypervisors:
 
     def _list(self, call: Call, *, details: bool) -> Any:
         pattern = call.query.get("hypervisor_hostname_pattern")
+        if pattern is not None and _NAME.fullmatch(pattern) is None:
+            raise Invalid(reason="Invalid input for query parameters hypervisor_hostname_pattern.")
+        if call.query.get("with_servers") == "":
+            raise Invalid(reason="Invalid input for query parameters with_servers: it is empty.")
         if pattern is not None and ("limit" in call.query or "marker" in call.query):
             raise Invalid(reason="Paging over hypervisors with hypervisor_hostname_pattern is "
                           "not supported.")  # fmt: skip

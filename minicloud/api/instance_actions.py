@@ -24,6 +24,7 @@ _CREATE = "create"
 _FAILED = frozenset({"failed", "stuck"})
 QUERY = Query(
     names=frozenset(("limit", "marker", "changes-since", "changes-before")),
+    once=frozenset(("limit", "marker", "changes-since", "changes-before")),
     since={
         "limit": (2, 58),
         "marker": (2, 58),

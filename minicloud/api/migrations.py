@@ -31,6 +31,7 @@ QUERY = Query(
     names=frozenset(
         (*_EQUAL, "host", "hidden", "limit", "marker", "changes-since", "changes-before")
     ),
+    once=frozenset(("limit", "marker", "changes-since", "changes-before", "user_id", "project_id")),
     since={
         **dict.fromkeys(("limit", "marker", "changes-since"), (2, 59)),
         "changes-before": (2, 66),

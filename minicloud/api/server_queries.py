@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -58,13 +59,19 @@ _NUMBERS = {"power_state": "power_state", "launch_index": "launch_index"}
 _FLAGS = {"config_drive": "config_drive", "locked": "locked"}
 _TAGS = ("tags", "tags-any", "not-tags", "not-tags-any")
 _MOMENTS = ("created_at", "launched_at", "terminated_at")
+# Compared here as they are, or not at all; elsewhere they may be patterns.
+_WORDS = (
+    "availability_zone", "auto_disk_config", "config_drive", "flavor", "ip6", "kernel_id",
+    "locked_by", "node", "ramdisk_id", "root_device_name", *_TAGS,
+)  # fmt: skip
 # Known to clients, without meaning here.
 _OVERLOOKED = (
     "kernel_id", "ramdisk_id", "deleted_at", "updated_at", "root_device_name", "soft_deleted",
     "is_public", "vm_mode", "architecture", "auto_disk_config", "default_ephemeral_device",
     "default_swap_device", "disable_terminate", "ephemeral_gb", "ephemeral_key_uuid",
     "internal_id", "launched_on", "locked_by", "memory_mb", "os_type", "root_gb",
-    "shutdown_terminate", "user_data", "vcpus", "fixed_ip", "block_device_mapping",
+    "shutdown_terminate", "user_data", "vcpus", "fixed_ip", "block_device_mapping", "info_cache",
+    "metadata", "pci_devices", "security_groups", "services", "system_metadata",
 )  # fmt: skip
 
 QUERY = Query(
@@ -110,6 +117,9 @@ def wish_of(call: Call, rules: Rules, *, policy: str) -> Wish:
 
     ``policy``: rule asked for ``all_tenants``.
     """
+    for name in _WORDS:
+        for word in call.query.getlist(name):
+            _check_word(name, word)
     if not call.ctx.is_admin:
         pairs = [pair for pair in call.query.items(multi=True) if pair[0] in rules.of_all]
         call.query = MultiDict(pairs)
@@ -193,6 +203,16 @@ def moment(call: Call, name: str) -> float | None:
         raise Invalid(
             reason=f"Invalid input for query parameters {name}: it must be a date and time."
         ) from None
+
+
+def _check_word(name: str, word: str) -> None:
+    """Raise Invalid unless ``word`` could be a pattern, which it is nowhere taken for."""
+    try:
+        re.compile(word)
+    except (re.error, RecursionError, OverflowError):
+        raise Invalid(reason=f"Invalid input for query parameters {name}: not a pattern.") from None
+    if not word:
+        raise Invalid(reason=f"Invalid input for query parameters {name}: it is empty.")
 
 
 def _pattern(call: Call, name: str) -> str | None:

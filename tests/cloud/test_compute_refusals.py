@@ -202,6 +202,32 @@ def test_one_wrong_value_is_refused(
     assert cloud.call("DELETE", f"/v2.1/servers/{server}", "admin").status_code == 204
 
 
+QUERIES = [
+    *(
+        f"/servers?{name}={word}"
+        for name in ("flavor", "availability_zone", "node", "config_drive", "tags", "not-tags-any")
+        for word in ("", "[")
+    ),
+    "/servers/detail?kernel_id=", "/os-hypervisors?with_servers=",
+    "/os-hypervisors?hypervisor_hostname_pattern=", "/os-hypervisors/detail?with_servers=1&"
+    "with_servers=0", "/os-hypervisors?hypervisor_hostname_pattern=a%20b",
+    "/os-migrations?limit=1&limit=2", "/os-migrations?user_id=a&user_id=b",
+    "/servers/{server}/os-instance-actions?limit=1&limit=1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", QUERIES)
+def test_wrong_queries_are_refused(cloud: ComputeCloud, path: str) -> None:
+    server = cloud.launch("admin", networks="none")
+    answer = cloud.call("GET", "/v2.1" + path.format(server=server), "admin")
+    assert answer.status_code == 400, answer.text
+    assert cloud.call("DELETE", f"/v2.1/servers/{server}", "admin").status_code == 204
+
+
+def test_joined_tables_are_no_filters(cloud: ComputeCloud) -> None:
+    assert cloud.get("/v2.1/servers", info_cache="x", metadata="{}", services="") == {"servers": []}
+
+
 def changed(body: Any, where: Sequence[str], value: Any) -> Any:
     """``body`` with ``value`` at the place ``where``: keys, and indices of lists."""
     changed_one = msgspec.json.decode(msgspec.json.encode(body))

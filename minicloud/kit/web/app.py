@@ -256,7 +256,11 @@ def _known(spec: Query, given: MultiDict[str, str], version: Version | None) -> 
             raise Invalid(
                 reason=f"Additional query parameters are not allowed: '{name[:64]}' is not known."
             )
-    return MultiDict(pairs)
+    known_ones = MultiDict(pairs)
+    for name in spec.once:
+        if len(known_ones.getlist(name)) > 1:
+            raise Invalid(reason=f"Invalid input for query parameters {name}: give it once.")
+    return known_ones
 
 
 def _read_json(service: Service, route: Route) -> Any:

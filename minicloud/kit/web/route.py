@@ -54,6 +54,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     """Parameter -> first version that knows it."""
     strict_from: Version | None
     """From here on an unknown parameter is a 400; before, it is overlooked. None: always."""
+    once: frozenset[str] = frozenset()
+    """Parameters that may not be given several times."""
     open: bool = False
     """Whether parameters of other names mean something too, and are handed on."""
 
