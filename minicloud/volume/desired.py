@@ -35,8 +35,7 @@ class DesiredExports:
     def bytes_id(self, volume_id: str) -> str:
         """What the volume's bytes are called."""
         with self._database.read() as tx:
-            volume = store.volume_get(tx, volume_id)
-        return volume.bytes_id if volume is not None else volume_id
+            return store.name_of_bytes(tx, volume_id)
 
     def all(self) -> dict[str, list[Export]]:
         """Name of a volume's bytes -> its exports, for volumes of this host that are to be

@@ -58,6 +58,12 @@ def volume_by_bytes(tx: Transaction, bytes_id: str) -> Volume | None:
     return found[0] if found else None
 
 
+def name_of_bytes(tx: Transaction, volume_id: str) -> str:
+    """What the bytes of a volume, which may be gone, are called."""
+    query = sa.select(volumes.c.name_id).where(volumes.c.id == volume_id)
+    return tx.execute(query).scalar_one_or_none() or volume_id
+
+
 def names_elsewhere(tx: Transaction, host: str) -> dict[str, str]:
     """Volume -> what its bytes are called, for those of ``host`` whose bytes have another name."""
     query = sa.select(volumes.c.id, volumes.c.name_id)

@@ -15,6 +15,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from clients.command_line import CommandLine
 from clients.conftest import CLOUDS, CONFIG, LiveCloud, until
+from clients.test_lab import lab_host as lab_host  # the fixture
 from clients.test_volume_guests import LIMIT_S, LOOP, Lab, kill, processes, tried
 from clients.test_volume_guests import lab as lab  # the fixture
 
@@ -211,3 +212,42 @@ def test_the_volume_of_a_server_that_is_off_stays(
     lab.sdk.compute.start_server(lab.server)
     until(lambda: lab.power() == "ACTIVE", LIMIT_S)
     lab.live.wait_for_ssh(lab.server.name, limit_s=LIMIT_S)
+
+
+@pytest.fixture
+def far(live_cloud: LiveCloud, lab_host: str) -> Iterator[Lab]:
+    """A server of another host, with ssh by a floating IP."""
+    sdk = live_cloud.connect()
+    line = "server create --image tiny --flavor m1.nano --network private --key-name demo --wait"
+    live_cloud.openstack(line, "far")
+    floating = live_cloud.openstack_json("floating ip create public")["floating_ip_address"]
+    try:
+        live_cloud.openstack("server add floating ip far", floating)
+        live_cloud.wait_for_ssh("far", limit_s=LIMIT_S)
+        yield Lab(live_cloud, sdk, sdk.compute.find_server("far"))
+    finally:
+        live_cloud.openstack("server delete --wait far")
+        live_cloud.openstack("floating ip delete", floating)
+
+
+def test_a_volume_moves_below_a_guest_of_another_host(
+    far: Lab, admin: CommandLine, lab_host: str
+) -> None:
+    """Its disk comes over TLS, from either backend."""
+    assert admin.json("server show", far.server.id)["OS-EXT-SRV-ATTR:host"] == lab_host
+    made = far.make(size=1, volume_type="files")
+    disk = far.attach(made)
+    far.run(f"dd if=/dev/urandom of=/dev/{disk} bs=64k count=64 conv=fsync 2>/dev/null")
+    before, exports = far.digest(disk), set()
+    for backend in ("fast", "files"):
+        admin("volume migrate --host", f"{HOST}@{backend}#{backend}", made.id)
+        (attached,) = ends(far, made, "success").attachments
+        way = admin.json("volume attachment show", attached["attachment_id"])["Properties"]
+        assert way["tls"] is True
+        exports.add((way["export"], way["port"]))
+        far.run("echo 3 > /proc/sys/vm/drop_caches")
+        assert far.digest(disk) == before
+    assert len(exports) == 2
+    assert far.errors() == ""
+    far.detach(made)
+    far.sdk.block_storage.delete_volume(made)
