@@ -8,6 +8,7 @@ import contextlib
 import shutil
 import subprocess
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -335,6 +336,29 @@ def test_zeroes_take_no_space(backend: RbdBackend, volume: str, tmp_path: Path) 
     (used,) = backend._cli.ask("du", backend._at(f"volume-{volume}"))["images"]
     assert used["used_size"] <= 4 * MIB
     assert read(backend, volume, 3, at=32 * MIB) == b"end"
+
+
+def test_a_large_image_is_gone_at_once_and_freed_by_passes(
+    make: Make, volume: str, ceph_pool: CephPool
+) -> None:
+    backend = make(remove_s=0)
+    backend.ensure(volume, MIB)
+    write(backend, volume, b"much")
+    moment = new_id()
+    backend.ensure_snapshot(moment, volume, still)
+    backend.revert(volume, moment, MIB)
+    assert read(backend, volume, 4) == b"much"
+    backend.ensure_absent(volume)
+    backend.ensure_snapshot_absent(moment)
+    assert backend.size(volume) is None
+    assert not ceph_pool.rbd("ls", ceph_pool.name)
+    assert pool_lists(ceph_pool)
+    # A tool that is killed holds the image for half a minute.
+    other, give_up_at = make(), time.monotonic() + 120
+    while pool_lists(ceph_pool):
+        assert time.monotonic() < give_up_at
+        other.sweep(nothing_known)
+        time.sleep(0.5)
 
 
 def test_the_trash_of_others_is_theirs(make: Make, ceph_pool: CephPool) -> None:

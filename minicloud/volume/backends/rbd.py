@@ -22,7 +22,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -33,7 +33,7 @@ from minicloud.kit import clock
 from minicloud.volume.backends import qemu_img, rbd_clients
 from minicloud.volume.backends.base import Backend, Capacity, Known, Quiet, Switch
 from minicloud.volume.backends.disks import Disk, RbdImage
-from minicloud.volume.backends.rbd_cli import LONG_S, RbdCli
+from minicloud.volume.backends.rbd_cli import RbdCli, TakesLong
 
 LOG = logging.getLogger(__name__)
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -51,7 +51,8 @@ class RbdBackend(Backend):
     """``directory``: this service's own, for configuration and locks. ``conf``: of Ceph, names the
     keyring of ``user``, who has "profile rbd" for ``pool``. ``young_s``: an image that was made
     less than so many seconds ago is not swept. ``image_cache_s``: how long an image's bytes stay
-    after a volume was last made of it.
+    after a volume was last made of it. ``remove_s``: twice so long a request or a pass may wait for
+    the bytes of a removed image; later passes go on with them.
     """
 
     protocol = "ceph"
@@ -65,6 +66,7 @@ class RbdBackend(Backend):
         pool: str,
         young_s: float = 60.0,
         image_cache_s: float = 7 * 86400.0,
+        remove_s: int = 4,
     ) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._conf, self._user, self._pool = conf, user, pool
@@ -72,6 +74,7 @@ class RbdBackend(Backend):
         self._cli = RbdCli(directory, conf=conf, user=user)
         self._reported: set[str] = set()
         self._upkeep_at = 0.0
+        self._remove_s, self._unfinished = remove_s, False
 
     # -- volumes ---------------------------------------------------------------------------------
     def ensure(self, volume_id: str, size_bytes: int) -> None:
@@ -259,11 +262,10 @@ class RbdBackend(Backend):
                 self._sweep_new(name, rows)
             elif stray and name not in self._reported and self._is_old(name):
                 self._sweep(kind, thing)
-        if clock.now() >= self._upkeep_at:
+        if self._unfinished or clock.now() >= self._upkeep_at:
+            self._unfinished = False
             self._forget_images(names)
-            for each in self._cli.ask("trash", "ls", self._pool) or ():
-                if _OURS.fullmatch(each["name"]):
-                    self._discard(each["id"])
+            self._empty_trash()
             self._upkeep_at = clock.now() + min(_UPKEEP_S, self._image_cache_s / 10)
 
     # -- parts -----------------------------------------------------------------------------------
@@ -389,23 +391,48 @@ class RbdBackend(Backend):
         return name if own == new else ""
 
     def _remove(self, name: str) -> None:
-        """Free an image, or have it wait in the trash for those that stand on it."""
+        """Free an image, or have it wait in the trash: for those that stand on it, or because it
+        has much to free.
+        """
         found = self._info(name)
         if found is not None:
             self._fence(name)
-        if self._rm(name) == errno.ENOTEMPTY:
+        done = self._rm(name)
+        if done == errno.ENOTEMPTY:
             self._thaw_all(name)
-            if self._rm(name) == errno.ENOTEMPTY:
-                self._cli.rbd("trash", "mv", self._at(name), fine=(errno.ENOENT,))
+            done = self._rm(name)
+        if done == errno.ETIMEDOUT:
+            self._unfinished = True
+            self._fence(name)
+            self._thaw_all(name)
+        if done in (errno.ENOTEMPTY, errno.ETIMEDOUT):
+            self._cli.rbd("trash", "mv", self._at(name), fine=(errno.ENOENT,))
         if found is not None:
             self._free(found.get("parent"))
 
     def _rm(self, name: str) -> int:
-        """0, ENOENT or ENOTEMPTY."""
-        return self._cli.rbd(
-            "rm", self._at(name), "--no-progress",
-            fine=(errno.ENOENT, errno.ENOTEMPTY), limit_s=LONG_S,
-        )  # fmt: skip
+        """0, ENOENT, ENOTEMPTY or ETIMEDOUT."""
+        return self._freed("rm", self._at(name), fine=(errno.ENOENT, errno.ENOTEMPTY))
+
+    def _freed(self, *words: str, fine: Collection[int]) -> int:
+        """0, an errno of ``fine``, or ETIMEDOUT: it has begun."""
+        try:
+            return self._cli.rbd(*words, "--no-progress", fine=fine, limit_s=self._remove_s)
+        except TakesLong:
+            return errno.ETIMEDOUT
+
+    def _empty_trash(self) -> None:
+        """Of what nobody stands on, for a while: what stood on others goes first."""
+        give_up_at, freed = time.monotonic() + 2 * self._remove_s, True
+        while freed:
+            freed = False
+            for each in self._cli.ask("trash", "ls", self._pool) or ():
+                if not _OURS.fullmatch(each["name"]):
+                    continue
+                if time.monotonic() > give_up_at:
+                    self._unfinished = True
+                    return
+                freed |= self._discard(each["id"])
 
     def _free(self, parent: Any) -> None:
         """What waits in the trash for nobody any more, from ``parent`` downwards."""
@@ -417,11 +444,13 @@ class RbdBackend(Backend):
             parent = found.get("parent")
 
     def _discard(self, image_id: str) -> bool:
-        """Free an image of the trash; False: somebody stands on it."""
-        return not self._cli.rbd(
-            "trash", "rm", self._at(image_id), "--no-progress",
-            fine=(errno.ENOENT, errno.ENOTEMPTY), limit_s=LONG_S,
-        )  # fmt: skip
+        """Free an image of the trash; False: somebody stands on it, or it has much to free. Who
+        began that and was ended holds it for half a minute.
+        """
+        fine = (errno.ENOENT, errno.ENOTEMPTY, errno.EBUSY)
+        done = self._freed("trash", "rm", self._at(image_id), fine=fine)
+        self._unfinished |= done in (errno.EBUSY, errno.ETIMEDOUT)
+        return not done
 
     def _depth(self, info: Any) -> int:
         """How many images are below one, counted as far as it matters."""

@@ -27,7 +27,6 @@ from minicloud.volume.backends.base import StoreAway
 
 QUICK_S = 30
 """For what reads or writes only headers; it may wait twice as long."""
-LONG_S = 6 * 3600
 _ANSWER_S = 10
 """A cluster is away that does not let a tool in for so long."""
 _AWAY_S = 5.0
@@ -45,6 +44,12 @@ client_mount_timeout = {_ANSWER_S}
 rados_osd_op_timeout = {QUICK_S}
 rbd_default_clone_format = 2
 """
+
+
+class TakesLong(HostProblem):
+    """A command was ended that was at work for as long as it had been given."""
+
+    code = "takes_long"
 
 
 class RbdCli:
@@ -159,7 +164,7 @@ class RbdCli:
         except subprocess.TimeoutExpired as problem:
             if quick:
                 raise self._missed() from problem
-            raise HostProblem(reason=f"Ceph: rbd {words[0]} takes too long") from problem
+            raise TakesLong(reason=f"Ceph: rbd {words[0]} takes too long") from problem
         if done.returncode == errno.ETIMEDOUT or _TIMED_OUT in done.stderr:
             raise self._missed()
         if done.returncode != 0 and done.returncode not in fine:
