@@ -41,6 +41,7 @@ def test_no_request_breaks_the_volume_service(tmp_path: Path) -> None:
             "volume_id": volumes,
             "volume_uuid": volumes,
             "source_volid": volumes,
+            "new_volume": volumes,
             "snapshot_id": [snapshot],
             "type_id": [kind, group_type],
             "qos_id": [qos],
