@@ -190,6 +190,9 @@ python_environment() { # EXTRAS, WITH COMMAS BETWEEN
     source_tree
     tree="$(sha256sum <"$SOURCE/setup.cfg") $SOURCE $(readlink -f /usr/bin/python3)"
     for extra in ${1//,/ }; do wanted+="$tree $extra"$'\n'; done
+    if [ -e "$stamp" ] && ! "$VENV/bin/python" -c 'import minicloud, msgspec' 2>/dev/null; then
+        rm -rf "$VENV" # it was whole once
+    fi
     if [ -e "$stamp" ] && [ -z "$(grep -vFxf "$stamp" <<<"${wanted%$'\n'}" || true)" ]; then
         OUTCOME="up to date"
         return
