@@ -7,8 +7,9 @@ import threading
 import time
 from collections.abc import Mapping
 
-from minicloud.domain.errors import MinicloudError
+from minicloud.domain.errors import MinicloudError, StaleOperation
 from minicloud.domain.models import MigrationDoor, Operation
+from minicloud.kit import clock
 from minicloud.kit.context import Context
 from minicloud.rpc.conductor import ConductorRPC
 
@@ -57,10 +58,15 @@ class Move:
         )
 
     def steer(self, progress: Mapping[str, int]) -> str:
-        """Tells how far the guest is; what is wanted of its migration now."""
+        """Tells how far the guest is; what is wanted of its migration now.
+
+        One whose time is over, or that was given up without a word to this host, is to end.
+        """
         if progress and time.monotonic() - self._told_at > _TELL_S:
-            self._told_at = time.monotonic()
             self._tell(progress)
+            self._told_at = time.monotonic()
+        if clock.now() > self._operation.deadline_at:
+            self._wishes.abort.set()
         if self._cancelled.is_set() or self._wishes.abort.is_set():
             return "abort"
         return "pause" if self._wishes.pause.is_set() else ""
@@ -74,5 +80,7 @@ class Move:
                 epoch=self._epoch,
                 progress=dict(progress),
             )
+        except StaleOperation:
+            self._wishes.abort.set()
         except MinicloudError as problem:  # it is for people: the migration goes on
             LOG.info("How far a migration is was not told: %s", problem.message)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from minicloud.conductor.effects import MIGRATION_STATUS
 from minicloud.conductor.endings import Next, end_operation
@@ -136,7 +135,7 @@ class ConductorManager(ConductorRPC):
     def migration_progress(
         self, ctx: Context, *, operation_id: str, host: str, epoch: int, progress: dict[str, int]
     ) -> None:
-        with suppress(StaleOperation), self._database.write() as tx:
+        with self._database.write() as tx:
             self._owned(tx, operation_id, host, epoch)
             migrations.migration_follow(tx, operation_id, progress=progress)
 

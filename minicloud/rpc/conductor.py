@@ -61,9 +61,9 @@ class ConductorRPC:
         """
         raise NotImplementedError
 
-    @cast
+    @call(timeout_s=5)
     def migration_progress(
         self, ctx: Context, *, operation_id: str, host: str, epoch: int, progress: dict[str, int]
     ) -> None:
-        """How far a guest is on its way: for people."""
+        """How far a guest is on its way: for people. StaleOperation: it is to stay."""
         raise NotImplementedError
