@@ -76,7 +76,8 @@ def through(door: MigrationDoor, ways: Ways) -> Iterator[None]:
     with contextlib.ExitStack() as end:
         end.callback(streams.close)
         for name, path in ways.sockets.items():
-            listener = end.enter_context(_bound(path, ways))
+            owner = None if name in ways.daemons else (ways.uid, ways.gid)
+            listener = end.enter_context(_bound(path, owner))
             end.callback(path.unlink, missing_ok=True)
             end.callback(_wake, listener)
             streams.serve(listener, functools.partial(_enter, door, name))
@@ -205,13 +206,15 @@ def _enter(door: MigrationDoor, name: str) -> ssl.SSLSocket:
 
 
 @contextlib.contextmanager
-def _bound(path: Path, ways: Ways) -> Iterator[socket.socket]:
+def _bound(path: Path, owner: tuple[int, int] | None) -> Iterator[socket.socket]:
+    """``owner``: user and group whose it is; None: our own."""
     with socket.socket(socket.AF_UNIX) as listener:
         try:
             path.unlink(missing_ok=True)
             listener.bind(str(path))
             path.chmod(0o600)
-            os.chown(path, ways.uid, ways.gid)
+            if owner is not None:
+                os.chown(path, *owner)
             listener.listen(8)
         except OSError as problem:
             raise HostProblem(

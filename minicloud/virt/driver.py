@@ -153,6 +153,10 @@ class Ways(msgspec.Struct, frozen=True, kw_only=True):
     uid: int
     gid: int
     """Who has to be able to connect to them, or to make them."""
+    daemons: frozenset[str] = frozenset()
+    """Streams of the hypervisor's daemon: it is root here as we are, and no guest's process may
+    speak to another host's.
+    """
 
 
 Steer = Callable[[Mapping[str, int]], str]

@@ -53,7 +53,8 @@ def answer(peer: socket.socket, name: bytes) -> None:
 
 def say(path: Path, words: bytes) -> bytes:
     """The answer; b"" where the connection ends without one."""
-    with socket.socket(socket.AF_UNIX) as peer, contextlib.suppress(ConnectionResetError):
+    ended = contextlib.suppress(ConnectionResetError, BrokenPipeError)
+    with socket.socket(socket.AF_UNIX) as peer, ended:
         peer.settimeout(30)
         peer.connect(str(path))
         peer.sendall(words)
@@ -91,6 +92,18 @@ def test_who_has_no_key_is_not_let_in(passages: Passages, target: Ways, tmp_path
     with through(door, source):
         assert say(source.sockets["other"], b"hello") == b"", "there is no such stream"
         assert say(source.sockets["memory"], b"hello") == b"memory:hello"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
+def test_no_guest_speaks_to_the_daemon_of_the_other_host(
+    passages: Passages, target: Ways, tmp_path: Path
+) -> None:
+    found = ways(tmp_path / "out", "memory", "disks")
+    source = msgspec.structs.replace(found, uid=4321, gid=4321, daemons=frozenset({"disks"}))
+    with through(passages.open("server", target), source):
+        owners = {name: path.stat().st_uid for name, path in source.sockets.items()}
+        assert owners == {"memory": 4321, "disks": 0}
+        assert source.sockets["disks"].stat().st_mode & 0o777 == 0o600
 
 
 def test_a_door_that_is_shut_ends_what_came_through(

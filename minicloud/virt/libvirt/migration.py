@@ -34,6 +34,8 @@ _AWAY_S = 60.0
 """How long a libvirtd that dies in the middle is waited for."""
 _PAUSE_S = 0.5
 _SOCKETS = ("/run/libvirt/virtqemud-sock", "/run/libvirt/libvirt-sock")
+_DAEMON, _GUEST = "libvirt", ("memory", "disks")
+"""Streams of libvirt's daemons, and of the guest's QEMU."""
 _COUNTS = ("memory_total", "memory_processed", "memory_remaining", "disk_total",
            "disk_processed", "disk_remaining")  # fmt: skip
 _FLAGS = (
@@ -62,12 +64,13 @@ class Migrations:
 
     def ways_in(self, server_id: str) -> Ways:
         directory = self._place.directory / server_id
-        names = {"libvirt": self._own_socket()}
-        return self._ways(directory, names | {n: directory / n for n in ("memory", "disks")})
+        names = {_DAEMON: self._own_socket()}
+        return self._ways(directory, names | {n: directory / n for n in _GUEST}, made_by_guest=True)
 
     def ways_out(self, server_id: str) -> Ways:
         directory = self._place.directory / server_id
-        return self._ways(directory, {n: directory / n for n in ("libvirt", "memory", "disks")})
+        names = {name: directory / name for name in (_DAEMON, *_GUEST)}
+        return self._ways(directory, names, made_by_guest=False)
 
     def forget_ways(self, server_id: str) -> None:
         shutil.rmtree(self._place.directory / server_id, ignore_errors=True)
@@ -152,18 +155,23 @@ class Migrations:
                 raise HostProblem(reason="an earlier migration of the guest does not end")
             time.sleep(_PAUSE_S)
 
-    def _ways(self, directory: Path, sockets: dict[str, Path]) -> Ways:
+    def _ways(self, directory: Path, sockets: dict[str, Path], *, made_by_guest: bool) -> Ways:
         owner = xml.qemu_owner(self._connection.capabilities())
         try:
             shutil.rmtree(directory, ignore_errors=True)
             directory.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
             directory.mkdir(mode=0o700)
-            os.chown(directory, owner.uid, owner.gid)
+            if made_by_guest:
+                os.chown(directory, owner.uid, owner.gid)
+            else:
+                # Whoever may change the directory could put another socket in the daemon's place.
+                os.chown(directory, -1, owner.gid)
+                directory.chmod(0o710)
         except OSError as error:
             raise HostProblem(
                 reason=f"the directory {directory} cannot be made: {error.strerror}"
             ) from error
-        return Ways(sockets=sockets, uid=owner.uid, gid=owner.gid)
+        return Ways(sockets=sockets, uid=owner.uid, gid=owner.gid, daemons=frozenset({_DAEMON}))
 
     def _inside(self, server_id: str) -> str:
         return f"{self._place.inside or self._place.directory}/{server_id}"
