@@ -34,7 +34,7 @@ from minicloud.domain.models import (
     Problem,
     Work,
 )
-from minicloud.domain.states import MAY_GO_ELSEWHERE, RETRIED, Power
+from minicloud.domain.states import FINDS_OUT, MAY_GO_ELSEWHERE, RETRIED, Power
 from minicloud.kit import clock
 from minicloud.kit.context import Context, working_for
 from minicloud.kit.metrics import OPERATIONS, OPERATIONS_RUNNING
@@ -351,6 +351,8 @@ class ComputeManager(ComputeRPC):
         journal: OperationJournal,
         ended: Ended,
     ) -> bool:
+        if operation.recipe in FINDS_OUT and isinstance(ended.problem, Unavailable):
+            raise ended.problem
         result = ended.result
         if result == "failed" and operation.verb in MAY_GO_ELSEWHERE:
             again = operation.state != "stuck" and _may_do_better(ended.problem)

@@ -315,6 +315,9 @@ RETRIED = frozenset(
 )
 """Recipes that are tried until they succeed: what they tidy up is decided already."""
 
+FINDS_OUT = frozenset({"live-migration:arrive"})
+"""Recipes that fail by what a host knows for sure: while nobody can tell, they are begun again."""
+
 PHASES: Mapping[str, Mapping[str, TaskState]] = {
     # verb -> step of its recipe -> task_state shown from then on
     "create": {

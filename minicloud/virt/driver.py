@@ -319,7 +319,8 @@ class Driver(ABC):
 
     @abstractmethod
     def ensure_arrived(self, spec: DomainSpec, *, paused: bool) -> None:
-        """The guest has come here whole, and runs unless ``paused``. HostProblem: it has not.
+        """The guest has come here whole, and runs unless ``paused``. HostProblem: it has not;
+        Unavailable: nobody can tell now.
 
         Only to be asked when it runs nowhere else.
         """

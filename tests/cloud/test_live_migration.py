@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,12 @@ import pytest
 from cloud import Cloud, running, wait_until
 from user import User
 
+from minicloud.compute import manager
+from minicloud.domain.errors import Unavailable
 from minicloud.domain.ids import derive
 from minicloud.domain.states import Power
+from minicloud.kit.operations import run
+from minicloud.virt.driver import DomainSpec
 
 _AUTO = {"host": None, "block_migration": "auto"}
 
@@ -326,6 +332,72 @@ def test_the_word_of_its_arrival_is_lost(
     becomes(cloud, user, server_id, "ACTIVE")
     assert guests(cloud, server_id) == {before: Power.RUNNING}, "on one host alone"
     check_is_whole(cloud, user, server_id, before)
+
+
+def test_killed_where_the_guest_stands_still_behind(
+    cloud: Cloud, user: User, admin: User, server_id: str
+) -> None:
+    """The guest may run on the other host: nothing there is touched."""
+    before = where(cloud, server_id)
+    there, driver = cloud.hosts[other(before)], cloud.hosts[before].driver
+    moving, killed = driver.migrate, threading.Event()
+
+    def cut_short(spec: DomainSpec, **how: Any) -> None:
+        driver.migrate = moving  # type: ignore[method-assign]
+        moving(spec, **how)
+        driver.ensure_running(spec)
+        driver.ensure_paused(server_id)
+        cloud.hosts[before].stop()
+        killed.set()
+
+    driver.migrate = cut_short  # type: ignore[method-assign]
+    ask(admin, server_id, 202, _AUTO)
+    assert killed.wait(30)
+    operation = cloud.operations(server_id)[0]
+    assert (operation.recipe, operation.live) == ("live-migration:move", True)
+    cloud.hosts[before].start()
+    becomes(cloud, user, server_id, "ACTIVE")
+    check_is_whole(cloud, user, server_id, there.name)
+    assert guests(cloud, server_id) == {there.name: Power.RUNNING}
+    assert moves(admin, server_id) == [("live-migration", "completed", before, there.name)]
+
+
+def test_a_hypervisor_that_does_not_tell_whether_the_guest_has_come(
+    cloud: Cloud, user: User, admin: User, server_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked until it does: the guest may run there, and nowhere else any more."""
+    before = where(cloud, server_id)
+    driver = cloud.hosts[other(before)].driver
+    monkeypatch.setattr(manager, "run", functools.partial(run, patience_s=0.0))
+    asked: list[str] = []
+
+    def away(spec: DomainSpec, **_how: Any) -> None:
+        asked.append(spec.server_id)
+        raise Unavailable(service="libvirt", reason="it is being restarted")
+
+    def again() -> bool:
+        cloud.turn()
+        return len(asked) > 2
+
+    with monkeypatch.context() as patch:
+        patch.setattr(driver, "ensure_arrived", away)
+        ask(admin, server_id, 202, _AUTO)
+        assert wait_until(again)
+        assert guests(cloud, server_id) == {other(before): Power.RUNNING}
+    becomes(cloud, user, server_id, "ACTIVE")
+    check_is_whole(cloud, user, server_id, other(before))
+
+
+def test_given_up_without_a_word_to_its_host(
+    cloud: Cloud, user: User, admin: User, server_id: str
+) -> None:
+    before, _ = held(cloud, admin, server_id)
+    admin.act(server_id, os_resetState={"state": "active"})
+    host = cloud.hosts[before]
+    assert wait_until(lambda: server_id not in host.manager.busy_servers())
+    becomes(cloud, user, server_id, "ACTIVE")
+    assert where(cloud, server_id) == before
+    assert guests(cloud, server_id) == {before: Power.RUNNING}
 
 
 def test_a_target_that_goes_down_holds_up_nobody(

@@ -55,8 +55,9 @@ def move_guest(job: Job) -> None:
     """The guest is not here any more, as far as this host can tell."""
     assert job.move is not None
     driver, server = job.tools.driver, job.server
-    if driver.get(server.id) is None:
-        return
+    domain = driver.get(server.id)
+    if domain is None or (domain.power is Power.PAUSED and not _is_paused(job)):
+        return  # an earlier try may have left it so: the other host knows
     spec = msgspec.convert(job.params["found"]["spec"], DomainSpec)
     try:
         with through(job.move.door(), driver.ways_out(server.id)):

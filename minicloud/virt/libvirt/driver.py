@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from minicloud.domain.errors import HostProblem
+from minicloud.domain.errors import HostProblem, Unavailable
 from minicloud.domain.models import Diagnostics
 from minicloud.domain.states import Power
 from minicloud.virt.driver import (
@@ -259,15 +259,26 @@ class LibvirtDriver(Driver):
         self._migrations.migrate(spec, whole=whole, paused=paused, steer=steer)
 
     def ensure_arrived(self, spec: DomainSpec, *, paused: bool) -> None:
-        domain = self._ours(spec.server_id)
-        power = domain.power if domain is not None else Power.NOSTATE
-        if power is Power.PAUSED and self._migrations.has_come(spec.server_id):
-            if not paused:
-                self._connection.resume(spec.server_id)
-        elif power is not Power.RUNNING:
+        try:
+            has_come = self._has_arrived(spec.server_id, paused)
+        except HostProblem as problem:
+            raise Unavailable(service="libvirt", reason=problem.message) from problem
+        if not has_come:
             raise HostProblem(reason=f"the guest of server {spec.server_id} has not come here")
         for disk in spec.disks:
             self._make_patient(spec.server_id, disk)
+
+    def _has_arrived(self, server_id: str, paused: bool) -> bool:
+        """Whether the guest is here; it may have gone off by itself since."""
+        domain = self._ours(server_id)
+        if domain is None:
+            return False
+        if domain.power is Power.RUNNING:
+            return True
+        has_come = self._migrations.has_come(server_id)
+        if has_come and domain.power is Power.PAUSED and not paused:
+            self._connection.resume(server_id)
+        return has_come
 
     def ensure_stays(self, server_id: str, *, paused: bool) -> None:
         self._migrations.forget_ways(server_id)

@@ -97,12 +97,16 @@ class Migrations:
             raise _failed(uuid, problem) from problem
 
     def has_come(self, uuid: str) -> bool:
-        """Whether all of the guest's memory is here: only then the domain is one for good."""
+        """Whether all of the guest's memory is here: only then the domain is one for good.
+        HostProblem: libvirt does not say.
+        """
         with self._opened() as connection:
             try:
                 return bool(connection.lookupByUUIDString(uuid).isPersistent())
-            except libvirt.libvirtError:
-                return False
+            except libvirt.libvirtError as error:
+                if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                    return False
+                raise HostProblem(reason=f"libvirt does not tell of {uuid}: {error}") from error
 
     def end_job(self, uuid: str) -> None:
         """No migration of the guest is under way any more."""
