@@ -202,15 +202,23 @@ class ComputeManager(ComputeRPC):
         self, ctx: Context, *, server_id: str, disks: list[dict[str, Any]]
     ) -> MigrationDoor:
         driver, storage = self._tools.driver, self._tools.storage
-        if driver.get(server_id) is not None:
-            raise Unavailable(
-                service=f"Host {self._tools.name}", reason="an earlier try is still there"
-            )
-        for layout in msgspec.convert(disks, list[DiskLayout]):
-            # What an earlier try has filled would show through.
-            storage.disk_named(server_id, layout.name).unlink(missing_ok=True)
-            storage.ensure_empty(server_id, layout)
-        return self._tools.passages.open(server_id, driver.ways_in(server_id))
+        earlier = Unavailable(
+            service=f"Host {self._tools.name}", reason="an earlier try is still there"
+        )
+        with self._turn(server_id) as turn:
+            # Who waited too long for a door asks for another: two must not make the disks at once.
+            if not turn.guest.acquire(blocking=False):
+                raise earlier
+            try:
+                if driver.get(server_id) is not None:
+                    raise earlier
+                for layout in msgspec.convert(disks, list[DiskLayout]):
+                    # What an earlier try has filled would show through.
+                    storage.disk_named(server_id, layout.name).unlink(missing_ok=True)
+                    storage.ensure_empty(server_id, layout)
+                return self._tools.passages.open(server_id, driver.ways_in(server_id))
+            finally:
+                turn.guest.release()
 
     def migration_steer(self, ctx: Context, *, operation_id: str, wish: str) -> None:
         with self._lock:

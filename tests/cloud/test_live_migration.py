@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from user import User
 from minicloud.compute import manager
 from minicloud.domain.errors import Unavailable
 from minicloud.domain.ids import derive
+from minicloud.domain.models import MigrationDoor
 from minicloud.domain.states import Power
+from minicloud.kit.context import Context
 from minicloud.kit.operations import run
-from minicloud.virt.driver import DomainSpec
+from minicloud.virt.driver import DomainSpec, Ways
 
 _AUTO = {"host": None, "block_migration": "auto"}
 
@@ -386,6 +389,34 @@ def test_a_hypervisor_that_does_not_tell_whether_the_guest_has_come(
         assert guests(cloud, server_id) == {other(before): Power.RUNNING}
     becomes(cloud, user, server_id, "ACTIVE")
     check_is_whole(cloud, user, server_id, other(before))
+
+
+def test_who_asks_twice_for_a_door_waits_for_the_first(
+    cloud: Cloud, server_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = cloud.hosts[other(where(cloud, server_id))]
+    begun, go_on = threading.Event(), threading.Event()
+    expected = there.driver.ways_in
+
+    def slow(server: str) -> Ways:
+        begun.set()
+        assert go_on.wait(30)
+        return expected(server)
+
+    def ask_for_door() -> MigrationDoor:
+        return there.manager.migration_open(Context(), server_id=server_id, disks=[])
+
+    monkeypatch.setattr(there.driver, "ways_in", slow)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(ask_for_door)
+        assert begun.wait(30)
+        with pytest.raises(Unavailable, match="an earlier try"):
+            ask_for_door()
+        go_on.set()
+        assert first.result(30).port
+    assert ask_for_door().port
+    there.tools.passages.close(server_id)
+    there.driver.forget_ways(server_id)
 
 
 def test_given_up_without_a_word_to_its_host(
