@@ -11,7 +11,7 @@ from minicloud.api.passwords import admin_password
 from minicloud.api.rescue import rescue_params
 from minicloud.api.schemas.fields import whole
 from minicloud.api.scope import check_unlocked, server_of
-from minicloud.db import operations, servers
+from minicloud.db import hosts, migrations, operations, servers
 from minicloud.domain.errors import Conflict, Gone, WrongState
 from minicloud.domain.states import VmState
 from minicloud.kit.db import Database
@@ -109,6 +109,8 @@ class Actions:
         with self._database.write() as tx:
             server = server_of(tx, call, lock=True)
             operations.operations_cancel(tx, server.id, "Cancelled by resetState")
+            migrations.migrations_cut_short(tx, server.id)
+            hosts.host_unclaim(tx, server.id, hosts.NEXT)
             servers.server_update(
                 tx,
                 server.id,

@@ -194,6 +194,7 @@ class Operator:
         with self._database.write() as tx:
             server = server_of(tx, call, lock=True)
             check_unlocked(call.ctx, server)
+            migrations.migrations_cut_short(tx, server.id)
             params = {
                 "moves_failed": migrations.migration_failed(tx, server.id),
                 "images": operations.images_unfinished(tx, server.id),

@@ -101,6 +101,17 @@ def migration_end(tx: Transaction, server_id: str, status: str) -> None:
     )
 
 
+def migrations_cut_short(tx: Transaction, server_id: str) -> None:
+    """No move of the server is under way any more: what did it was given up."""
+    tx.execute(
+        t.update()
+        .where(t.c.server_id == server_id, t.c.status.in_(RUNNING))
+        .values(
+            status=sa.case((t.c.kind == LIVE, "cancelled"), else_="error"), updated_at=clock.now()
+        )
+    )
+
+
 def migration_failed(tx: Transaction, server_id: str) -> bool:
     """Whether a move of the server ever failed, and may have left something on its way."""
     return tx.execute(_FAILED, {"server": server_id}).first() is not None

@@ -429,6 +429,12 @@ def test_given_up_without_a_word_to_its_host(
     becomes(cloud, user, server_id, "ACTIVE")
     assert where(cloud, server_id) == before
     assert guests(cloud, server_id) == {before: Power.RUNNING}
+    assert cloud.claims()[server_id] == before
+    host.driver.moving.set()
+    ask(admin, server_id, 202, _AUTO)
+    becomes(cloud, user, server_id, "ACTIVE")
+    check_is_whole(cloud, user, server_id, other(before))
+    assert [status for _, status, _, _ in moves(admin, server_id)] == ["completed", "cancelled"]
 
 
 def test_a_target_that_goes_down_holds_up_nobody(
@@ -457,6 +463,7 @@ def test_deleted_while_it_moves(cloud: Cloud, user: User, admin: User) -> None:
     cloud.turn()
     assert user.status(server_id) == ""
     assert cloud.traces(server_id) == {}
+    assert [status for _, status, _, _ in moves(admin, server_id)] == ["cancelled"]
 
 
 def test_refused(cloud: Cloud, user: User, admin: User, server_id: str) -> None:
