@@ -419,6 +419,13 @@ def test_failed(cloud: Cloud, user: User, admin: User, name: str, step: str, aft
         ("createImage, of volumes", "record"),
         ("createImage, of volumes", "snapshots"),
         ("shelve", "upload"),
+        ("migrate", "send"),
+        ("migrate, finished", "fetch"),
+        ("live migration, prepared", "ports"),
+        ("live migration, prepared", "volumes"),
+        ("live migration, moving", "guest"),
+        ("live migration, arrived", "guest"),
+        ("live migration, finished", "volumes"),
     ],
 )
 def test_deleted_in_the_middle(cloud: Cloud, user: User, admin: User, name: str, step: str) -> None:
