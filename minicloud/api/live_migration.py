@@ -120,7 +120,7 @@ class LiveMigration:
     def _note(tx: Transaction, call: Call, server: Server, action: str, **wish: Any) -> None:
         """The operation's row says what is wanted; that it was asked for is an action, too."""
         assert server.operation_id is not None  # of a server in a task_state
-        operation = operations.operation_get(tx, server.operation_id)
+        operation = operations.operation_get(tx, server.operation_id, lock=True)
         operations.operation_update(tx, operation.id, params={**operation.params, **wish})
         operations.operation_note(tx, call.ctx, server, action)
 

@@ -132,14 +132,17 @@ def _hand_over(
     message: str | None,
     **params: Any,
 ) -> None:
-    """``recipe`` is next, on ``host``; None: where the last one was. ``params``: that change."""
+    """``recipe`` is next, on ``host``; None: where the last one was. ``params``: that change; what
+    others wrote there meanwhile stays.
+    """
+    current = operations.operation_get(tx, operation.id, lock=True)
     operations.operation_update(
         tx,
         operation.id,
         states=_ENDABLE,
         state="queued",
         host=host or operation.host,
-        params={**operation.params, "recipe": recipe, **params},
+        params={**current.params, "recipe": recipe, **params},
         message=message,
     )
 

@@ -29,6 +29,7 @@ _FIELDS = [t.c[name] for name in Operation.__struct_fields__]
 # Statements are made once: to make one costs several times what it costs to run it.
 _THIS = t.c.id == sa.bindparam("this")
 _GET = sa.select(*_FIELDS).where(_THIS)
+_GET_LOCKED = _GET.with_for_update()
 _UPDATE = t.update().where(_THIS, t.c.state.in_(sa.bindparam("states", expanding=True)))
 _INSERT = t.insert()
 _STUCK = sa.select(t.c.id).where(t.c.server_id == sa.bindparam("server"), t.c.state == "stuck")
@@ -137,8 +138,10 @@ def operation_insert(tx: Transaction, operation: Operation) -> None:
     tx.execute(_INSERT, msgspec.to_builtins(operation))
 
 
-def operation_get(tx: Transaction, operation_id: str) -> Operation:
-    operation = record(tx.execute(_GET, {"this": operation_id}), Operation)
+def operation_get(tx: Transaction, operation_id: str, *, lock: bool = False) -> Operation:
+    """NotFound. ``lock``: the row is nobody else's until the transaction ends."""
+    query = _GET_LOCKED if lock else _GET
+    operation = record(tx.execute(query, {"this": operation_id}), Operation)
     if operation is None:
         raise NotFound(kind="Operation", id=operation_id)
     return operation

@@ -14,9 +14,10 @@ from cloud import Cloud, running, wait_until
 from user import User
 
 from minicloud.compute import manager
+from minicloud.conductor.endings import end_operation
 from minicloud.domain.errors import Unavailable
 from minicloud.domain.ids import derive
-from minicloud.domain.models import MigrationDoor
+from minicloud.domain.models import MigrationDoor, Outcome
 from minicloud.domain.states import Power
 from minicloud.kit.context import Context
 from minicloud.kit.operations import run
@@ -264,6 +265,29 @@ def test_aborted_before_it_has_begun(cloud: Cloud, user: User, admin: User, serv
     older = {"OpenStack-API-Version": "compute 2.64"}
     admin.ask("compute", "DELETE", f"{path}/{one['id']}", 400, headers=older)
     admin.ask("compute", "DELETE", f"{path}/{one['id']}", 202)
+    there.start()
+    becomes(cloud, user, server_id, "ACTIVE")
+    check_is_whole(cloud, user, server_id, before)
+    assert moves(admin, server_id) == [("live-migration", "cancelled", before, there.name)]
+
+
+def test_aborted_just_as_a_stage_ends(
+    cloud: Cloud, user: User, admin: User, server_id: str
+) -> None:
+    before = where(cloud, server_id)
+    there = cloud.hosts[other(before)]
+    there.stop()
+    ask(admin, server_id, 202, _AUTO)
+    assert wait_until(lambda: cloud.operations(server_id)[0].host == there.name)
+    path = f"/v2.1/servers/{server_id}/migrations"
+    (one,) = admin.ask("compute", "GET", path, 200)["migrations"]
+    read_before = cloud.operations(server_id)[0]
+    admin.ask("compute", "DELETE", f"{path}/{one['id']}", 202)
+    outcome = Outcome(
+        operation_id=read_before.id, host=there.name, epoch=0, result="failed", message="no"
+    )
+    with cloud.database.write() as tx:
+        end_operation(tx, read_before, outcome, max_attempts=1)
     there.start()
     becomes(cloud, user, server_id, "ACTIVE")
     check_is_whole(cloud, user, server_id, before)
