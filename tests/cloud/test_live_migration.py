@@ -461,6 +461,21 @@ def test_given_up_without_a_word_to_its_host(
     assert [status for _, status, _, _ in moves(admin, server_id)] == ["completed", "cancelled"]
 
 
+def test_attachments_that_an_earlier_move_left_at_a_third_host(
+    cloud: Cloud, user: User, admin: User, server_id: str
+) -> None:
+    before = where(cloud, server_id)
+    (volume_id,) = cloud.traces(server_id)["volumes"]
+    client = cloud.service_clients().volume
+    left = client.attachment_create(volume_id, server_id, {"host": "lab3"}).value
+    ask(admin, server_id, 202, _AUTO)
+    becomes(cloud, user, server_id, "ACTIVE")
+    check_is_whole(cloud, user, server_id, other(before))
+    path = f"/v3/{admin.project_id}/volumes/{volume_id}"
+    (kept,) = admin.ask("volume", "GET", path, 200)["volume"]["attachments"]
+    assert (kept["attachment_id"], kept["host_name"]) == (left.id, other(before))
+
+
 def test_a_target_that_goes_down_holds_up_nobody(
     cloud: Cloud, user: User, admin: User, server_id: str
 ) -> None:

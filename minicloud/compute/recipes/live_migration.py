@@ -103,11 +103,16 @@ def await_ports(job: Job) -> None:
 
 def connect_volumes(job: Job) -> None:
     """Every volume of the server's is connected to this host, too."""
+    # A move to a third host that was given up may have left attachments there.
+    _connect_volumes(job, from_elsewhere=True)
+
+
+def _connect_volumes(job: Job, *, from_elsewhere: bool) -> None:
     known = _second_attachments(job)
     job.volumes, job.volume_disks = [], {}
     for disk in job.server.block_devices:
         if disk.is_volume:
-            attachment = connect(job, known, disk.volume_id, disk)
+            attachment = connect(job, known, disk.volume_id, disk, from_elsewhere=from_elsewhere)
             job.volume_disks[disk.number] = volume_disk(attachment, disk)
             job.volumes.append(attached_volume(attachment, disk))
 
@@ -134,7 +139,7 @@ def bind_ports(job: Job) -> None:
 
 def keep_second_attachments(job: Job) -> None:
     """The volumes are attached here alone."""
-    connect_volumes(job)
+    _connect_volumes(job, from_elsewhere=False)
     job.looked_at_volumes = True
     client = job.clients.volume
     for volume in job.volumes:

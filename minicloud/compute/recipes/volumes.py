@@ -53,8 +53,17 @@ def ensure_volumes(job: Job) -> None:
     job.journal.step(27, started, time.perf_counter() - watch, detail=detail)
 
 
-def connect(job: Job, known: list[Attachment], volume_id: str, disk: BlockDevice) -> Attachment:
-    """The server's attachment of the volume, connected to this host; ``known``: those it has."""
+def connect(
+    job: Job,
+    known: list[Attachment],
+    volume_id: str,
+    disk: BlockDevice,
+    *,
+    from_elsewhere: bool = False,
+) -> Attachment:
+    """The server's attachment of the volume, connected to this host; ``known``: those it has,
+    ``from_elsewhere``: which may be connected to another host.
+    """
     client = job.clients.volume
     connector: dict[str, object] = {
         "host": job.tools.name,
@@ -67,7 +76,7 @@ def connect(job: Job, known: list[Attachment], volume_id: str, disk: BlockDevice
     attachment = attachment_of(known, volume_id)
     if attachment is None:
         return client.attachment_create(volume_id, job.server.id, connector).value
-    if not attachment.connection_info:
+    if from_elsewhere or not attachment.connection_info:
         return client.attachment_update(attachment.id, connector).value
     return attachment
 
