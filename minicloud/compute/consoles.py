@@ -106,7 +106,7 @@ class _Door:
                 raw.close()
                 continue
             with suppress(OSError):
-                if hmac.compare_digest(tls_identity.line(peer), self._secret.encode()):
+                if hmac.compare_digest(tls_identity.line(peer, _SPEAK_S), self._secret.encode()):
                     return peer
             peer.close()
         LOG.info("Nobody came for a console")

@@ -25,10 +25,11 @@ from minicloud.kit import tls_identity, tls_pipe
 from minicloud.virt.driver import Ways
 
 LOG = logging.getLogger(__name__)
-_IDLE_S = 60.0
+_IDLE_S = 150.0
 """A door through which nothing has come for so long is shut."""
 _SPEAK_S = 10.0
 _MOST_STREAMS = 64
+"""Those that are let in, and who is still to say the secret."""
 _SECRET_BYTES = 24
 
 
@@ -146,6 +147,7 @@ class _Door:
         self.secret = secrets.token_urlsafe(_SECRET_BYTES)
         self.port: int = listener.getsockname()[1]
         self._streams = _Streams()
+        self._room = threading.BoundedSemaphore(_MOST_STREAMS)
         listener.settimeout(_IDLE_S)
         threading.Thread(target=self._serve, name="migration", daemon=True).start()
 
@@ -164,12 +166,18 @@ class _Door:
                     return
                 except OSError:
                     return
-                if self._streams.count >= _MOST_STREAMS:
+                if not self._room.acquire(blocking=False):
                     raw.close()
                     continue
                 threading.Thread(
-                    target=self._admit, args=(raw,), name="migration", daemon=True
+                    target=self._carry, args=(raw,), name="migration", daemon=True
                 ).start()
+
+    def _carry(self, raw: socket.socket) -> None:
+        try:
+            self._admit(raw)
+        finally:
+            self._room.release()
 
     def _admit(self, raw: socket.socket) -> None:
         try:
@@ -178,7 +186,9 @@ class _Door:
             raw.close()
             return
         try:
-            secret, _, name = tls_identity.line(peer).decode(errors="replace").partition(" ")
+            secret, _, name = (
+                tls_identity.line(peer, _SPEAK_S).decode(errors="replace").partition(" ")
+            )
             known = hmac.compare_digest(secret.encode(), self.secret.encode())
             path = self._ways.sockets.get(name) if known else None
             if path is None:

@@ -11,6 +11,7 @@ import hmac
 import socket
 import ssl
 import tempfile
+import time
 from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
@@ -70,7 +71,7 @@ def listen(address: str) -> socket.socket:
 
 
 def accept(raw: socket.socket, identity: Identity, speak_s: float) -> ssl.SSLSocket:
-    """TLS with who has come; it may take ``speak_s`` seconds for each word. OSError."""
+    """TLS with who has come, who has ``speak_s`` seconds for it. OSError."""
     watch(raw)
     raw.settimeout(speak_s)
     return identity.context.wrap_socket(raw, server_side=True)
@@ -102,10 +103,14 @@ def watch(raw: socket.socket) -> None:
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
-def line(peer: ssl.SSLSocket) -> bytes:
-    """What the peer says up to the end of the line; no byte more is taken."""
+def line(peer: ssl.SSLSocket, speak_s: float) -> bytes:
+    """What the peer says up to the end of the line; no byte more is taken. OSError, also where that
+    takes longer than ``speak_s`` seconds.
+    """
     said = b""
+    give_up_at = time.monotonic() + speak_s
     while not said.endswith(b"\n") and len(said) < 128:
+        peer.settimeout(max(give_up_at - time.monotonic(), 0.001))
         piece = peer.recv(1)
         if not piece:
             break

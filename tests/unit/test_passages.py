@@ -7,12 +7,14 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from minicloud.compute.passages import Passages, through
+from minicloud.deploy.processes import wait_until
 from minicloud.domain.errors import HostProblem
 from minicloud.domain.models import MigrationDoor
 from minicloud.virt.driver import Ways
@@ -49,6 +51,10 @@ def answer(peer: socket.socket, name: bytes) -> None:
     with peer:
         while piece := peer.recv(1 << 16):
             peer.sendall(name + b":" + piece)
+
+
+def has_threads(so_many: int) -> bool:
+    return threading.active_count() >= so_many
 
 
 def say(path: Path, words: bytes) -> bytes:
@@ -126,6 +132,29 @@ def test_a_door_that_is_shut_ends_what_came_through(
     passages.close("server")
     with through(second, source):
         assert say(source.sockets["memory"], b"hello") == b""
+
+
+def test_who_says_nothing_at_the_door_is_not_waited_for(
+    passages: Passages, target: Ways, tmp_path: Path
+) -> None:
+    source = ways(tmp_path / "out", "memory")
+    door = passages.open("server", target)
+    before = threading.active_count()
+    with contextlib.ExitStack() as silent:
+
+        def come() -> socket.socket:
+            return silent.enter_context(socket.create_connection((door.address, door.port), 30))
+
+        for so_many in range(before + 1, before + 65):
+            come()
+            assert wait_until(partial(has_threads, so_many), limit_s=30)
+        one_more = come()
+        one_more.settimeout(5)
+        assert one_more.recv(1) == b""
+    with through(door, source):
+        assert wait_until(
+            lambda: say(source.sockets["memory"], b"hello") == b"memory:hello", limit_s=60
+        )
 
 
 def test_a_way_that_cannot_be_made(tmp_path: Path) -> None:
