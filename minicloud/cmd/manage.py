@@ -267,3 +267,7 @@ def _read_secrets(path: Path, kind: Any) -> Any:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except msgspec.DecodeError as problem:
         raise click.ClickException(f"{path}: {problem}") from None
+
+
+if __name__ == "__main__":
+    main()
