@@ -236,15 +236,18 @@ def test_floating_ips_that_make_no_sense_are_refused(world: World) -> None:
     refused(400, "BadRequest", floating_network_id=world.private)
     refused(404, "NetworkNotFound", floating_network_id=NOWHERE)
     refused(404, "PortNotFound", port_id=NOWHERE)
-    refused(403, "PolicyNotAuthorized", floating_ip_address="172.24.4.9")
+    (outside,) = cloud.show("router", world.router)["external_gateway_info"]["external_fixed_ips"]
+    free = next(each for each in ("172.24.4.9", "172.24.4.10") if each != outside["ip_address"])
+    refused(403, "PolicyNotAuthorized", floating_ip_address=free)
     apart = cloud.make("port", network_id=cloud.network("10.5.0.0/24"))
     refused(404, "ExternalGatewayForFloatingIPNotFound", port_id=apart["id"])
     refused(400, "BadRequest", port_id=world.port(fixed_ips=[])["id"])
-    refused(400, "BadRequest", port_id=world.port()["id"], fixed_ip_address="10.0.0.60")
-    wish = {"floating_network_id": world.public, "floating_ip_address": "172.24.4.9"}
+    inside = world.port(fixed_ips=[{"ip_address": "10.0.0.50"}])
+    refused(400, "BadRequest", port_id=inside["id"], fixed_ip_address="10.0.0.60")
+    wish = {"floating_network_id": world.public, "floating_ip_address": free}
     made = cloud.make("floatingip", "admin", **wish)
-    assert made["floating_ip_address"] == "172.24.4.9"
-    refused(409, "IpAddressAlreadyAllocated", "admin", floating_ip_address="172.24.4.9")
+    assert made["floating_ip_address"] == free
+    refused(409, "IpAddressAlreadyAllocated", "admin", floating_ip_address=free)
 
 
 def test_single_ports_are_forwarded(world: World) -> None:
