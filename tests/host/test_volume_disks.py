@@ -151,17 +151,18 @@ def test_layers_are_merged_while_the_guest_writes(
     other = cloud.ask("POST", "/snapshots", 202, json=body, headers=NEWEST)["snapshot"]["id"]
     cloud.ask("DELETE", f"/snapshots/{other}", 202)
     assert layers() == 6
+    size = 3 * 48 + 96  # MiB
     writes, give_up_at = 0, time.monotonic() + 300
     while layers() > 2:
         assert time.monotonic() < give_up_at
         cloud.turn()
         # Above what was written before, some of it while the blocks below are on their way.
-        io.does(f"write -P 0x77 {writes % 192}M 4k")
-        io.does(f"read -P 0x77 {writes % 192}M 4k")
+        io.does(f"write -P 0x77 {writes % size}M 4k")
+        io.does(f"read -P 0x77 {writes % size}M 4k")
         writes += 1
         if writes == 3:
             cloud.kill(volume["id"])
-    for at in range(192 + 48):
+    for at in range(size):
         skipped = 4 if at < writes else 0  # KiB
         number = min(at // 48, 3) + 1
         where = f"{at * 1024 + skipped}k {1024 - skipped}k"
