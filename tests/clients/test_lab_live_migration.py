@@ -256,8 +256,7 @@ def kill(host: str, daemon: str) -> bool:
     """SIGKILL. Who keeps the daemons starts it again."""
     if host == socket.gethostname():
         name = {"compute": "minicloud-compute", "conductor": "minicloud-conductor"}.get(daemon)
-        if name is None:
-            pytest.skip("nobody would start this machine's libvirtd again")
+        assert name is not None, "nobody would start this machine's libvirtd again"
         pids = [entry.name for entry in Path("/proc").glob("[0-9]*") if is_daemon(entry, name)]
         return [os.kill(int(pid), signal.SIGKILL) for pid in pids] == [None]
     return on_host(host, "bash", "-c", f"kill -9 $(cat /run/minicloud/{daemon}.pid)") is not None

@@ -1,4 +1,4 @@
-"""A host of a test's own for the tests of networking: nothing of the machine is touched."""
+"""Hosts of a test's own, for networking and for guests: nothing of the machine is touched."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hostnet_world import Plug, wiring
+from labhost import LabHost
 from private_host import Guest, Space, private_host, run
 
 from minicloud.hostnet.host import HostNetwork
 from minicloud.hostnet.metadata import MetadataProxy
 from minicloud.hostnet.wiring import NetworkWiring, PortWiring
+
+if TYPE_CHECKING:
+    from minicloud.virt.libvirt.driver import LibvirtDriver
 
 
 class _Echo(http.server.BaseHTTPRequestHandler):
@@ -84,3 +89,26 @@ def outside(empty_host: None) -> Space:
     space.run("ip", "address", "add", "203.0.113.2/24", "dev", "eth0")
     space.run("ip", "link", "set", "eth0", "up")
     return space
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabHost]:
+    """A libvirtd of the module's own."""
+    lab = LabHost(tmp_path_factory.mktemp("lab"))
+    try:
+        lab.start()
+        yield lab
+    finally:
+        lab.stop()
+
+
+@pytest.fixture
+def driver(lab: LabHost) -> Iterator[LibvirtDriver]:
+    """Without a guest, before and after."""
+    from minicloud.virt.libvirt.driver import LibvirtDriver  # not every machine has libvirt
+
+    driver = LibvirtDriver(lab.uri, "qemu", "tests are emulated")
+    yield driver
+    for domain in driver.list_domains():
+        driver.ensure_absent(domain.server_id)
+    driver.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -25,25 +24,6 @@ from minicloud.virt.libvirt.driver import LibvirtDriver  # noqa: E402 - only whe
 
 TAP = "tapmc1"
 SLOW = {"total_iops_sec": 20, "total_bytes_sec": 1 << 20, "total_bytes_sec_max": 1 << 21}
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabHost]:
-    lab = LabHost(tmp_path_factory.mktemp("lab"))
-    try:
-        lab.start()
-        yield lab
-    finally:
-        lab.stop()
-
-
-@pytest.fixture
-def driver(lab: LabHost) -> Iterator[LibvirtDriver]:
-    driver = LibvirtDriver(lab.uri, "qemu", "tests are emulated")
-    yield driver
-    for domain in driver.list_domains():
-        driver.ensure_absent(domain.server_id)
-    driver.close()
 
 
 @pytest.fixture

@@ -74,16 +74,6 @@ class Host:
         return found.power if found else None
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabHost]:
-    lab = LabHost(tmp_path_factory.mktemp("lab"))
-    try:
-        lab.start()
-        yield lab
-    finally:
-        lab.stop()
-
-
 @pytest.fixture
 def host(lab: LabHost, tmp_path: Path) -> Iterator[Host]:
     driver = LibvirtDriver(lab.uri, "qemu", "tests are emulated")

@@ -38,25 +38,6 @@ HERE = {"host": "lab1", "local_files": True}
 GIB = 1 << 30
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabHost]:
-    lab = LabHost(tmp_path_factory.mktemp("lab"))
-    try:
-        lab.start()
-        yield lab
-    finally:
-        lab.stop()
-
-
-@pytest.fixture
-def driver(lab: LabHost) -> Iterator[LibvirtDriver]:
-    driver = LibvirtDriver(lab.uri, "qemu", "tests are emulated")
-    yield driver
-    for domain in driver.list_domains():
-        driver.ensure_absent(domain.server_id)
-    driver.close()
-
-
 class World:
     """A volume service, and a server of this host that has one of its volumes."""
 

@@ -29,25 +29,6 @@ from minicloud.virt.libvirt.driver import LibvirtDriver  # noqa: E402
 NEWEST = {"OpenStack-API-Version": "volume 3.71"}
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabHost]:
-    lab = LabHost(tmp_path_factory.mktemp("lab"))
-    try:
-        lab.start()
-        yield lab
-    finally:
-        lab.stop()
-
-
-@pytest.fixture
-def driver(lab: LabHost) -> Iterator[LibvirtDriver]:
-    driver = LibvirtDriver(lab.uri, "qemu", "tests are emulated")
-    yield driver
-    for domain in driver.list_domains():
-        driver.ensure_absent(domain.server_id)
-    driver.close()
-
-
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[VolumeCloud]:
     with volume_cloud(tmp_path) as cloud:

@@ -40,25 +40,6 @@ HERE = {"host": "lab1", "mountpoint": "/dev/vdb", "local_files": True, "nbd_reco
 MIB = 1 << 20
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabHost]:
-    lab = LabHost(tmp_path_factory.mktemp("lab"))
-    try:
-        lab.start()
-        yield lab
-    finally:
-        lab.stop()
-
-
-@pytest.fixture
-def driver(lab: LabHost) -> Iterator[LibvirtDriver]:
-    driver = LibvirtDriver(lab.uri, "qemu", "tests are emulated")
-    yield driver
-    for domain in driver.list_domains():
-        driver.ensure_absent(domain.server_id)
-    driver.close()
-
-
 class World:
     """A volume service with two backends, and a server of this host that has a volume."""
 
