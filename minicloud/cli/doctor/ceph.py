@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 
 from minicloud.cli.doctor.finding import Finding, fail, ok, unknown
 from minicloud.cli.doctor.machine import AS_ROOT, Machine
 from minicloud.domain.errors import HostProblem
-
-_LIMIT_S = 10
-_NOWHERE = "driver=rbd,pool=none,image=none,conf=/nonexistent"
-_NO_DRIVER = "Unknown driver"
+from minicloud.kit.qemu import has_ceph_driver
 
 
 def guests(machine: Machine) -> Finding:
@@ -25,7 +21,7 @@ def guests(machine: Machine) -> Finding:
         return fail(f"{problem}.", "Set both, or neither, in [libvirt] of compute.conf.")
     if not user.name:
         return ok("Guests open no volumes in Ceph by this host's configuration.")
-    if _has_no_driver():
+    if not has_ceph_driver():
         return fail("QEMU has no driver of Ceph.", "Install it: apt install qemu-block-extra")
     if user.keyring.exists() and not os.access(user.keyring, os.R_OK):
         return unknown(f"{user.keyring} is not for this user to read.", AS_ROOT)
@@ -34,16 +30,3 @@ def guests(machine: Machine) -> Finding:
     except HostProblem as problem:
         return fail(f"{problem.message}.", "Guests are refused their volumes until it is there.")
     return ok(f"Guests open volumes in Ceph as client.{user.name}.")
-
-
-def _has_no_driver() -> bool:
-    """Asked by opening what cannot be there: nothing but the driver's absence matters."""
-    try:
-        tried = subprocess.run(
-            ["qemu-img", "info", "--image-opts", _NOWHERE],
-            capture_output=True, text=True, timeout=_LIMIT_S, check=False,
-            env={**os.environ, "LC_ALL": "C"},
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return False  # QEMU's own check says so
-    return _NO_DRIVER in tried.stderr

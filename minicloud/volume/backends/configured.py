@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
+from minicloud.kit.qemu import has_ceph_driver
 from minicloud.volume.backends import DEFAULT, Backends
 from minicloud.volume.backends.base import Backend
-
-_LIMIT_S = 10
-_NOWHERE = "driver=rbd,pool=none,image=none,conf=/nonexistent"
-_NO_DRIVER = "Unknown driver"
 
 
 class Ceph(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +65,7 @@ def _check_host(ceph: Ceph) -> None:
                 f"rbd_backends: there is no program {program} here; install it: apt install "
                 "ceph-common"
             )
-    if not _has_driver():
+    if not has_ceph_driver():
         raise ValueError(
             "rbd_backends: QEMU has no driver of Ceph; install it: apt install qemu-block-extra"
         )
@@ -83,19 +79,3 @@ def _check_host(ceph: Ceph) -> None:
             f"ceph_conf: {ceph.conf} cannot be read; copy it from the cluster, and the keyring of "
             f"client.{ceph.user} with it"
         )
-
-
-def _has_driver() -> bool:
-    """Asked by opening what cannot be there: nothing but the driver's absence matters."""
-    try:
-        tried = subprocess.run(
-            ["qemu-img", "info", "--image-opts", _NOWHERE],
-            capture_output=True,
-            text=True,
-            timeout=_LIMIT_S,
-            check=False,
-            env={**os.environ, "LC_ALL": "C"},
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return True  # whoever needs it says so
-    return _NO_DRIVER not in tried.stderr
